@@ -1,0 +1,3 @@
+module netkat
+
+go 1.26.3

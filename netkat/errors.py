@@ -1,0 +1,278 @@
+"""Every fault that netkat can tell apart, in one file.
+
+::
+
+    NetkatError
+    ├── NetworkError                the network said no, or said nothing      exit 1
+    │   ├── Refused                 RST, or ICMP port unreachable             (ConnectionRefusedError)
+    │   ├── Unreachable             another ICMP error from somebody          (OSError)
+    │   ├── NoAnswer                our SYNs went out, nothing came back      (TimeoutError)
+    │   │   └── Hairpin             our own SYN came back to this host
+    │   ├── NextHopSilent           ARP / ND for the next hop had no answer   (OSError)
+    │   ├── EgressRefused           the host's own egress hook ate the frames (OSError)
+    │   ├── ConnectionReset         RST on an open connection                 (ConnectionResetError)
+    │   ├── TimedOut                a wait of the caller's own ran out        (TimeoutError)
+    │   └── Undelivered             bytes that the peer never acknowledged    (OSError)
+    └── SetupError                  it never came to the network              exit 2
+        ├── BadArgument             an argument that cannot mean anything     (ValueError)
+        ├── NameNotFound            a host or service name nobody knows       (OSError)
+        ├── NoRoute                 the kernel has no route                   (OSError)
+        ├── OwnAddress              loopback or an address of this host       (OSError)
+        ├── InterfaceNotFound       no such interface                         (OSError)
+        ├── InterfaceDown           the interface is down, or went away       (OSError)
+        ├── PortTaken               somebody holds the local port             (OSError)
+        ├── MissingCapability       the process lacks a capability            (PermissionError)
+        ├── KernelTooOld            a step asked for needs a newer kernel     (OSError)
+        ├── GuardFailed             the guard could not be set or proved      (OSError)
+        ├── LibraryMissing          libgostack is not built                   (ImportError)
+        └── LibraryMismatch         libgostack speaks another ABI             (ImportError)
+
+Each is also the standard exception that a socket program would expect, so
+``except ConnectionRefusedError`` keeps working. ``str()`` is one line without
+a trailing stop; ``.hint`` is the next step for a person, or None.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import ClassVar
+
+IPAddress = IPv4Address | IPv6Address
+
+
+class NetkatError(Exception):
+    """Root of all. Catch this to catch whatever netkat itself raises."""
+
+    exit_code: ClassVar[int] = 1
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        # OSError's own __str__ would print "[Errno None]" for the mixed classes below.
+        return self.message
+
+
+class NetworkError(NetkatError, OSError):
+    """The network answered no, or did not answer. Look at the path, not at netkat."""
+
+    exit_code = 1
+
+
+class Refused(NetworkError, ConnectionRefusedError):
+    """Somebody answered that nothing listens there.
+
+    ``by`` is "RST" or the ICMP message's name, ``sender`` who sent it, ``ttl``
+    the answer's TTL or hop limit. A sender that is not the peer, or a TTL that
+    does not fit it, is a firewall on the way.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        by: str = "RST",
+        sender: IPAddress | None = None,
+        ttl: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.by, self.sender, self.ttl = by, sender, ttl
+
+
+class Unreachable(NetworkError):
+    """An ICMP error about our packet. ``sender`` says where on the way it died.
+
+    ``icmp_type`` and ``icmp_code`` are the numbers on the wire (ICMPv4 or
+    ICMPv6 by the sender's family), ``reason`` is their name, ``ttl`` the
+    message's own TTL. Ask at the sender: its routes, its firewall.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        icmp_type: int = 0,
+        icmp_code: int = 0,
+        sender: IPAddress | None = None,
+        ttl: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason, self.icmp_type, self.icmp_code = reason, icmp_type, icmp_code
+        self.sender, self.ttl = sender, ttl
+
+
+class NoAnswer(NetworkError, TimeoutError):
+    """Packets went out, none came back: dropped on the way there or back.
+
+    ``sent`` counts the SYNs (or datagrams) that left. The next hop was known,
+    so the loss is behind it.
+    """
+
+    def __init__(self, message: str, *, sent: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+
+class Hairpin(NoAnswer):
+    """Our own SYN came back in: the load balancer sent it to this very host.
+
+    The host drops it then as a martian, since it carries the host's own source
+    address. This says nothing about the service: ask from another host.
+    ``sender_mac`` is who sent it back, ``ttl`` what was left of its TTL.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: int = 0,
+        sender_mac: bytes | None = None,
+        ttl: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, sent=sent, hint=hint)
+        self.sender_mac, self.ttl = sender_mac, ttl
+
+
+class NextHopSilent(NetworkError):
+    """Nobody answered ARP (or neighbour discovery) for ``next_hop`` on ``interface``.
+
+    No packet of the connection left. Look at the cable, the VLAN, the address.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_hop: IPAddress | None = None,
+        interface: str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.next_hop, self.interface = next_hop, interface
+
+
+class EgressRefused(NetworkError):
+    """The kernel took our frames and threw them away on the way out (ENOBUFS).
+
+    A tc egress program, a tcx egress program or an nft ``netdev egress`` hook:
+    these see raw packets too. ``hook`` names it where it could be found.
+    """
+
+    def __init__(
+        self, message: str, *, hook: str | None = None, count: int = 0, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.hook, self.count = hook, count
+
+
+class ConnectionReset(NetworkError, ConnectionResetError):
+    """The peer (or a firewall) ended an open connection with RST.
+
+    ``received`` and ``sent`` count the payload bytes until then.
+    """
+
+    def __init__(
+        self, message: str, *, received: int = 0, sent: int = 0, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.received, self.sent = received, sent
+
+
+class TimedOut(NetworkError, TimeoutError):
+    """The caller's own timeout ran out while waiting (settimeout, -w)."""
+
+
+class Undelivered(NetworkError):
+    """``count`` bytes were accepted from the caller and never acknowledged by the peer."""
+
+    def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.count = count
+
+
+class SetupError(NetkatError):
+    """netkat could not start; nothing was sent. The message or hint says what to change."""
+
+    exit_code = 2
+
+
+class BadArgument(SetupError, ValueError):
+    """An argument that cannot mean anything. Nothing was tried."""
+
+
+class NameNotFound(SetupError, OSError):
+    """The system's resolver does not know this host or service name."""
+
+
+class NoRoute(SetupError, OSError):
+    """The kernel has no route to the address. ``ip route get ADDR`` says the same."""
+
+
+class OwnAddress(SetupError, OSError):
+    """Loopback, or an address of this very host: no packet for it reaches a wire.
+
+    Use nc for it, or reach it from another host.
+    """
+
+
+class InterfaceNotFound(SetupError, OSError):
+    """No interface of that name. ``ip -br link`` lists them."""
+
+
+class InterfaceDown(SetupError, OSError):
+    """The interface is down, or vanished while it was in use."""
+
+
+class PortTaken(SetupError, OSError):
+    """Somebody holds the local port; ``owner`` says who, as far as can be seen."""
+
+    def __init__(self, message: str, *, owner: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.owner = owner
+
+
+class MissingCapability(SetupError, PermissionError):
+    """The process lacks ``capability`` (such as "CAP_NET_RAW")."""
+
+    def __init__(self, message: str, *, capability: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.capability = capability
+
+
+class KernelTooOld(SetupError, OSError):
+    """``feature`` needs Linux ``needs``; this kernel lacks it. Let --guard choose a lower step."""
+
+    def __init__(
+        self, message: str, *, feature: str = "", needs: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.feature, self.needs = feature, needs
+
+
+class GuardFailed(SetupError, OSError):
+    """The guard that keeps the flow from the kernel could not be set, or did not prove itself.
+
+    ``program`` names who stands in its way, where that is known.
+    """
+
+    def __init__(
+        self, message: str, *, program: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.program = program
+
+
+class LibraryMissing(SetupError, ImportError):
+    """libgostack.so is not there. ``python3 build.py`` builds it."""
+
+
+class LibraryMismatch(SetupError, ImportError):
+    """libgostack.so speaks another ABI than this netkat. Build it again."""

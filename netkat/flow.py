@@ -1,0 +1,48 @@
+"""A flow: the five-tuple that every filter, guard entry and dial is made from."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+IPAddress = IPv4Address | IPv6Address
+
+
+class Protocol(enum.IntEnum):
+    """IANA protocol numbers, as they stand in the IP header."""
+
+    TCP = 6
+    UDP = 17
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One flow as this host sees it. ``remote`` None and ``remote_port`` 0 are wildcards.
+
+    Both addresses are of one family. A zone (``fe80::1%eth0``) may stand in an
+    address for people to read; what goes on the wire is ``.packed`` without it.
+    """
+
+    protocol: Protocol
+    local: IPAddress
+    local_port: int
+    remote: IPAddress | None = None
+    remote_port: int = 0
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return self.local.version
+
+    @property
+    def any_peer(self) -> bool:
+        """True for a listener's flow."""
+        return self.remote is None
+
+    def __str__(self) -> str:
+        peer = "*" if self.remote is None else f"{self.remote}.{self.remote_port}"
+        return f"{self.protocol} {self.local}.{self.local_port} > {peer}"
