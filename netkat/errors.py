@@ -34,10 +34,10 @@ a trailing stop; ``.hint`` is the next step for a person, or None.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-IPAddress = IPv4Address | IPv6Address
+if TYPE_CHECKING:
+    from netkat.flow import IPAddress
 
 
 class NetkatError(Exception):

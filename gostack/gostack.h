@@ -1,0 +1,180 @@
+/* gostack.h: the one text of the ABI between gostack (Go, gVisor netstack) and netkat (Python).
+ *
+ * cgo includes this file; build.py feeds it to cffi (preprocessor lines other
+ * than "#define NAME NUMBER" are dropped there, so keep it plain C).
+ *
+ * Rules that hold for every call:
+ *  - A handle is a 64-bit number, never 0, never used twice. A handle that is
+ *    closed or was never given out yields GS_EBADF; it never crashes.
+ *  - A call returns >= 0 on success and a negative GS_E... code on failure.
+ *  - No call waits. What is not ready yields GS_EAGAIN; readiness is an eventfd.
+ *  - Any thread may call anything at any time, except gs_arm, gs_inject on one
+ *    stack (one receiving thread at a time) and gs_drain (one sending thread at
+ *    a time): the caller holds a lock.
+ *  - Addresses are 16 bytes with their version (4 or 6) beside them; IPv4 is in
+ *    the first four. Ports are in host order.
+ *  - Memory that the caller passes is read or written during the call only,
+ *    unless said otherwise.
+ */
+#ifndef GOSTACK_H
+#define GOSTACK_H
+
+#include <stdint.h>
+
+/* Raised by every change to this file that an older caller would trip over. */
+#define GS_ABI 1
+
+#define GS_EAGAIN -1      /* not now; wait for the eventfd */
+#define GS_EBADF -2       /* no such handle, or closed */
+#define GS_EINVAL -3      /* an argument makes no sense */
+#define GS_EREFUSED -4    /* TCP: RST in answer to our SYN. UDP: ICMP port unreachable */
+#define GS_ERESET -5      /* RST on an open connection */
+#define GS_ETIMEOUT -6    /* the stack gave up retransmitting */
+#define GS_EUNREACH -7    /* ICMP unreachable, or no route in the stack; see gs_observe */
+#define GS_ENEXTHOP -8    /* ARP / neighbour discovery for the next hop failed */
+#define GS_EPIPE -9       /* write after the write side was shut down */
+#define GS_EMSGSIZE -10   /* datagram larger than the protocol allows */
+#define GS_EADDRINUSE -11 /* local address and port already used in this stack */
+#define GS_ENOTCONN -12   /* not connected (yet) */
+#define GS_ENOMEM -13     /* a queue is full */
+#define GS_EFAULT -14     /* anything else; never expected */
+
+#define GS_TCP 6
+#define GS_UDP 17
+
+/* A frame in a batch: [0] the 10-byte virtio-net header, [1..] the frame.
+ * Both batches are arrays of the kernel's own struct mmsghdr (passed as void*,
+ * so that no libc struct stands here), so recvmmsg and sendmmsg take them as
+ * they are and Python touches no frame. msg_hdr.msg_iov must point to as many
+ * iovecs as named here. */
+#define GS_RX_IOVECS 3
+#define GS_TX_IOVECS 20
+#define GS_VNET_LEN 10
+
+typedef struct {
+    uint32_t mtu;          /* IP MTU of the link, without Ethernet header */
+    uint8_t mac[6];        /* ours; all zero on a link without Ethernet header */
+    uint8_t ethernet;      /* 1: frames carry an Ethernet header */
+    uint8_t gso;           /* 1: frames up to 64 KiB with virtio-net GSO may be sent */
+} gs_link;
+
+/* What was seen on the wire of one flow: the truth behind an error code. All
+ * zero where nothing was seen. `sender` of the last event of that kind. */
+typedef struct {
+    uint32_t syns_sent;        /* SYN segments handed to the wire (UDP: datagrams) */
+    uint32_t frames_received;  /* frames of the flow, from the peer */
+    uint32_t resets;           /* RST segments from the peer */
+    uint8_t reset_ttl;
+    uint8_t hairpin_ttl;
+    uint8_t icmp_type;         /* last ICMP error that quotes the flow */
+    uint8_t icmp_code;
+    uint32_t icmp_errors;
+    uint32_t icmp_mtu;         /* from fragmentation needed / packet too big */
+    uint8_t icmp_sender[16];
+    uint8_t icmp_version;      /* 4 or 6 */
+    uint8_t icmp_ttl;
+    uint8_t hairpin_mac[6];
+    uint32_t hairpins;         /* our own packets that came back in */
+    uint32_t neighbor_requests;/* ARP / NS that left for next hops (whole stack) */
+    uint32_t neighbor_replies; /* ARP / NA that came back (whole stack) */
+} gs_observation;
+
+typedef struct {
+    uint64_t frames_in, frames_out, bytes_in, bytes_out; /* bytes of frames, without vnet header */
+    uint64_t queue_full;       /* frames refused by the link queue; counted, never silent */
+    uint64_t malformed;        /* frames the link threw away */
+    uint64_t retransmits, fast_retransmits, timeouts, checksum_errors;
+    uint32_t endpoints;        /* open endpoint handles of this stack */
+    uint32_t queued;           /* frames waiting to be drained */
+} gs_statistics;
+
+typedef struct {
+    uint32_t state;            /* gVisor's tcp.EndpointState number; 0 for UDP */
+    uint32_t rtt_us, rtt_var_us, rto_us;
+    uint32_t cwnd;             /* segments */
+    uint32_t mss;              /* bytes of payload a segment */
+    uint32_t retransmits;
+    uint32_t unacked;          /* payload bytes written and not yet acknowledged (queued ones too) */
+    uint32_t unread;           /* bytes waiting to be read */
+    uint8_t fin_acked;         /* our FIN was sent and acknowledged */
+    uint8_t fin_received;
+    uint8_t pad[2];
+} gs_info;
+
+/* GS_ABI of this library. */
+int32_t gs_abi(void);
+/* Open handles (stacks and endpoints): for leak tests. */
+uint64_t gs_live_handles(void);
+
+/* ---- stack ---- */
+int64_t gs_stack_new(gs_link *link);
+/* Closes the stack and every endpoint on it. Both batches may be freed after. */
+int32_t gs_stack_close(uint64_t stack);
+int32_t gs_address_add(uint64_t stack, uint8_t version, uint8_t *address);
+/* gateway NULL: the prefix is on-link. Longest prefix wins. */
+int32_t gs_route_add(uint64_t stack, uint8_t version, uint8_t *network, uint8_t prefix_length, uint8_t *gateway);
+int32_t gs_neighbor_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t *mac);
+int32_t gs_stack_statistics(uint64_t stack, gs_statistics *out);
+
+/* ---- frames ---- */
+/* An eventfd of the stack's own (do not close it): readable when frames wait to
+ * be drained and the last drain came back empty. Read it, then drain to 0. */
+int32_t gs_outgoing_fd(uint64_t stack);
+/* Points the batch's iovecs at pinned Go memory; again and again ready after each gs_inject. */
+int32_t gs_arm(uint64_t stack, void *mmsghdrs, uint32_t n);
+/* Hands the first n frames of the armed batch (msg_len as recvmmsg wrote it) to the stack. */
+int32_t gs_inject(uint64_t stack, void *mmsghdrs, uint32_t n);
+/* Fills up to max entries (iovecs and msg_iovlen) and returns how many. Their
+ * memory stays valid until the next gs_drain on this stack or its close. */
+int32_t gs_drain(uint64_t stack, void *mmsghdrs, uint32_t max);
+
+/* ---- endpoints ---- */
+/* Connects, local part given. TCP: GS_EAGAIN state follows through gs_connect_result. */
+int64_t gs_connect(uint64_t stack, uint8_t protocol, uint8_t version, uint8_t *local, uint16_t local_port,
+                   uint8_t *remote, uint16_t remote_port);
+/* GS_EAGAIN while connecting (wait for the writable fd), 0 when open, else the error. */
+int32_t gs_connect_result(uint64_t endpoint);
+/* UDP without a peer. */
+int64_t gs_bind(uint64_t stack, uint8_t version, uint8_t *local, uint16_t local_port);
+int64_t gs_listen(uint64_t stack, uint8_t version, uint8_t *local, uint16_t local_port, uint32_t backlog);
+/* A new endpoint, the peer's address written to out (16 bytes) and port. */
+int64_t gs_accept(uint64_t listener, uint8_t *remote, uint16_t *remote_port);
+
+/* Level-triggered eventfds of the endpoint's own (do not close them), made on
+ * first use: readable-poll true while a read (accept) would not yield GS_EAGAIN;
+ * readable-poll (POLLIN) of the writable fd true while a write, or a finished
+ * connect, would not. */
+int32_t gs_readable_fd(uint64_t endpoint);
+int32_t gs_writable_fd(uint64_t endpoint);
+
+/* Bytes read; 0 is end of stream (TCP). UDP: one datagram, cut at n; `full` gets its whole length. */
+int64_t gs_recv(uint64_t endpoint, void *buffer, uint64_t n);
+int64_t gs_recv_from(uint64_t endpoint, void *buffer, uint64_t n, uint64_t *full, uint8_t *remote, uint16_t *remote_port);
+/* Bytes taken (may be fewer for TCP). */
+int64_t gs_send(uint64_t endpoint, void *buffer, uint64_t n);
+int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t *remote, uint16_t remote_port);
+/* how: 1 read side, 2 write side (FIN after what is queued), 3 both. */
+int32_t gs_shutdown(uint64_t endpoint, uint32_t how);
+/* Closes in order in the background (FIN, retransmits as long as the stack lives). */
+int32_t gs_close(uint64_t endpoint);
+/* RST now. */
+int32_t gs_abort(uint64_t endpoint);
+int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
+/* Options: see GS_OPT_. */
+#define GS_OPT_NODELAY 1
+#define GS_OPT_KEEPALIVE 2
+#define GS_OPT_TTL 3
+#define GS_OPT_TOS 4
+#define GS_OPT_RECEIVE_BUFFER 5
+#define GS_OPT_SEND_BUFFER 6
+#define GS_OPT_BROADCAST 7
+#define GS_OPT_MIN_TTL 8
+#define GS_OPT_MAX_SEGMENT 9
+int32_t gs_option_set(uint64_t endpoint, uint32_t option, int64_t value);
+int64_t gs_option_get(uint64_t endpoint, uint32_t option);
+
+/* What the wire saw of the flow (version, protocol, both ends as in gs_connect). */
+int32_t gs_observe(uint64_t stack, uint8_t protocol, uint8_t version, uint8_t *local, uint16_t local_port,
+                   uint8_t *remote, uint16_t remote_port, gs_observation *out);
+
+#endif
