@@ -1,0 +1,139 @@
+"""What the public door and the apps are made of: targets in, connections out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from netkat.conn import TcpConnection, UdpConnection
+from netkat.engine.bypass import Attempt, Bypass, Cancelled
+from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
+from netkat.flow import IPAddress, Protocol
+from netkat.host.capabilities import drop_all as drop_capabilities
+from netkat.host.resolve import resolve
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from netkat.engine.pump import Tap
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "Cancelled",
+    "Dialer",
+    "FailedAttempt",
+    "clean",
+    "drop_capabilities",
+    "resolve",
+]
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds an address is given to answer where the caller names no time of their own."""
+
+_PER_TARGET = (NoRoute, OwnAddress, InterfaceDown, PortTaken)
+"""Faults of one target: another one may still be reached."""
+
+
+class FailedAttempt:
+    """A target that could not even be tried; connecting to it raises ``error``."""
+
+    def __init__(self, address: IPAddress, port: int, error: NetkatError) -> None:
+        self.address, self.port, self.error = address, port, error
+
+
+class Dialer:
+    """Every target made ready at once, so that privileges can be dropped before the first packet.
+
+    Made, it holds wires, guards and reserved ports. load() brings the Go library
+    and its threads; connect() needs neither privileges nor host facts any more.
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[tuple[IPAddress, int]],
+        *,
+        protocol: Protocol = Protocol.TCP,
+        source: IPAddress | None = None,
+        source_port: int = 0,
+        interface: str | None = None,
+        via: IPAddress | bytes | None = None,
+        guard: str = "auto",
+        tap: Tap | None = None,
+    ) -> None:
+        self._bypass = Bypass(guard=guard, tap=tap)
+        self._protocol = protocol
+        self.attempts: list[Attempt | FailedAttempt] = []
+        try:
+            for address, port in targets:
+                try:
+                    attempt: Attempt | FailedAttempt = self._bypass.prepare(
+                        address,
+                        port,
+                        protocol=protocol,
+                        source=source,
+                        source_port=source_port,
+                        interface=interface,
+                        via=via,
+                    )
+                except _PER_TARGET as error:
+                    attempt = FailedAttempt(address, port, error)
+                self.attempts.append(attempt)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided, for -v: each path, and each uplink's guard."""
+        ready = [attempt for attempt in self.attempts if isinstance(attempt, Attempt)]
+        paths = [
+            f"{attempt.path.describe(attempt.address)}, port {attempt.flow.local_port}"
+            for attempt in ready
+        ]
+        uplinks = {id(attempt.uplink): attempt.uplink for attempt in ready}.values()
+        return paths + [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+
+    def load(self) -> None:
+        """Load the Go library and start the pumps."""
+        self._bypass.load()
+
+    def connect(
+        self,
+        attempt: Attempt | FailedAttempt,
+        *,
+        timeout: float | None = CONNECT_TIMEOUT,
+        cancel_fd: int | None = None,
+    ) -> TcpConnection | UdpConnection:
+        """Dial one attempt; ``timeout`` in seconds. Cancelled when ``cancel_fd`` polls readable.
+
+        Errors: netkat.errors, by what the wire saw.
+        """
+        if isinstance(attempt, FailedAttempt):
+            raise attempt.error
+        session = self._bypass.dial(attempt, timeout=timeout, cancel_fd=cancel_fd)
+        if self._protocol is Protocol.UDP:
+            return UdpConnection(session)
+        return TcpConnection(session)
+
+    def close(self) -> None:
+        """End every connection and undo all that was made; more than once is once."""
+        self._bypass.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def clean() -> list[str]:
+    """Remove what killed runs of netkat left behind, and nothing else; a line for each thing."""
+    from netkat.bpf.leftovers import remove
+
+    return remove()

@@ -1,0 +1,6 @@
+"""What a program holds: TCP connections, UDP endpoints, listeners."""
+
+from netkat.conn.datagram import UdpConnection
+from netkat.conn.stream import TcpConnection
+
+__all__ = ["TcpConnection", "UdpConnection"]

@@ -1,0 +1,184 @@
+"""Attempts at destinations, over as many uplinks as their routes need."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netkat.engine import verdict
+from netkat.engine.path import Path, plan_path
+from netkat.engine.session import Session
+from netkat.engine.uplink import Uplink
+from netkat.engine.wait import deadline_after
+from netkat.errors import NetkatError, TimedOut
+from netkat.flow import Flow, IPAddress, Protocol
+from netkat.host.ports import Reservation, reserve
+
+if TYPE_CHECKING:
+    from netkat.engine.pump import Tap
+
+
+class Cancelled(Exception):
+    """The caller's cancel descriptor fired while a connect was under way."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A flow that is ready to be dialled: port reserved, guard and filter set."""
+
+    flow: Flow
+    path: Path
+    uplink: Uplink
+    reservation: Reservation
+
+    @property
+    def address(self) -> IPAddress:
+        """The destination."""
+        assert self.flow.remote is not None
+        return self.flow.remote
+
+    @property
+    def port(self) -> int:
+        """The destination's port."""
+        return self.flow.remote_port
+
+
+class Bypass:
+    """The uplinks of one caller. prepare() needs privileges, load() and dial() do not."""
+
+    def __init__(self, *, guard: str = "auto", tap: Tap | None = None) -> None:
+        self._guard, self._tap = guard, tap
+        self._uplinks: dict[int, Uplink] = {}
+        self._lock = threading.Lock()
+        self._undo = ExitStack()
+        self._loaded = False
+
+    def prepare(
+        self,
+        destination: IPAddress,
+        port: int,
+        *,
+        protocol: Protocol,
+        source: IPAddress | None = None,
+        source_port: int = 0,
+        interface: str | None = None,
+        via: IPAddress | bytes | None = None,
+    ) -> Attempt:
+        """Plan the path, reserve a port, and have guard and filter know the flow.
+
+        Errors: any SetupError.
+        """
+        path = plan_path(
+            destination,
+            protocol=protocol,
+            remote_port=port,
+            source=source,
+            source_port=source_port,
+            interface=interface,
+            via=via,
+        )
+        with ExitStack() as undo:
+            reservation = reserve(
+                protocol, path.source, source_port, remote=destination, remote_port=port
+            )
+            undo.callback(reservation.close)
+            flow = Flow(protocol, path.source, reservation.port, destination, port)
+            uplink = self.uplink(path)
+            uplink.add(flow, path.next_hop)
+            undo.pop_all()
+        return Attempt(flow, path, uplink, reservation)
+
+    def uplink(self, path: Path) -> Uplink:
+        """The uplink of the path's interface, opened when it is the first to want it."""
+        with self._lock:
+            uplink = self._uplinks.get(path.link.index)
+            if uplink is None:
+                uplink = Uplink(path.link, guard=self._guard, tap=self._tap)
+                self._undo.callback(uplink.close)
+                self._uplinks[path.link.index] = uplink
+            if self._loaded:
+                uplink.load()
+            return uplink
+
+    def load(self) -> None:
+        """Load the Go library and start the pumps: from here on there are threads."""
+        with self._lock:
+            self._loaded = True
+            for uplink in self._uplinks.values():
+                uplink.load()
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Give back an attempt that is never going to be dialled."""
+        attempt.uplink.remove(attempt.flow)
+        attempt.reservation.close()
+
+    def dial(
+        self, attempt: Attempt, *, timeout: float | None, cancel_fd: int | None = None
+    ) -> Session:
+        """Connect (TCP) or open (UDP) the attempt's flow. ``timeout`` in seconds.
+
+        Errors: any NetworkError, GuardFailed, InterfaceDown; Cancelled.
+        """
+        session = self._open(attempt)
+        if attempt.flow.protocol is Protocol.UDP:
+            return session
+        try:
+            self._handshake(session, timeout, cancel_fd)
+        except BaseException:
+            session.abort()
+            raise
+        return session
+
+    def close(self) -> None:
+        """Close every uplink; more than once is once."""
+        self._undo.close()
+
+    def _open(self, attempt: Attempt) -> Session:
+        from netkat.stack import StackError
+
+        path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
+        uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
+        try:
+            endpoint = uplink.stack.connect(flow)
+        except StackError:
+            self.abandon(attempt)
+            raise
+        session = Session(endpoint, uplink, flow, path, attempt.reservation)
+        uplink.open(session)
+        uplink.flush()
+        return session
+
+    def _handshake(self, session: Session, timeout: float | None, cancel_fd: int | None) -> None:
+        from netkat.stack import StackError
+
+        deadline = deadline_after(timeout)
+        began = time.monotonic()
+        writable = session.endpoint.writable_fd()
+        while True:
+            try:
+                session.endpoint.connect_result()
+            except BlockingIOError:
+                if session.wait(writable, deadline, cancel_fd):
+                    continue
+                if deadline is None or time.monotonic() < deadline:
+                    raise Cancelled from None
+                waited = round(time.monotonic() - began, 1)
+                raise verdict.no_answer(session.evidence(waited)) from None
+            except StackError as error:
+                raise self._named(session, error) from None
+            session.prove()
+            return
+
+    def _named(self, session: Session, error: NetkatError) -> NetkatError:
+        from netkat.stack import StackError
+
+        assert isinstance(error, StackError)
+        fault = session.fault(error, connecting=True)
+        if isinstance(fault, verdict.Refused) and fault.by == "RST":
+            # A RST is an answer as well: the guard must have seen it.
+            session.prove()
+        return fault

@@ -1,0 +1,137 @@
+"""One flow that is in use: its endpoint in the stack and everything held on its behalf."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from netkat.engine import verdict
+from netkat.engine.wait import wait_readable
+from netkat.errors import NetkatError, TimedOut
+from netkat.flow import Flow, Protocol
+
+if TYPE_CHECKING:
+    from netkat.engine.path import Path
+    from netkat.engine.uplink import Uplink
+    from netkat.host.ports import Reservation
+    from netkat.stack import Endpoint, StackError
+
+
+class Session:
+    """An endpoint, with its flow, its path, its reserved port and the uplink that it lives on.
+
+    The last to let go is close() or abort(); both may be called from any thread,
+    any number of times, and wake whoever waits.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        uplink: Uplink,
+        flow: Flow,
+        path: Path,
+        reservation: Reservation | None,
+    ) -> None:
+        self.endpoint, self.uplink = endpoint, uplink
+        self.flow, self.path = flow, path
+        self._reservation = reservation
+        self._lock = threading.Lock()
+        self._ended = False
+        self._proved = False
+        self.received = 0
+        self.sent = 0
+
+    @property
+    def ended(self) -> bool:
+        """True once close() or abort() was called."""
+        return self._ended
+
+    def flush(self) -> None:
+        """Send what the stack has waiting, on this thread."""
+        self.uplink.flush()
+
+    def wait(self, descriptor: int, deadline: float | None, cancel_fd: int | None = None) -> bool:
+        """Wait for the endpoint's descriptor; False when the deadline passed or cancel_fd fired.
+
+        Errors: the uplink's fault (InterfaceDown and the like).
+        """
+        ready = wait_readable((descriptor, self.uplink.fault_fd, cancel_fd), deadline)
+        if self.uplink.fault is not None and descriptor not in ready:
+            raise self.uplink.fault
+        return descriptor in ready
+
+    def prove(self) -> None:
+        """The first answer came: the guard must have seen it too. Asked once a flow.
+
+        Errors: GuardFailed; the connection is aborted then, since the kernel answers it as well.
+        """
+        if self._proved:
+            return
+        try:
+            self.uplink.prove(self.flow)
+        except NetkatError:
+            self.abort()
+            raise
+        self._proved = True
+
+    def evidence(self, waited: float | None = None) -> verdict.Evidence:
+        """What is known of this flow now."""
+        return verdict.Evidence(
+            flow=self.flow,
+            path=self.path,
+            seen=self.uplink.stack.observe(self.flow),
+            refused_frames=verdict.refused_frames(self.uplink.wire.statistics().refused),
+            waited=waited,
+        )
+
+    def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
+        """The stack's error code as the fault that the wire tells of."""
+        from netkat.stack import Code
+
+        evidence = self.evidence()
+        match error.code:
+            case Code.REFUSED:
+                return verdict.refused(evidence)
+            case Code.UNREACHABLE:
+                return verdict.unreachable(evidence)
+            case Code.NEXT_HOP:
+                return verdict.next_hop_silent(evidence)
+            case Code.RESET if connecting:
+                return verdict.refused(evidence)
+            case Code.RESET:
+                return verdict.reset(evidence, received=self.received, sent=self.sent)
+            case Code.TIMEOUT if connecting:
+                return verdict.no_answer(evidence)
+            case Code.TIMEOUT:
+                return verdict.gave_up(evidence)
+            case _:
+                return error
+
+    def timed_out(self, seconds: float | None) -> NetkatError:
+        """The caller's own timeout ran out on an open connection."""
+        return TimedOut(f"timed out after {seconds:g} s" if seconds is not None else "timed out")
+
+    def close(self) -> None:
+        """Let go: TCP delivers what it holds and its FIN in the background, while the uplink lives."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        if self.flow.protocol is Protocol.UDP:
+            self.uplink.drop(self)
+        else:
+            self.uplink.retire(self)
+
+    def abort(self) -> None:
+        """End at once; the peer gets a RST."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        self.uplink.drop(self)
+
+    def release(self) -> None:
+        """Give back what was held for the flow: for the uplink alone, after the endpoint is gone."""
+        self.uplink.remove(self.flow)
+        if self._reservation is not None:
+            self._reservation.close()

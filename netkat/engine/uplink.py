@@ -1,0 +1,214 @@
+"""One interface made ready: wire and guard first, the stack and its pump when wanted.
+
+The order is the point. Opening a packet socket and attaching a guard need
+capabilities; loading the Go library starts threads, and capabilities are per
+thread. So a program that wants to run with none opens its uplinks, drops, and
+only then calls load().
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING
+
+from netkat.bpf.ladder import Guard, GuardLink, attach
+from netkat.bpf.socket_filter import flow_filter
+from netkat.errors import GuardFailed, NetkatError
+from netkat.flow import Flow, IPAddress
+from netkat.host.link import Link
+from netkat.wire.packet_socket import PacketSocket
+
+if TYPE_CHECKING:
+    from netkat.engine.pump import Pump, Tap
+    from netkat.engine.session import Session
+    from netkat.stack import Stack
+
+PROOF = 0.25
+"""Seconds that the guard has to show that it ran. It runs right after the tap that feeds
+us, in the same softirq (net/core/dev.c, __netif_receive_skb_core), so microseconds
+do; the rest is for a busy machine."""
+
+ORPHAN = 60.0
+"""Seconds that a closed connection may go on delivering what it still holds (as tcp_fin_timeout)."""
+
+
+class Uplink:
+    """Wire, guard, stack and pump on one interface. close() is idempotent and undoes all of it."""
+
+    def __init__(self, link: Link, *, guard: str = "auto", tap: Tap | None = None) -> None:
+        self.link = link
+        self._tap = tap
+        self._flows: dict[Flow, IPAddress | None] = {}
+        self._lock = threading.RLock()
+        self._sessions: set[Session] = set()
+        self._closing: dict[Session, float] = {}
+        self._stack: Stack | None = None
+        self._pump: Pump | None = None
+        self._addresses: set[IPAddress] = set()
+        self._routes: set[IPAddress] = set()
+        self.fault: NetkatError | None = None
+        with ExitStack() as undo:
+            self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self.fault_fd)
+            # Nothing passes this filter yet: flows come one by one, each armed
+            # before its first packet leaves.
+            self.wire = PacketSocket(
+                link.name, link.index, ethernet=link.ethernet, filter=self._filter()
+            )
+            undo.callback(self.wire.close)
+            self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)
+            undo.callback(self.guard.close)
+            self._undo = undo.pop_all()
+
+    def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
+        """Let the flow in here and keep it from the kernel, before anything of it is sent."""
+        with self._lock:
+            self.guard.add(flow)
+            self._flows[flow] = next_hop
+            self.wire.set_filter(self._filter())
+
+    def remove(self, flow: Flow) -> None:
+        """Give the flow back to the kernel."""
+        with self._lock:
+            if flow not in self._flows:
+                return
+            del self._flows[flow]
+            self.wire.set_filter(self._filter())
+            self.guard.remove(flow)
+
+    def load(self) -> None:
+        """Load the Go library and start the pump; once."""
+        from netkat.engine.pump import Pump
+        from netkat.stack import Stack
+
+        with self._lock:
+            if self._stack is not None:
+                return
+            stack = Stack(self.link.mtu, self.link.mac if self.link.ethernet else None)
+            self._undo.callback(stack.close)
+            tap = self._tapped if self._tap is not None else None
+            self._pump = Pump(
+                self.wire,
+                stack,
+                on_fault=self._failed,
+                housekeeping=self._look_after_closing,
+                tap=tap,
+            )
+            self._undo.callback(self._pump.close)
+            self._stack = stack
+
+    @property
+    def stack(self) -> Stack:
+        """The loaded stack."""
+        assert self._stack is not None, "load() comes first"
+        return self._stack
+
+    def flush(self) -> None:
+        """Send what the stack has waiting, on this thread."""
+        if self._pump is not None:
+            self._pump.flush()
+
+    def reach(
+        self,
+        source: IPAddress,
+        destination: IPAddress,
+        next_hop: IPAddress | None,
+        next_hop_mac: bytes | None,
+    ) -> None:
+        """Teach the stack the way to one destination."""
+        with self._lock:
+            stack = self.stack
+            if source not in self._addresses:
+                stack.add_address(source)
+                self._addresses.add(source)
+            if destination in self._routes:
+                return
+            gateway = next_hop if next_hop != destination else None
+            stack.add_route(destination, gateway)
+            self._routes.add(destination)
+            if next_hop_mac is not None:
+                stack.add_neighbor(next_hop or destination, next_hop_mac)
+
+    def prove(self, flow: Flow) -> None:
+        """The first answer was seen here: the guard must have kept it from the kernel.
+
+        Errors: GuardFailed, naming the program in its way.
+        """
+        end = time.monotonic() + PROOF
+        while self.guard.kept(flow) == 0:
+            if time.monotonic() > end:
+                program = self.guard.in_the_way()
+                raise GuardFailed(
+                    f"the {self.guard.step} guard on {self.link.name} never saw the answer"
+                    f" [{'in its way: ' + program if program else 'nothing known is in its way'}]",
+                    program=program,
+                    hint="the kernel has seen this flow too; take the program away,"
+                    " or choose another step with --guard",
+                )
+            time.sleep(0.001)
+
+    def open(self, session: Session) -> None:
+        """The uplink ends what is still open when it closes."""
+        with self._lock:
+            self._sessions.add(session)
+
+    def retire(self, session: Session) -> None:
+        """Take over a connection that its owner is done with, until the peer is done as well."""
+        with self._lock:
+            self._sessions.discard(session)
+            self._closing[session] = time.monotonic() + ORPHAN
+        session.endpoint.shutdown(SHUT_RDWR)
+        self.flush()
+        if self._pump is not None:
+            self._pump.attend()
+
+    def drop(self, session: Session) -> None:
+        """End a session now: RST where a peer still counts on it."""
+        with self._lock:
+            self._sessions.discard(session)
+            self._closing.pop(session, None)
+        session.endpoint.abort()
+        self.flush()
+        session.endpoint.close()
+        session.release()
+
+    def close(self) -> None:
+        """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
+        with self._lock:
+            sessions = [*self._sessions, *self._closing]
+        for session in sessions:
+            session.abort()
+            self.drop(session)
+        self._undo.close()
+
+    def _filter(self) -> list[object]:
+        return list(
+            flow_filter(list(self._flows), list(self._next_hops()), ethernet=self.link.ethernet)
+        )
+
+    def _next_hops(self) -> Iterator[IPAddress]:
+        yield from {hop for hop in self._flows.values() if hop is not None}
+
+    def _tapped(self, frame: bytes, outgoing: bool) -> None:
+        assert self._tap is not None
+        self._tap(frame, outgoing, self.link.name, self.link.ethernet, time.time())
+
+    def _failed(self, fault: NetkatError) -> None:
+        if self.fault is None:
+            self.fault = fault
+            os.eventfd_write(self.fault_fd, 1)
+
+    def _look_after_closing(self) -> bool:
+        """Let go of the connections that have ended; True while some have not."""
+        now = time.monotonic()
+        with self._lock:
+            closing = list(self._closing.items())
+        for session, end in closing:
+            if now >= end or session.endpoint.over():
+                self.drop(session)
+        return bool(self._closing)

@@ -1,0 +1,211 @@
+"""What the wire saw, put into words: a stack's error code becomes the fault that a person needs."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netkat.errors import (
+    ConnectionReset,
+    EgressRefused,
+    Hairpin,
+    NetworkError,
+    NextHopSilent,
+    NoAnswer,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
+from netkat.flow import Flow, Protocol
+
+if TYPE_CHECKING:
+    from netkat.engine.path import Path
+    from netkat.stack import Observation
+
+ICMP4_UNREACHABLE, ICMP4_TIME_EXCEEDED = 3, 11
+ICMP6_UNREACHABLE, ICMP6_TIME_EXCEEDED = 1, 3
+
+# RFC 792, RFC 1812 (13 to 15), RFC 4443.
+ICMP4_REASONS = {
+    (3, 0): "network unreachable",
+    (3, 1): "host unreachable",
+    (3, 2): "protocol unreachable",
+    (3, 3): "port unreachable",
+    (3, 4): "fragmentation needed",
+    (3, 5): "source route failed",
+    (3, 6): "network unknown",
+    (3, 7): "host unknown",
+    (3, 9): "network administratively prohibited",
+    (3, 10): "host administratively prohibited",
+    (3, 13): "administratively prohibited",
+    (11, 0): "TTL exceeded in transit",
+    (11, 1): "fragment reassembly time exceeded",
+    (12, 0): "parameter problem",
+}
+ICMP6_REASONS = {
+    (1, 0): "no route to destination",
+    (1, 1): "administratively prohibited",
+    (1, 2): "beyond scope of source address",
+    (1, 3): "address unreachable",
+    (1, 4): "port unreachable",
+    (1, 5): "source address failed ingress or egress policy",
+    (1, 6): "reject route to destination",
+    (2, 0): "packet too big",
+    (3, 0): "hop limit exceeded in transit",
+    (3, 1): "fragment reassembly time exceeded",
+    (4, 0): "parameter problem",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of one flow when its fault is named."""
+
+    flow: Flow
+    path: Path
+    seen: Observation
+    refused_frames: int
+    """Frames that the kernel would not send (ENOBUFS), on the whole wire."""
+    waited: float | None = None
+    """Seconds waited for an answer; None where the wait was the stack's own."""
+
+
+def refused_frames(refused: dict[int, int]) -> int:
+    """Frames that a qdisc or an egress hook threw away, out of a wire's refusals."""
+    return refused.get(errno.ENOBUFS, 0)
+
+
+def icmp_reason(version: int, icmp_type: int, icmp_code: int) -> str:
+    """The name of an ICMP (4) or ICMPv6 (6) error; its numbers where it has none."""
+    reasons = ICMP4_REASONS if version == 4 else ICMP6_REASONS
+    return reasons.get((icmp_type, icmp_code), f"type {icmp_type} code {icmp_code}")
+
+
+def refused(evidence: Evidence) -> NetworkError:
+    """The peer, or somebody for it, said that nothing listens there."""
+    seen = evidence.seen
+    if seen.resets:
+        return Refused(
+            f"Connection refused [RST from {evidence.flow.remote} ttl {seen.reset_ttl}]",
+            by="RST",
+            sender=evidence.flow.remote,
+            ttl=seen.reset_ttl,
+        )
+    if seen.icmp_errors:
+        reason = icmp_reason(seen.icmp_version, seen.icmp_type, seen.icmp_code)
+        return Refused(
+            f"Connection refused [ICMP {reason} from {seen.icmp_sender} ttl {seen.icmp_ttl}]",
+            by=f"ICMP {reason}",
+            sender=seen.icmp_sender,
+            ttl=seen.icmp_ttl,
+        )
+    return Refused("Connection refused")
+
+
+def unreachable(evidence: Evidence) -> NetworkError:
+    """An ICMP error about one of our packets."""
+    seen = evidence.seen
+    if not seen.icmp_errors:
+        return no_answer(evidence)
+    reason = icmp_reason(seen.icmp_version, seen.icmp_type, seen.icmp_code)
+    if reason == "port unreachable":
+        return refused(evidence)
+    return Unreachable(
+        f"{_headline(seen)} [ICMP {reason} from {seen.icmp_sender} ttl {seen.icmp_ttl}]",
+        reason=reason,
+        icmp_type=seen.icmp_type,
+        icmp_code=seen.icmp_code,
+        sender=seen.icmp_sender,
+        ttl=seen.icmp_ttl,
+        hint=_unreachable_hint(seen),
+    )
+
+
+def no_answer(evidence: Evidence) -> NetworkError:
+    """Nothing came back in time: the most telling of the reasons that were seen."""
+    seen, flow, path = evidence.seen, evidence.flow, evidence.path
+    what = "SYN" if flow.protocol is Protocol.TCP else "datagram"
+    count = f"{seen.syns_sent} {what}{'' if seen.syns_sent == 1 else 's'}"
+    timed_out = "timed out"
+    if evidence.waited is not None:
+        timed_out = f"timed out after {evidence.waited:g} s"
+    if seen.hairpins:
+        mac = seen.hairpin_mac.hex(":")
+        return Hairpin(
+            f"{timed_out} [hairpin: our own {what} came back in from {mac} ttl {seen.hairpin_ttl}]",
+            sent=seen.syns_sent,
+            sender_mac=seen.hairpin_mac,
+            ttl=seen.hairpin_ttl,
+            hint="this host was chosen as the backend of its own packet, and drops it as a martian:"
+            " ask from another host, or --via another node",
+        )
+    if evidence.refused_frames and not seen.frames_received:
+        return EgressRefused(
+            f"the kernel threw away {evidence.refused_frames} of our frames on the way out"
+            f" of {path.link.name} [ENOBUFS]",
+            count=evidence.refused_frames,
+            hint="a tc, tcx or nft netdev egress hook does that:"
+            f" tc filter show dev {path.link.name} egress; nft list hooks; bpftool net",
+        )
+    if not seen.syns_sent and seen.neighbor_requests and not seen.neighbor_replies:
+        return next_hop_silent(evidence)
+    if seen.icmp_errors:
+        return unreachable(evidence)
+    return NoAnswer(
+        f"{timed_out} [no reply to {count}]",
+        sent=seen.syns_sent,
+        hint=f"the next hop answered, so the loss is behind it: {_next_hop(path)}"
+        if path.next_hop is not None and seen.neighbor_replies
+        else None,
+    )
+
+
+def next_hop_silent(evidence: Evidence) -> NetworkError:
+    """Nobody answered ARP or neighbour discovery."""
+    path, seen = evidence.path, evidence.seen
+    question = "ARP" if evidence.flow.version == 4 else "neighbour discovery"
+    return NextHopSilent(
+        f"No route to host [next hop {path.next_hop} on {path.link.name} did not answer {question}"
+        f", asked {seen.neighbor_requests} times]",
+        next_hop=path.next_hop,
+        interface=path.link.name,
+        hint=f"look at the address, the VLAN and the cable: ip neigh show dev {path.link.name}",
+    )
+
+
+def reset(evidence: Evidence, *, received: int, sent: int) -> NetworkError:
+    """RST on an open connection."""
+    ttl = f" ttl {evidence.seen.reset_ttl}" if evidence.seen.resets else ""
+    return ConnectionReset(
+        f"Connection reset by peer [RST from {evidence.flow.remote}{ttl}, after {received} bytes"
+        f" received and {sent} sent]",
+        received=received,
+        sent=sent,
+    )
+
+
+def gave_up(evidence: Evidence) -> NetworkError:
+    """The stack stopped retransmitting on an open connection."""
+    if evidence.seen.icmp_errors:
+        return unreachable(evidence)
+    return TimedOut(
+        f"Connection timed out [{evidence.flow.remote} stopped acknowledging]",
+        hint="the peer or the path went away while the connection was open",
+    )
+
+
+def _headline(seen: Observation) -> str:
+    time_exceeded = ICMP4_TIME_EXCEEDED if seen.icmp_version == 4 else ICMP6_TIME_EXCEEDED
+    return "TTL exceeded" if seen.icmp_type == time_exceeded else "No route to host"
+
+
+def _unreachable_hint(seen: Observation) -> str:
+    time_exceeded = ICMP4_TIME_EXCEEDED if seen.icmp_version == 4 else ICMP6_TIME_EXCEEDED
+    if seen.icmp_type == time_exceeded:
+        return f"the packet went round in circles, or --ttl is too small: routes of {seen.icmp_sender}"
+    return f"ask at {seen.icmp_sender}: its routes, its firewall"
+
+
+def _next_hop(path: Path) -> str:
+    return f"{path.next_hop} on {path.link.name}"
