@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netkat.conn.base import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 else:
     Buffer = object
 

@@ -1,0 +1,56 @@
+"""netkat: netcat without the host in the way.
+
+TCP and UDP through a raw packet socket and a TCP/IP stack of its own, so that
+this host's firewall, NAT and socket hooks never see the connection::
+
+    import netkat
+
+    with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+        conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        print(conn.recv(4096))
+
+Everything public is here; errors are under :class:`netkat.NetkatError`. Nothing
+is opened, and neither the Go library nor pyroute2 is loaded, at import. The
+library logs through :mod:`logging` as ``netkat.<room>`` and prints nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from netkat import errors
+from netkat._version import __version__
+from netkat.errors import NetkatError
+
+if TYPE_CHECKING:
+    from netkat._stack import Stack, create_connection, create_server, open_datagram
+
+__all__ = [
+    "NetkatError",
+    "Stack",
+    "__version__",
+    "create_connection",
+    "create_server",
+    "errors",
+    "open_datagram",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+_ON_FIRST_USE = frozenset({"Stack", "create_connection", "create_server", "open_datagram"})
+
+
+def __getattr__(name: str) -> object:
+    # PEP 562: --help and --version should not pay for sockets and filters.
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from netkat import _stack
+
+    value = getattr(_stack, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,199 @@
+"""The public door: a Stack, and the functions that use a default one."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from netkat.engine.bypass import Bypass
+from netkat.errors import NetkatError
+from netkat.flow import IPAddress, Protocol
+from netkat.host.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from netkat.conn import TcpConnection, TcpListener, UdpConnection
+    from netkat.engine.session import Session
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds an address is given to answer where the caller names no time of their own."""
+
+
+class Stack:
+    """Wires, guards and a TCP/IP stack, opened once and shared by many connections.
+
+    A wire is opened on each interface that the routes of its connections need,
+    when the first of them needs it. Opening one takes CAP_NET_RAW, and
+    CAP_NET_ADMIN with CAP_BPF for the best guard; MissingCapability says which
+    is not there. ::
+
+        with netkat.Stack() as stack:
+            conn = stack.create_connection(("10.111.111.129", 80), timeout=2)
+
+    ``interface`` and ``via`` (a next hop's address, or a MAC as six bytes) hold
+    for every connection of the stack; ``guard`` is a step of the ladder, as
+    --guard. close() ends all connections and undoes all that was made.
+    """
+
+    def __init__(
+        self,
+        interface: str | None = None,
+        *,
+        via: IPAddress | bytes | None = None,
+        guard: str = "auto",
+    ) -> None:
+        self._interface, self._via = interface, via
+        self._bypass = Bypass(guard=guard)
+        self._bypass.load()
+
+    def create_connection(
+        self,
+        address: tuple[str, int | str],
+        timeout: float | None = CONNECT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+    ) -> TcpConnection:
+        """A TCP connection to (host, port); every address of the name is tried in turn.
+
+        ``timeout`` is seconds for each address, and the connection's timeout
+        afterwards, as socket.create_connection has it; None has no limit.
+        ``source_address`` is (address, port) of this host; "" and 0 are any.
+
+        Errors: Refused, NoAnswer, Unreachable and the other NetworkErrors of
+        the last address tried; any SetupError.
+        """
+        from netkat.conn import TcpConnection
+
+        session = self._dial(Protocol.TCP, address, timeout, source_address)
+        return TcpConnection(session, timeout=timeout)
+
+    def open_datagram(
+        self,
+        address: tuple[str, int | str],
+        timeout: float | None = None,
+        source_address: tuple[str, int] | None = None,
+    ) -> UdpConnection:
+        """A UDP endpoint connected to (host, port): the first address of the name with a route.
+
+        ``timeout`` is seconds that a recv may wait; None has no limit.
+        Errors: any SetupError.
+        """
+        from netkat.conn import UdpConnection
+
+        session = self._dial(Protocol.UDP, address, timeout, source_address)
+        return UdpConnection(session, timeout=timeout)
+
+    def create_server(self, address: tuple[str, int], *, backlog: int = 128) -> TcpListener:
+        """A TCP listener on (address of this host or "", port); port 0 takes a free one.
+
+        "" is the address of the default route's interface (or of ``interface``),
+        IPv4. Errors: PortTaken, BadArgument and other SetupErrors.
+        """
+        from netkat.conn import TcpListener
+        from netkat.engine.listening import listen
+
+        host, port = address
+        local = _address(host) if host else None
+        return TcpListener(
+            listen(self._bypass, local, port, interface=self._interface, backlog=backlog)
+        )
+
+    def close(self) -> None:
+        """End all connections and undo all that was made; more than once is once."""
+        self._bypass.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _dial(
+        self,
+        protocol: Protocol,
+        address: tuple[str, int | str],
+        timeout: float | None,
+        source_address: tuple[str, int] | None,
+    ) -> Session:
+        host, port = address
+        source_host, source_port = source_address or ("", 0)
+        source = _address(source_host) if source_host else None
+        family = source.version if source is not None else None
+        last: NetkatError | None = None
+        for target, number in resolve(host, str(port), version=family, protocol=protocol):
+            try:
+                attempt = self._bypass.prepare(
+                    target,
+                    number,
+                    protocol=protocol,
+                    source=source,
+                    source_port=source_port,
+                    interface=self._interface,
+                    via=self._via,
+                )
+                return self._bypass.dial(attempt, timeout=timeout)
+            except NetkatError as error:
+                last = error
+        assert last is not None, "resolve() gives at least one address, or raises"
+        raise last
+
+
+class _Default:
+    """The stack behind the module's functions: made on first use, closed at exit."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stack: Stack | None = None
+
+    def __call__(self) -> Stack:
+        with self._lock:
+            if self._stack is None:
+                self._stack = Stack()
+                atexit.register(self._stack.close)
+            return self._stack
+
+
+_default: Callable[[], Stack] = _Default()
+
+
+def create_connection(
+    address: tuple[str, int | str],
+    timeout: float | None = CONNECT_TIMEOUT,
+    source_address: tuple[str, int] | None = None,
+) -> TcpConnection:
+    """As Stack.create_connection, on a default stack."""
+    return _default().create_connection(address, timeout, source_address)
+
+
+def create_server(address: tuple[str, int], *, backlog: int = 128) -> TcpListener:
+    """As Stack.create_server, on a default stack."""
+    return _default().create_server(address, backlog=backlog)
+
+
+def open_datagram(
+    address: tuple[str, int | str],
+    timeout: float | None = None,
+    source_address: tuple[str, int] | None = None,
+) -> UdpConnection:
+    """As Stack.open_datagram, on a default stack."""
+    return _default().open_datagram(address, timeout, source_address)
+
+
+def _address(text: str) -> IPAddress:
+    from ipaddress import ip_address
+
+    from netkat.errors import BadArgument
+
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise BadArgument(f"{text}: not an IP address") from None
