@@ -162,8 +162,9 @@ class Matcher:
     """Runs a compiled filter over bytes in user space (files, and what the kernel cannot test)."""
 
     def __init__(self, program: Sequence[Instruction]) -> None:
-        self._program = (_Insn * len(program))(*program)
+        self._program = (_Insn * len(program))(*(_Insn(*one) for one in program))
         self._filter = library().bpf_filter
 
     def __call__(self, data: bytes, wire_length: int) -> bool:
-        return self._filter(self._program, data, wire_length, len(data)) != 0
+        kept: int = self._filter(self._program, data, wire_length, len(data))
+        return kept != 0

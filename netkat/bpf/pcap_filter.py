@@ -27,6 +27,7 @@ _LD_W_ABS = 0x20
 _MODE_MASK, _ABS, _IND, _MSH = 0xE0, 0x20, 0x40, 0xA0
 _AD_OFF = 0xFFFFF000
 _AD_PROTOCOL, _AD_PKTTYPE, _AD_IFINDEX = _AD_OFF + 0, _AD_OFF + 4, _AD_OFF + 8
+_NET_OFF = 0xFFF00000  # SKF_NET_OFF
 _NEGATIVE = 0x80000000
 _SLL2_LENGTH = 20
 _SLL2_ANCILLARY = {0: _AD_PROTOCOL, 4: _AD_IFINDEX, 10: _AD_PKTTYPE}
@@ -72,17 +73,18 @@ def compile_filter(
 
 
 def cooked_to_kernel(program: Sequence[Instruction]) -> list[Instruction] | None:
-    """The program for DLT_LINUX_SLL2 as a SOCK_DGRAM packet socket can run it; None if it cannot.
+    """The program for DLT_LINUX_SLL2 as a packet socket can run it; None if it cannot.
 
     The kernel has no such header in front of the packet: what the header would
-    hold comes from its ancillary loads, and the packet begins 20 bytes earlier.
+    hold comes from its ancillary loads, and the packet is read from its network
+    header on, whatever link header the interface puts before it.
     """
     changed: list[Instruction] = []
     for code, jt, jf, k in program:
         klass, mode = code & 0x07, code & _MODE_MASK
         if klass in (_LD, _LDX) and mode in (_ABS, _IND, _MSH) and k < _NEGATIVE:
             if k >= _SLL2_LENGTH:
-                k -= _SLL2_LENGTH
+                k += _NET_OFF - _SLL2_LENGTH
             elif mode == _ABS and k in _SLL2_ANCILLARY:
                 # An ancillary load yields the whole value whatever the width says,
                 # and only the 32-bit form is accepted for every one of them.

@@ -61,9 +61,8 @@ def parse(expression: str) -> list[Term]:
     words = expression.replace("&&", " and ").split()
     terms: list[Term] = []
     while words:
-        if terms:
-            if words.pop(0) != "and" or not words:
-                raise _refuse(expression, "anything but 'and' between terms")
+        if terms and (words.pop(0) != "and" or not words):
+            raise _refuse(expression, "anything but 'and' between terms")
         terms.append(_term(expression, words))
     return terms
 

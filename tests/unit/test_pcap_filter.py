@@ -164,7 +164,8 @@ def test_cooked_program_reads_the_packet_without_the_header() -> None:
     assert program is not None
     loads = [k for code, _, _, k in program if code & 0x07 == 0]
     assert loads[0] == 0xFFFFF000  # the protocol, from the kernel
-    assert 9 in loads and 6 in loads  # protocol fields at the packet's own offsets
+    # The protocol fields, counted from the network header.
+    assert 0xFFF00009 in loads and 0xFFF00006 in loads
     assert cooked_to_kernel([(0x28, 0, 0, 8), (6, 0, 0, 1)]) is None  # the ARP hardware type
 
 
