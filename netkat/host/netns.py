@@ -1,0 +1,98 @@
+"""Running something in another network namespace, in a thread that enters it.
+
+A thread, because a namespace is a property of the thread (setns(2)): the rest
+of the process stays where it is, and there is no fork, which a process with the
+Go runtime in it must not do. Sockets keep the namespace that they were opened in,
+so what the function returns works on in any thread. Inside, /proc/net and
+/sys/class/net still show the process's main namespace (procfs and sysfs are
+bound to it): use netlink or /proc/thread-self/net. /proc/sys/net follows the thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from netkat.errors import BadArgument, MissingCapability, SetupError
+
+T = TypeVar("T")
+
+CLONE_NEWNET = 0x40000000
+"""linux/sched.h: setns(2) checks that the descriptor is a network namespace."""
+
+NAMED = "/run/netns"
+"""Where ip-netns(8) keeps its names."""
+
+
+def netns_path(where: str | int | os.PathLike[str]) -> str:
+    """The file of a namespace: a name of ip-netns(8), a path (it holds a slash), or a pid."""
+    if isinstance(where, int):
+        return f"/proc/{where}/ns/net"
+    text = os.fspath(where)
+    return text if "/" in text else f"{NAMED}/{text}"
+
+
+def in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> T:
+    """Call ``function`` in the namespace and return what it returns; its exceptions pass through.
+
+    Errors: BadArgument (no such namespace), MissingCapability (CAP_SYS_ADMIN).
+    """
+    descriptor = _open(where)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def inside() -> None:
+        try:
+            _setns(descriptor, where)
+            outcome.append(function())
+        except BaseException as error:
+            failure.append(error)
+
+    # The thread ends with the call: one that had entered a namespace is of no other use.
+    thread = threading.Thread(target=inside, name=f"netns {where}", daemon=True)
+    try:
+        thread.start()
+        thread.join()
+    finally:
+        os.close(descriptor)
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _open(where: str | int | os.PathLike[str]) -> int:
+    path = netns_path(where)
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise MissingCapability(
+            f"may not open the network namespace {path}: {error.strerror}",
+            capability="CAP_SYS_PTRACE" if isinstance(where, int) else "CAP_SYS_ADMIN",
+        ) from None
+    except OSError as error:
+        if isinstance(where, int):
+            raise BadArgument(f"no process {where}, so no network namespace of it") from None
+        raise BadArgument(
+            f"no network namespace {os.fspath(where)!r} ({path}: {error.strerror})",
+            hint="ip netns list shows the names; /proc/PID/ns/net is that of a process",
+        ) from None
+
+
+def _setns(descriptor: int, where: str | int | os.PathLike[str]) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET) == 0:
+        return
+    code = ctypes.get_errno()
+    if code == errno.EPERM:
+        raise MissingCapability(
+            f"may not enter the network namespace {where}: CAP_SYS_ADMIN is missing",
+            capability="CAP_SYS_ADMIN",
+        )
+    if code == errno.EINVAL:
+        raise BadArgument(f"{netns_path(where)} is no network namespace")
+    raise SetupError(f"cannot enter the network namespace {where}: {os.strerror(code)}")
