@@ -56,7 +56,11 @@ class Namespace:
         self._children: list[subprocess.Popen[Any]] = []
 
     def run(
-        self, argv: Sequence[str | os.PathLike[str]], *, check: bool = True, timeout: float = 30,
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        check: bool = True,
+        timeout: float = 30,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; its output as text. Raises AssertionError with both when it fails."""
@@ -64,8 +68,13 @@ class Namespace:
         if options["stdin"] is None:
             del options["stdin"]
         done = subprocess.run(
-            self._argv(argv), capture_output=True, text=options.pop("text", True),
-            timeout=timeout, env=_environment(options.pop("env", None)), check=False, **options,
+            self._argv(argv),
+            capture_output=True,
+            text=options.pop("text", True),
+            timeout=timeout,
+            env=_environment(options.pop("env", None)),
+            check=False,
+            **options,
         )
         if check and done.returncode:
             said = f"{done.stdout}{done.stderr}"
@@ -217,12 +226,8 @@ def join(
     a: Namespace, b: Namespace, *, a_name: str = "eth0", b_name: str = "eth0", mtu: int = 1500
 ) -> None:
     """A veth between two namespaces, made there and never in the root namespace; still down."""
-    ip_batch(
-        [
-            f"link add {a_name} mtu {mtu} netns {a.name} type veth"
-            f" peer name {b_name} mtu {mtu} netns {b.name}"
-        ]
-    )
+    here = f"{a_name} mtu {mtu} netns {a.name}"
+    ip_batch([f"link add {here} type veth peer name {b_name} mtu {mtu} netns {b.name}"])
 
 
 def configure(side: Host) -> None:
@@ -283,7 +288,9 @@ def remove(name: str) -> None:
     """Remove a namespace if it is there; what is left running inside was started by the test."""
     if not os.path.exists(f"/run/netns/{name}"):
         return
-    listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["ip", "netns", "pids", name], capture_output=True, text=True, check=True
+    )
     for pid in listed.stdout.split():
         try:
             os.kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,84 @@
+"""What needs root: a clear failure without it, and nothing may be left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import netns
+
+SETTLE = 2.0
+"""Seconds that a process or a descriptor may take to go away after a test."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def root_needed() -> None:
+    """These tests make network namespaces; without that right they fail rather than be skipped."""
+    effective = int(
+        next(
+            line.split()[1]
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("CapEff")
+        ),
+        16,
+    )
+    cap_sys_admin, cap_net_admin = 21, 12
+    if not (effective >> cap_sys_admin & 1 and effective >> cap_net_admin & 1):
+        pytest.exit(
+            "tests/netns needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN, to make network namespaces):"
+            " run it with sudo, or leave this folder out",
+            returncode=4,
+        )
+    netns.sweep()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(root_needed: None) -> Iterator[None]:
+    """Namespaces, descriptors and processes that a test began must be gone after it."""
+    before = leavings()
+    yield
+    end = time.monotonic() + SETTLE
+    while left := leavings() - before:
+        if time.monotonic() > end:
+            pytest.fail("left behind: " + ", ".join(sorted(left)), pytrace=False)
+        gc.collect()
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def pair() -> Iterator[netns.Pair]:
+    """Two namespaces on one link."""
+    with netns.netns_pair("nk") as ends:
+        yield ends
+
+
+def leavings() -> set[str]:
+    """What a test could leave: its own namespaces, this process's descriptors and children."""
+    mine = f"-t{os.getpid()}-"
+    found = {f"namespace {name}" for name in netns.existing() if mine in name}
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"descriptor {entry} ({os.readlink(f'/proc/self/fd/{entry}')})")
+        except OSError:
+            continue  # the one that listed the folder
+    for task in os.listdir("/proc/self/task"):
+        try:
+            children = Path(f"/proc/self/task/{task}/children").read_text().split()
+        except OSError:
+            continue
+        found |= {f"process {pid} ({command(pid)})" for pid in children}
+    return found
+
+
+def command(pid: str) -> str:
+    """What a process calls itself."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "?"
+    return b" ".join(words).decode(errors="replace").strip() or "ended, not waited for"
