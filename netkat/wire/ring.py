@@ -166,7 +166,10 @@ class ReceiveRing:
                 index = socket.if_nametoindex(self.interface)
                 request = struct.pack("=iHH8x", index, _MR_PROMISC, 0)
                 self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, request)
-            self._socket.bind((self.interface, _ETH_P_ALL))
+            if self.interface == ANY:
+                _bind_everywhere(self._socket)
+            else:
+                self._socket.bind((self.interface, _ETH_P_ALL))
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.ENXIO):
                 raise InterfaceNotFound(f"no interface {self.interface}") from None
@@ -251,6 +254,13 @@ def _open() -> socket.socket:
             capability="CAP_NET_RAW",
             hint="run as root, or: setcap cap_net_raw+ep on the program",
         ) from None
+
+
+def _bind_everywhere(sock: socket.socket) -> None:
+    # Python's bind() wants an interface's name; index 0 stands for all of them.
+    address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0)
+    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _attach(sock: socket.socket, program: Sequence[Instruction]) -> None:

@@ -1,0 +1,143 @@
+"""Classic capture files (IETF draft-ietf-opsawg-pcap), in either byte order and either unit."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from netkat.capture import linktype as lt
+from netkat.capture.packet import Packet
+from netkat.errors import BadArgument
+from netkat.wire.ring import PACKET_HEADER, Block
+
+MAX_PACKET = 1 << 24
+"""No packet is larger; a file that says so is damaged."""
+
+MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
+_FILE_HEADER, _RECORD = "IHHiIII", "IIII"
+_NATIVE_RECORD = struct.Struct("=IIII")
+
+
+class CaptureFileDamaged(BadArgument):
+    """The file is no capture file, or is damaged from a place on. What came before was read."""
+
+
+def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
+    """``count`` bytes, or b"" at a clean end. Errors: CaptureFileDamaged for an end in between."""
+    data = file.read(count)
+    while data and len(data) < count:
+        more = file.read(count - len(data))
+        if not more:
+            raise CaptureFileDamaged(
+                f"the capture file ends in the middle of {what}: {len(data)} of {count} bytes"
+            )
+        data += more
+    return data
+
+
+class PcapReader:
+    """Iterates over the packets of a classic capture file whose first 4 bytes were read already."""
+
+    def __init__(self, file: BinaryIO, magic: bytes) -> None:
+        self._file = file
+        order = "<" if magic[0] in (0xD4, 0x4D) else ">"
+        self._unit = 1 if b"\xb2\x3c" in (magic[1:3], magic[2:0:-1]) else 1000
+        rest = read_exactly(file, 20, "its header")
+        if not rest:
+            raise CaptureFileDamaged("the capture file ends after its first four bytes")
+        major, minor, _, _, self.snaplen, network = struct.unpack(order + _FILE_HEADER[1:], rest)
+        if major != 2:
+            raise CaptureFileDamaged(f"capture file version {major}.{minor} is not 2.x")
+        # The upper bits may say how long the frame check sequence is.
+        self.linktype = lt.from_file(network & 0x0FFFFFFF)
+        self._record = struct.Struct(order + _RECORD)
+
+    def __iter__(self) -> Iterator[Packet]:
+        read, unpack, unit, kind = self._file.read, self._record.unpack, self._unit, self.linktype
+        while True:
+            header = read(16)
+            if len(header) != 16:
+                if not header:
+                    return
+                raise CaptureFileDamaged(
+                    f"the capture file ends in the middle of a packet's header: "
+                    f"{len(header)} of 16 bytes"
+                )
+            seconds, fraction, kept, length = unpack(header)
+            if kept > MAX_PACKET:
+                raise CaptureFileDamaged(f"the capture file is damaged: a packet of {kept} bytes")
+            data = read(kept)
+            if len(data) != kept:
+                raise CaptureFileDamaged(
+                    f"the capture file ends in the middle of a packet: {len(data)} of {kept} bytes"
+                )
+            yield Packet(
+                seconds * 1_000_000_000 + fraction * unit, max(length, kept), data, kind
+            )
+
+
+class PcapFormat:
+    """Turns packets into the bytes of a classic capture file."""
+
+    def __init__(self, linktype: int, snaplen: int, *, nanoseconds: bool = False) -> None:
+        self._linktype, self._snaplen, self._nano = linktype, snaplen, nanoseconds
+
+    def begin(self) -> bytes:
+        """The file's header."""
+        magic = NANO if self._nano else MICRO
+        return struct.pack(
+            "=" + _FILE_HEADER, magic, 2, 4, 0, 0, self._snaplen, self._linktype
+        )
+
+    def packets(self, packets: Iterable[Packet]) -> bytes:
+        """Records. Errors: BadArgument for another link type than the file's."""
+        unit, pack, parts = 1 if self._nano else 1000, _NATIVE_RECORD.pack, list[bytes]()
+        for packet in packets:
+            if packet.linktype != self._linktype:
+                raise BadArgument(
+                    f"a classic capture file holds one link type, not "
+                    f"{lt.describe(self._linktype)} and {lt.describe(packet.linktype)}",
+                    hint="a name ending in .pcapng can hold both",
+                )
+            seconds, fraction = divmod(packet.time_ns, 1_000_000_000)
+            parts.append(
+                pack(seconds & 0xFFFFFFFF, fraction // unit, len(packet.raw), packet.length)
+            )
+            parts.append(packet.raw)
+        return b"".join(parts)
+
+    def block(self, block: Block, interface: str, linktype: int) -> bytes | None:
+        """The records of a whole ring block; None where packets() must look at each one."""
+        if block.cooked or linktype != self._linktype:
+            return None
+        buffer, offset, parts = block.buffer, block.first, list[bytes | memoryview]()
+        unpack, pack, nano, add = (
+            PACKET_HEADER.unpack_from, _NATIVE_RECORD.pack, self._nano, parts.append,
+        )
+        for _ in range(block.count):
+            following, seconds, fraction, kept, length, status, data, *_ = unpack(buffer, offset)
+            if status & 0x10:  # TP_STATUS_VLAN_VALID: the tag must go back into the frame
+                return None
+            if nano:
+                # tpacket3_hdr has the four words of a nanosecond record in their order.
+                add(buffer[offset + 4 : offset + 20])
+            else:
+                add(pack(seconds, fraction // 1000, kept, length))
+            add(buffer[offset + data : offset + data + kept])
+            offset += following
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        """Nothing: the format has no place for counts."""
+        return b""
+
+    def whole(self, data: bytes) -> int:
+        """How many of these bytes are whole records."""
+        at = 0
+        while at + 16 <= len(data):
+            following = at + 16 + _NATIVE_RECORD.unpack_from(data, at)[2]
+            if following > len(data):
+                break
+            at = following
+        return at

@@ -1,0 +1,195 @@
+"""Writing pcapng (IETF draft-ietf-opsawg-pcapng): interfaces, nanoseconds, counts, comments."""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from netkat.capture.packet import Packet
+from netkat.wire.ring import OUTGOING, PACKET_HEADER, Block
+
+SECTION, INTERFACE, SIMPLE, STATISTICS, ENHANCED, OLD_PACKET = (
+    0x0A0D0D0A, 1, 3, 5, 6, 2,
+)  # fmt: skip
+BYTE_ORDER = 0x1A2B3C4D
+
+OPT_COMMENT, OPT_END = 1, 0
+SHB_HARDWARE, SHB_OS, SHB_APPLICATION = 2, 3, 4
+IF_NAME, IF_TSRESOL, IF_FILTER, IF_OS, IF_TSOFFSET = 2, 9, 11, 12, 14
+EPB_FLAGS = 2
+ISB_START, ISB_END, ISB_RECEIVED, ISB_DROPPED, ISB_ACCEPTED, ISB_OS_DROPPED = 2, 3, 4, 5, 6, 7
+INBOUND, OUTBOUND = 1, 2
+
+_EPB = struct.Struct("=7I")
+_TOTAL = struct.Struct("=I")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length % 4
+
+
+class InterfaceCounts(NamedTuple):
+    """What a capture's end says of one interface."""
+
+    received: int
+    """Frames that passed the filter."""
+    dropped: int
+    """Those of them that the kernel had no room for."""
+
+
+def option(code: int, value: bytes) -> bytes:
+    """One option, padded to 32 bits."""
+    value = value[:0xFFFF]
+    return struct.pack("=HH", code, len(value)) + value + _PADDING[len(value) & 3]
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """A whole block of a body whose length is a multiple of 4."""
+    total = len(body) + 12
+    return struct.pack("=II", kind, total) + body + _TOTAL.pack(total)
+
+
+_END = struct.pack("=HH", OPT_END, 0)
+_DIRECTION = {
+    "in": option(EPB_FLAGS, struct.pack("=I", INBOUND)) + _END,
+    "out": option(EPB_FLAGS, struct.pack("=I", OUTBOUND)) + _END,
+    "": b"",
+}
+
+
+class PcapngFormat:
+    """Turns packets into the bytes of a pcapng file; interfaces are described as they appear."""
+
+    def __init__(
+        self,
+        snaplen: int,
+        *,
+        filter_text: str = "",
+        counts: Callable[[], dict[str, InterfaceCounts]] = dict,
+        start_ns: int = 0,
+        comment: str = "",
+    ) -> None:
+        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began."""
+        self._snaplen, self._filter, self._counts = snaplen, filter_text, counts
+        self._start, self._last, self._comment = start_ns, start_ns, comment
+        self._interfaces: dict[tuple[str, int], int] = {}
+
+    def begin(self) -> bytes:
+        """The section header; a file after a rotation begins anew."""
+        self._interfaces.clear()
+        options = option(SHB_HARDWARE, platform.machine().encode())
+        options += option(SHB_OS, f"{platform.system()} {platform.release()}".encode())
+        options += option(SHB_APPLICATION, b"netkat")
+        if self._comment:
+            options += option(OPT_COMMENT, self._comment.encode())
+        return block(SECTION, struct.pack("=IHHq", BYTE_ORDER, 1, 0, -1) + options + _END)
+
+    def _describe(self, name: str, linktype: int, parts: list[bytes]) -> int:
+        number = self._interfaces[name, linktype] = len(self._interfaces)
+        options = option(IF_NAME, os.fsencode(name)) if name else b""
+        options += option(IF_TSRESOL, b"\x09")
+        if self._filter:
+            options += option(IF_FILTER, b"\0" + self._filter.encode(errors="replace"))
+        options += option(IF_OS, f"{platform.system()} {platform.release()}".encode())
+        body = struct.pack("=HHI", linktype, 0, self._snaplen) + options + _END
+        parts.append(block(INTERFACE, body))
+        return number
+
+    def packets(self, packets: Iterable[Packet]) -> bytes:
+        """Enhanced packet blocks, each new interface's description before its first."""
+        parts: list[bytes] = []
+        for packet in packets:
+            number = self._interfaces.get((packet.interface, packet.linktype))
+            if number is None:
+                number = self._describe(packet.interface, packet.linktype, parts)
+            kept, options = len(packet.raw), _DIRECTION[packet.direction]
+            if packet.comment:
+                comment = option(OPT_COMMENT, packet.comment.encode(errors="replace"))
+                options = comment + (options or _END)
+            total = 32 + kept + (-kept & 3) + len(options)
+            time = packet.time_ns & 0xFFFFFFFFFFFFFFFF
+            self._last = max(self._last, time)
+            parts += (
+                _EPB.pack(
+                    ENHANCED, total, number, time >> 32, time & 0xFFFFFFFF, kept, packet.length
+                ),
+                packet.raw, _PADDING[kept & 3], options, _TOTAL.pack(total),
+            )
+        return b"".join(parts)
+
+    def block(self, filled: Block, interface: str, linktype: int) -> bytes | None:
+        """The same for a whole ring block; None where packets() must look at each one."""
+        if filled.cooked:
+            return None
+        parts: list[bytes | memoryview] = []
+        described: list[bytes] = []
+        number = self._interfaces.get((interface, linktype))
+        if number is None:
+            number = self._describe(interface, linktype, described)
+            parts += described
+        buffer, offset, unpack, pack, time = (
+            filled.buffer, filled.first, PACKET_HEADER.unpack_from, _EPB.pack, self._last,
+        )
+        tails = _tails()
+        for _ in range(filled.count):
+            (
+                following, seconds, fraction, kept, length, status, data,
+                _, _, _, _, _, _, kind, _, _,
+            ) = unpack(buffer, offset)
+            if status & 0x10:  # TP_STATUS_VLAN_VALID: the tag must go back into the frame
+                for name in [key for key in self._interfaces if described and key[0] == interface]:
+                    del self._interfaces[name]
+                return None
+            time = seconds * 1_000_000_000 + fraction
+            tail = tails[kind == OUTGOING][kept & 3]
+            total = 32 + kept + len(tail)
+            parts += (
+                pack(ENHANCED, total, number, time >> 32, time & 0xFFFFFFFF, kept, length),
+                buffer[offset + data : offset + data + kept], tail, _TOTAL.pack(total),
+            )
+            offset += following
+        self._last = max(self._last, time)
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        """Interface statistics: what the kernel counted."""
+        counts = self._counts()
+        parts = []
+        for (name, _), number in self._interfaces.items():
+            if name not in counts:
+                continue
+            received, dropped = counts[name]
+            options = b"".join(
+                option(code, _stamp(value))
+                for code, value in ((ISB_START, self._start), (ISB_END, self._last))
+                if value
+            )
+            for code, value in (
+                (ISB_RECEIVED, received), (ISB_ACCEPTED, received), (ISB_OS_DROPPED, dropped),
+            ):
+                options += option(code, struct.pack("=Q", value))
+            body = struct.pack("=I", number) + _stamp(self._last) + options + _END
+            parts.append(block(STATISTICS, body))
+        return b"".join(parts)
+
+    def whole(self, data: bytes) -> int:
+        """How many of these bytes are whole blocks."""
+        at = 0
+        while at + 12 <= len(data):
+            following: int = at + struct.unpack_from("=I", data, at + 4)[0]
+            if following > len(data) or following <= at:
+                break
+            at = following
+        return at
+
+
+def _stamp(time: int) -> bytes:
+    return struct.pack("=II", time >> 32 & 0xFFFFFFFF, time & 0xFFFFFFFF)
+
+
+def _tails() -> tuple[list[bytes], list[bytes]]:
+    """Padding and direction option by length % 4, incoming and outgoing."""
+    return (
+        [padding + _DIRECTION["in"] for padding in _PADDING],
+        [padding + _DIRECTION["out"] for padding in _PADDING],
+    )

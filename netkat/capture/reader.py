@@ -1,0 +1,80 @@
+"""Opening a capture file of either kind, from a path or standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import BinaryIO
+
+from netkat.capture.pcap import CaptureFileDamaged, PcapReader, read_exactly
+from netkat.capture.pcapng_reader import PcapngReader
+from netkat.errors import BadArgument
+
+_PCAP = {
+    bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")
+}
+_PCAPNG = b"\n\r\r\n"
+_BUFFER = 1 << 18
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}
+
+
+class CaptureFile:
+    """A capture file open for reading; iterate ``packets``. A context manager."""
+
+    def __init__(self, path: str) -> None:
+        """``path`` "-" is standard input. Errors: BadArgument, CaptureFileDamaged."""
+        self.path = path
+        with ExitStack() as undo:
+            file = _open(path, undo)
+            magic = read_exactly(file, 4, "its first four bytes")
+            self.packets: PcapReader | PcapngReader
+            if magic in _PCAP:
+                self.packets = PcapReader(file, magic)
+            elif magic == _PCAPNG:
+                self.packets = PcapngReader(file)
+            else:
+                raise _not_a_capture(path, magic)
+            self._undo = undo.pop_all()
+
+    @property
+    def linktype(self) -> int:
+        """The file's link type; of a pcapng file with several the first interface's."""
+        return self.packets.linktype
+
+    def close(self) -> None:
+        """Close; more than once is once."""
+        self._undo.close()
+
+    def __enter__(self) -> CaptureFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: str, undo: ExitStack) -> BinaryIO:
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return undo.enter_context(open(path, "rb", buffering=_BUFFER))
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadArgument(f"{os.fsencode(path)!r}: {error}") from None
+
+
+def _not_a_capture(path: str, magic: bytes) -> CaptureFileDamaged:
+    if not magic:
+        return CaptureFileDamaged(f"{path}: an empty file is no capture file")
+    packed = _COMPRESSED.get(magic[:2])
+    return CaptureFileDamaged(
+        f"{path}: no capture file (pcap or pcapng): it begins with {magic.hex(' ')}",
+        hint=f"it looks like {packed}: unpack it first, or pipe it into -r -" if packed else None,
+    )

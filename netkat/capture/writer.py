@@ -1,0 +1,162 @@
+"""A capture file being written: whole records only, rotated by size or time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from netkat.capture.packet import Packet
+from netkat.errors import BadArgument, SetupError
+from netkat.wire.ring import Block
+
+
+class Format(Protocol):
+    """What turns packets into a file's bytes: PcapFormat, PcapngFormat."""
+
+    def begin(self) -> bytes: ...
+    def packets(self, packets: Sequence[Packet]) -> bytes: ...
+    def block(self, block: Block, interface: str, linktype: int) -> bytes | None: ...
+    def end(self) -> bytes: ...
+    def whole(self, data: bytes) -> int: ...
+
+
+class WriteFailed(SetupError, OSError):
+    """The file cannot take more: a full disk, a closed pipe. It ends with a whole packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When to begin a new file, as tcpdump's -C, -G and -W."""
+
+    size: int = 0
+    """Bytes after which the next packet goes to a new file; 0 never."""
+    seconds: int = 0
+    """Age after which the next packet goes to a new file; 0 never."""
+    files: int = 0
+    """With size: a ring of so many files; with seconds: end after so many; 0 no bound."""
+
+
+class LastFileWritten(Exception):
+    """-W's count of timed files is reached: an end in order."""
+
+
+class CaptureWriter:
+    """Writes a capture to a path, or to standard output for "-". close() is idempotent.
+
+    Nothing waits in a buffer of ours: what a call was given, the file has.
+    """
+
+    def __init__(self, path: str, form: Format, rotation: Rotation | None = None) -> None:
+        """Errors: BadArgument when the file cannot be made."""
+        self._path, self._form = path, form
+        self._rotation = rotation or Rotation()
+        if path == "-" and (self._rotation.size or self._rotation.seconds):
+            raise BadArgument("standard output cannot be rotated (-C, -G): name a file")
+        self._number = self._timed = 0
+        self._fd = -1
+        self._open()
+
+    def packets(self, packets: Sequence[Packet]) -> None:
+        """Append packets. Errors: WriteFailed, LastFileWritten."""
+        self._rotate_by_time()
+        if not self._rotation.size:
+            self._write(self._form.packets(packets))
+            return
+        for packet in packets:
+            if self._size > self._rotation.size:
+                self._next_by_size()
+            self._write(self._form.packets([packet]))
+
+    def block(self, block: Block, interface: str, linktype: int) -> bool:
+        """Append a ring block at once; False where it has to come through packets()."""
+        if self._rotation.size:
+            return False
+        self._rotate_by_time()
+        data = self._form.block(block, interface, linktype)
+        if data is None:
+            return False
+        self._write(data)
+        return True
+
+    def close(self) -> None:
+        """Write the closing counts and close. Errors: WriteFailed."""
+        if self._fd < 0:
+            return
+        try:
+            if not self._failed:
+                self._write(self._form.end())
+        finally:
+            descriptor, self._fd = self._fd, -1
+            if descriptor != sys.__stdout__.fileno():  # type: ignore[union-attr]
+                os.close(descriptor)
+
+    def _open(self) -> None:
+        self.name, self._failed = self._next_name(), False
+        self._began, self._size = time.time(), 0
+        if self._path == "-":
+            self._fd = sys.__stdout__.fileno()  # type: ignore[union-attr]
+            if os.isatty(self._fd):
+                raise BadArgument("-w - would write a capture to this terminal: redirect it")
+        else:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                self._fd = os.open(self.name, flags, 0o644)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise BadArgument(f"cannot write {self.name}: {reason}") from None
+        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._write(self._form.begin())
+
+    def _next_name(self) -> str:
+        name = self._path
+        if self._rotation.seconds:
+            name = time.strftime(name)
+        if not self._rotation.size:
+            return name
+        if self._rotation.files:
+            width = len(str(self._rotation.files - 1))
+            return f"{name}{self._number % self._rotation.files:0{width}}"
+        return f"{name}{self._number}" if self._number else name
+
+    def _next_by_size(self) -> None:
+        self.close()
+        self._number += 1
+        self._open()
+
+    def _rotate_by_time(self) -> None:
+        if not self._rotation.seconds or time.time() - self._began < self._rotation.seconds:
+            return
+        self.close()
+        self._timed += 1
+        if self._rotation.files and not self._rotation.size and self._timed >= self._rotation.files:
+            raise LastFileWritten
+        self._number = 0
+        self._open()
+
+    def _write(self, data: bytes) -> None:
+        view, done = memoryview(data), 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, view[done:])
+        except OSError as error:
+            self._failed = True
+            self._cut(data, done)
+            raise self._explain(error) from None
+        self._size += done
+
+    def _cut(self, data: bytes, done: int) -> None:
+        """Take the torn record off the file's end, so that every reader reads it all."""
+        if self._regular:
+            os.ftruncate(self._fd, self._size + self._form.whole(data[:done]))
+
+    def _explain(self, error: OSError) -> WriteFailed:
+        if error.errno == errno.EPIPE:
+            return WriteFailed("the reader of our capture closed the pipe")
+        kept = "what was captured before is kept" if self._regular else None
+        return WriteFailed(f"writing {self.name} failed: {error.strerror}", hint=kept)
