@@ -1,0 +1,124 @@
+"""The shipped eBPF program with its map of flows, ready to be attached."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from netkat.bpf.guard import Guard, GuardLink, check
+from netkat.bpf.program import Program, VerifierRefused
+from netkat.bpf.refusal import put_into_words
+from netkat.bpf.sys import HashMap
+from netkat.errors import GuardFailed, KernelTooOld, MissingCapability, SetupError
+from netkat.flow import Flow
+
+NAME: Final = "netkat_ingress"
+"""Of program and filter, as bpftool and tc print them (15 characters at most)."""
+
+LICENSE: Final = "Apache-2.0"
+"""The project's own: the program calls no helper that the kernel keeps for GPL programs."""
+
+MAX_FLOWS: Final = 16384
+"""Room for the busiest proxy that one host's memory would hold; costs 256 KiB of buckets."""
+
+_KEY = struct.Struct("!16s16sHHBBxx")
+_COUNT = struct.Struct("=Q")
+_LD_IMM64, _MAP_FD = 0x18, 1
+
+
+def key_of(flow: Flow) -> bytes:
+    """The flow as ``struct flow_key`` of ingress.c."""
+    remote = b"" if flow.remote is None else flow.remote.packed
+    return _KEY.pack(
+        flow.local.packed,
+        remote,
+        flow.local_port,
+        flow.remote_port,
+        flow.protocol,
+        flow.version,
+    )
+
+
+def instructions(map_fd: int) -> bytes:
+    """ingress.insns with the map's descriptor in its place. Errors: KernelTooOld."""
+    if sys.byteorder != "little":
+        raise KernelTooOld(
+            "the eBPF guard: its instructions are little-endian, this machine is not",
+            feature="eBPF guard",
+            needs="a little-endian machine",
+        )
+    text = Path(__file__).with_name("ingress.insns").read_text()
+    code = bytearray.fromhex("".join(line for line in text.splitlines() if line[:1] != "#"))
+    for at in range(0, len(code), 8):
+        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == _MAP_FD:
+            struct.pack_into("<i", code, at + 4, map_fd)
+    return bytes(code)
+
+
+class Ingress:
+    """The loaded program and its flows. Errors of the constructor: any SetupError."""
+
+    def __init__(self, link: GuardLink) -> None:
+        with ExitStack() as undo:
+            try:
+                self.flows = HashMap("netkat_flows", _KEY.size, _COUNT.size, MAX_FLOWS)
+                undo.callback(self.flows.close)
+                self.program = Program(NAME, instructions(self.flows.fd), LICENSE)
+                undo.callback(self.program.close)
+            except VerifierRefused as refused:
+                raise GuardFailed(f"loading the eBPF guard: the verifier says: {refused}") from None
+            except SetupError:
+                raise
+            except OSError as error:
+                raise put_into_words(
+                    error, "loading the eBPF guard", "eBPF guard", ("CAP_BPF",), link.name
+                ) from None
+            self.close = undo.pop_all().close
+
+
+class EbpfGuard(Guard):
+    """A guard whose flows are entries of a map, however its program is attached."""
+
+    def __init__(self, link: GuardLink, ingress: Ingress) -> None:
+        super().__init__(link)
+        self._ingress = ingress
+
+    def add(self, flow: Flow) -> None:
+        check(flow)
+        try:
+            self._ingress.flows.insert(key_of(flow), bytes(_COUNT.size))
+        except OSError as error:
+            if error.errno == errno.E2BIG:
+                raise GuardFailed(
+                    f"the guard on {self.link.name} holds {MAX_FLOWS} flows already"
+                ) from None
+            if error.errno == errno.EPERM:
+                # Before Linux 5.19 a map's own descriptor is not enough where
+                # kernel.unprivileged_bpf_disabled is set.
+                raise MissingCapability(
+                    f"adding {flow} to the guard: this kernel wants CAP_BPF for it,"
+                    " which was dropped",
+                    capability="CAP_BPF",
+                    hint="choose --guard cbpf, which changes its flows without it",
+                ) from None
+            raise GuardFailed(f"adding {flow} to the guard: {error.strerror}") from None
+
+    def remove(self, flow: Flow) -> None:
+        try:
+            self._ingress.flows.delete(key_of(flow))
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EBADF):
+                raise GuardFailed(f"removing {flow} from the guard: {error.strerror}") from None
+
+    def kept(self, flow: Flow) -> int | None:
+        try:
+            value = self._ingress.flows.lookup(key_of(flow))
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.EBADF):
+                return None
+            raise GuardFailed(f"reading the guard's count: {error.strerror}") from None
+        return None if value is None else int(_COUNT.unpack(value)[0])

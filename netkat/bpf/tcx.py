@@ -1,0 +1,132 @@
+"""The tcx step: a BPF link on the interface's ingress, gone with the process that holds it."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
+from netkat.bpf.guard import GuardLink, Step
+from netkat.bpf.program import name_of
+from netkat.bpf.refusal import put_into_words
+from netkat.bpf.sys import Command, Descriptor, address, bpf
+
+INGRESS: Final = 46
+"""BPF_TCX_INGRESS."""
+
+_BEFORE, _AFTER = 1 << 3, 1 << 4
+_CREATE = struct.Struct("=6IQ")
+_QUERY = struct.Struct("=4IQI4xQQQQ")
+_COUNT_IN_QUERY = struct.Struct("=24xI")
+_MOST = 64
+"""BPF_MPROG_MAX: the kernel holds no more programs at one hook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where a program stands among the others; ``beside`` is a program's descriptor."""
+
+    flags: int
+    beside: int = 0
+
+
+FIRST: Final = Anchor(_BEFORE)
+LAST: Final = Anchor(_AFTER)
+
+
+class TcxLink(Descriptor):
+    """A program on an interface's tcx ingress; detached by close() or the process's end.
+
+    Errors of the constructor: OSError (EINVAL before Linux 6.6).
+    """
+
+    def __init__(self, program_fd: int, interface: int, anchor: Anchor) -> None:
+        attributes = _CREATE.pack(
+            program_fd, interface, INGRESS, anchor.flags, anchor.beside, 0, 0
+        )
+        super().__init__(bpf(Command.LINK_CREATE, bytearray(attributes)))
+
+
+def attached(interface: int) -> list[int]:
+    """Numbers of the programs on the interface's tcx ingress, in the order they run.
+
+    Errors: OSError (EPERM without CAP_NET_ADMIN, EINVAL before Linux 6.6).
+    """
+    ids = bytearray(4 * _MOST)
+    query = bytearray(_QUERY.pack(interface, INGRESS, 0, 0, address(ids), _MOST, 0, 0, 0, 0))
+    try:
+        bpf(Command.PROG_QUERY, query)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
+    count = _COUNT_IN_QUERY.unpack_from(query)[0]
+    return list(struct.unpack_from(f"={count}I", ids))
+
+
+def foreign(interface: int) -> list[str]:
+    """The programs of others on tcx ingress, in words; empty where this kernel has no tcx.
+
+    One whose name this process may not read counts as another's.
+    Errors: OSError.
+    """
+    try:
+        programs = attached(interface)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return []
+        raise
+    return [_called(number, name) for number in programs if (name := name_of(number)) != NAME]
+
+
+def _called(number: int, name: str | None) -> str:
+    return f"tcx program {number}" + (f" {name}" if name else "")
+
+
+class TcxGuard(EbpfGuard):
+    """First in line on tcx ingress. Errors of the constructor: any SetupError."""
+
+    step = Step.TCX
+
+    def __init__(self, link: GuardLink) -> None:
+        super().__init__(link, Ingress(link))
+        try:
+            self._link = TcxLink(self._ingress.program.fd, link.index, FIRST)
+        except OSError as error:
+            self._ingress.close()
+            raise put_into_words(
+                error,
+                f"attaching to tcx ingress of {link.name}",
+                "tcx",
+                ("CAP_BPF", "CAP_NET_ADMIN"),
+                link.name,
+            ) from None
+        self._number = self._ingress.program.id()
+
+    def _standing(self) -> str:
+        return f"program {self._number} first on {self.link.name}'s tcx ingress"
+
+    def in_the_way(self) -> str | None:
+        try:
+            order = attached(self.link.index)
+        except OSError as error:
+            if error.errno != errno.EPERM:
+                return None
+            # We were first, and only a program put in front of us since can keep
+            # packets from us: tcx runs right after the taps.
+            return (
+                "a tcx program that came after netkat and stands in front of it, if any"
+                f" (as root: bpftool net show dev {self.link.name})"
+            )
+        if self._number not in order:
+            return f"nothing, but netkat's own program {self._number} was detached by somebody"
+        ahead = order[: order.index(self._number)]
+        names = [_called(number, name_of(number)) for number in ahead if name_of(number) != NAME]
+        where = f"on {self.link.name}'s tcx ingress, before netkat"
+        return f"{', '.join(names)} {where}" if names else None
+
+    def close(self) -> None:
+        self._link.close()
+        self._ingress.close()
