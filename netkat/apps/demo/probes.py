@@ -131,20 +131,25 @@ def _destination(probe: Probe) -> list[str]:
 
 def _judge(probe: Probe, port: int, ended: Ended, arrivals: set[Arrival]) -> Outcome:
     reached = (probe.address, probe.protocol, port) in arrivals
-    said = ended.errors.decode(errors="replace").strip()
+    words = _telling_line(ended.errors.decode(errors="replace"))
     if answer := _ANSWER.fullmatch(ended.output.decode(errors="replace")):
-        return Outcome(probe, "answer", answer[2], reached, said)
-    return Outcome(probe, _kind(probe, ended, said), None, reached, said)
+        return Outcome(probe, "answer", answer[2], reached, words)
+    return Outcome(probe, _kind(probe, ended, words), None, reached, words)
 
 
-def _kind(probe: Probe, ended: Ended, said: str) -> str:
+def _telling_line(said: str) -> str:
+    """Of all that a tool wrote on stderr: netkat's own line, else the last."""
+    lines = said.strip().splitlines() or [""]
+    return next((line for line in lines if line.startswith("netkat: ")), lines[-1])
+
+
+def _kind(probe: Probe, ended: Ended, words: str) -> str:
     if ended.output:
         return "error"  # something answered, and it was not the pod
-    # Exit status 2 is netkat's "it never came to the network", whatever the words.
-    if not (probe.path == "netkat" and ended.status != 1):
-        for words, kind in _WORDS.items():
-            if words in said.lower():
-                return kind
-    # nc says nothing about a datagram that nobody answered.
-    silent_datagram = probe.path == "kernel" and probe.protocol == "udp" and not said
-    return "no answer" if silent_datagram else "error"
+    # A datagram that nobody answered is no fault to a netcat; nc's exit status says nothing.
+    if probe.protocol == "udp" and not words and (probe.path == "kernel" or ended.status == 0):
+        return "no answer"
+    # netkat's exit status is 1 when the network said no, 2 when it never came to the network.
+    if probe.path == "netkat" and ended.status != 1:
+        return "error"
+    return next((kind for word, kind in _WORDS.items() if word in words.lower()), "error")

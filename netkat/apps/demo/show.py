@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -33,9 +34,14 @@ def show(*, out: TextIO | None, colour: bool, json: bool) -> int:
             finally:
                 interrupt.ignore()
                 cluster.close()
-    except interrupt.Interrupted as signal:
+    except interrupt.Interrupted as interrupted:
         cluster.close()  # the signal may have come just before the line above
-        return 128 + signal.number
+        return 128 + interrupted.number
+    except BrokenPipeError:
+        # "| head" has seen enough. Python flushes stdout once more at its end.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), out.fileno())
+        return 128 + signal.SIGPIPE
     return 0 if _netkat_is_right(blocks) else 1
 
 

@@ -72,7 +72,7 @@ def via_table(blocks: Sequence[Block], pod_node: str, paint: Paint) -> list[str]
 def legend(blocks: Sequence[Block], seconds: float, paint: Paint) -> list[str]:
     """What the marks mean, and how often each path earned one."""
     return [
-        paint("WRONG", Style.WRONG) + "    tells another tale than the client outside.",
+        paint("WRONG", Style.WRONG) + "    is not what the client outside got.",
         "*        never got to the load balancer: the node's own kube-proxy rules took the connection",
         "         straight to the pod. Where the client gets through as well, it is right by luck.",
         paint("hairpin", Style.ASIDE)
@@ -106,13 +106,10 @@ def _fate(clients: Sequence[Outcome]) -> str:
 def _cells(rows: Sequence[Row], pod_node: str) -> list[list[Cell]]:
     """One line where all protocols got the same, else one for each."""
     lines = [[_cell(row, outcome) for outcome in row.outcomes] for row in rows]
-    if all(line == lines[0] for line in lines):
-        return [[(_node(rows[0].choice, pod_node), Style.PLAIN), *lines[0]]]
-    labels = [_node(rows[0].choice, pod_node), *("" for _ in rows[1:])]
-    return [
-        [(f"{row.choice}, {row.protocol}", Style.PLAIN), *line]
-        for label, row, line in zip(labels, rows, lines, strict=True)
-    ]
+    labels = [_node(rows[0].choice, pod_node)]
+    if any(line != lines[0] for line in lines):
+        labels += [f"  {SERVICE_PORTS[row.protocol]}/{row.protocol}" for row in rows[1:]]
+    return [[(label, Style.PLAIN), *line] for label, line in zip(labels, lines, strict=False)]
 
 
 def _cell(row: Row, outcome: Outcome) -> Cell:
@@ -131,6 +128,8 @@ def _via_cell(rows: Sequence[Row]) -> Cell:
         if row.via.answered:
             text += " preserved" if row.via.preserved else " rewritten"
         cells[row.protocol] = (text, style)
+    if not cells:
+        return "not asked", Style.FAINT
     if len(set(cells.values())) == 1:
         return next(iter(cells.values()))
     texts = ", ".join(f"{protocol} {text}" for protocol, (text, _) in cells.items())
@@ -145,19 +144,13 @@ def _errors(block: Block, paint: Paint) -> list[str]:
     for row in block.rows:
         for outcome in (*row.outcomes, row.via):
             if outcome.kind == "error":
-                askers.setdefault(_said(outcome), []).append(_who(outcome))
+                askers.setdefault(outcome.words or "ended without a word", []).append(_who(outcome))
     return [
         paint(
-            f"error: {words} [{len(who)}: {who[0]}{', ...' if len(who) > 1 else ''}]", Style.WRONG
+            f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {words}", Style.WRONG
         )
         for words, who in askers.items()
     ]
-
-
-def _said(outcome: Outcome) -> str:
-    """The one line that says most: netkat's own, or the last before a process ended."""
-    lines = outcome.words.splitlines() or ["ended without a word"]
-    return next((line for line in lines if line.startswith("netkat: ")), lines[-1])
 
 
 def _who(outcome: Outcome) -> str:
@@ -185,7 +178,5 @@ def _tally(blocks: Iterable[Block], path: str) -> str:
 
 
 def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Paint) -> str:
-    padded = (
-        paint(f"{text:<{width}}", style) for (text, style), width in zip(cells, widths, strict=True)
-    )
-    return " ".join(padded).rstrip()
+    pairs = zip(cells, widths, strict=False)
+    return " ".join(paint(f"{text:<{width}}", style) for (text, style), width in pairs).rstrip()
