@@ -27,7 +27,11 @@ def ignore() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within, the first signal raises Interrupted and the later ones are ignored."""
+    """Within, the first signal raises Interrupted and the later ones are ignored.
+
+    A signal that was ignored before stays ignored (nohup). The exception may come between any
+    two steps: what is taken down must be found by its name, not by what was remembered of it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's business
         return
@@ -36,7 +40,8 @@ def interruptible() -> Iterator[None]:
         ignore()
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:

@@ -26,22 +26,22 @@ def show(*, out: TextIO | None, colour: bool, json: bool) -> int:
     _check_machine()
     out = sys.stdout if out is None else out
     cluster = Cluster()
-    try:
-        with interrupt.interruptible():
+    with interrupt.interruptible():
+        try:
             try:
                 cluster.build()
                 blocks = _measure(cluster, out, colour, json)
             finally:
                 interrupt.ignore()
                 cluster.close()
-    except interrupt.Interrupted as interrupted:
-        cluster.close()  # the signal may have come just before the line above
-        return 128 + interrupted.number
-    except BrokenPipeError:
-        # "| head" has seen enough. Python flushes stdout once more at its end.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), out.fileno())
-        return 128 + signal.SIGPIPE
+        except interrupt.Interrupted as interrupted:
+            cluster.close()  # the signal may have come just before the line above
+            return 128 + interrupted.number
+        except BrokenPipeError:
+            # "| head" has seen enough. Python flushes stdout once more at its end.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), out.fileno())
+            return 128 + signal.SIGPIPE
     return 0 if _netkat_is_right(blocks) else 1
 
 
