@@ -13,6 +13,7 @@
     │   ├── ConnectionReset         RST on an open connection                 (ConnectionResetError)
     │   ├── TimedOut                a wait of the caller's own ran out        (TimeoutError)
     │   └── Undelivered             bytes that the peer never acknowledged    (OSError)
+    ├── LocalStreamFailed           stdin or stdout of a relay failed         (OSError)      exit 1
     └── SetupError                  it never came to the network              exit 2
         ├── BadArgument             an argument that cannot mean anything     (ValueError)
         ├── NameNotFound            a host or service name nobody knows       (OSError)
@@ -196,6 +197,10 @@ class Undelivered(NetworkError):
     def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.count = count
+
+
+class LocalStreamFailed(NetkatError, OSError):
+    """This side's own input could not be read, or its output not be written (a full disk)."""
 
 
 class SetupError(NetkatError):

@@ -1,0 +1,5 @@
+"""``python -m netkat``, the same as the ``netkat`` command."""
+
+from netkat.cli.app import main
+
+main()

@@ -1,0 +1,150 @@
+"""One connection from its name to its end: resolve, prepare, drop, load, dial, relay."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from netkat.apps.dial import Opened, dial
+from netkat.apps.request import Request
+from netkat.apps.signals import Signals
+from netkat.errors import NetkatError, NetworkError
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat._api import Dialer
+    from netkat.apps.relay import Ending, Relay
+
+Say = Callable[[str], None]
+
+_GOODBYE = 0.3
+"""Seconds that an end by signal and the end of -z leave for the FIN's acknowledgement."""
+
+
+def connect(request: Request, say: Say) -> int:
+    """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
+
+    Errors: NetkatError for what is not of one address alone, Interrupted.
+    Whatever way it ends, all that it made is taken down before.
+    """
+    with Signals() as signals:
+        try:
+            with ExitStack() as undo:
+                return _connect(request, say, signals, undo)
+        except Exception:
+            # A wait that the signal ended early has words of its own for that.
+            signals.check()
+            raise
+
+
+def _connect(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
+    dialer = _prepare(request, say, signals, undo)
+    opened = dial(dialer, request, say, signals)
+    if isinstance(opened, int):
+        return opened
+    if request.zero:
+        _part(opened)
+        return 0
+    try:
+        return _relay(opened, request, say, signals)
+    except NetkatError as error:
+        if isinstance(error, NetworkError):
+            error.message = opened.target.ended(error.message)
+        raise
+
+
+def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> Dialer:
+    """All that needs privileges, then none any more, then the library and its threads."""
+    from netkat import _api
+
+    targets = _api.resolve(
+        request.host,
+        request.port,
+        family=request.family,
+        protocol=request.protocol,
+        numeric=request.numeric,
+        deadline=None if request.wait is None else time.monotonic() + request.wait,
+        wakeup_fd=signals.fd,
+    )
+    signals.check()
+    frames = None
+    if request.show_frames:
+        from netkat.apps.frame_log import FrameLog
+
+        frames = FrameLog(say)
+        undo.callback(frames.close)
+    dialer = _api.Dialer(
+        targets,
+        protocol=request.protocol,
+        source=request.source,
+        source_port=request.source_port,
+        interface=request.interface,
+        via=request.via,
+        guard=request.guard,
+        tap=None if frames is None else frames.tap,
+    )
+    undo.callback(dialer.close)
+    signals.check()
+    for note in dialer.notes if request.verbosity else ():
+        say(f"netkat: {note}")
+    _api.drop_capabilities()
+    if frames is not None:
+        frames.start()
+    dialer.load()
+    return dialer
+
+
+def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
+    from netkat.apps.relay import Ending, Relay
+
+    relay = Relay(
+        opened.conn,
+        stdin=0 if request.read_stdin else None,
+        stdout=1,
+        cancel_fd=signals.fd,
+        idle=request.wait,
+        version=opened.target.address.version,
+    )
+    keep = False
+    try:
+        ending = relay.run()
+        keep = ending is not Ending.READER_GONE
+    finally:
+        if not keep:
+            opened.conn.abort()
+    if ending is Ending.CANCELLED:
+        _part(opened, relay.in_hand)
+        signals.check()
+    opened.conn.close()
+    if request.verbosity:
+        _sum_up(relay, ending, request, say)
+    return 0
+
+
+def _part(opened: Opened, in_hand: int = 0) -> None:
+    """Leave at once: with a FIN where the peer has all that it was promised, else with a RST."""
+    from netkat.apps.delivery import Delivery, open_bytes
+
+    conn = opened.conn
+    if conn.protocol is Protocol.TCP and not in_hand and not open_bytes(conn):
+        with contextlib.suppress(NetkatError, OSError):
+            Delivery(conn, cancel_fd=None).wait(_GOODBYE, needs_fin=False)
+            conn.close()
+            return
+    conn.abort()
+
+
+def _sum_up(relay: Relay, ending: Ending, request: Request, say: Say) -> None:
+    from netkat.apps.relay import Ending
+
+    if ending is Ending.IDLE:
+        say(f"netkat: nothing moved for {request.wait:g} s, ending")
+    if relay.peer_closed_after_us and request.protocol is Protocol.TCP:
+        say(
+            "netkat: the peer closed after our end of input without a byte; some servers drop"
+            " a client that half-closes before it has the answer"
+        )
+    say(f"netkat: {relay.sent} bytes sent, {relay.received} received")

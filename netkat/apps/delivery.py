@@ -1,0 +1,106 @@
+"""Nothing leaves before the peer has it: the last byte and the FIN, acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+from netkat.apps.halves import send_fin
+from netkat.errors import NetkatError, Undelivered
+
+if TYPE_CHECKING:
+    from netkat.apps.halves import Conn, Sender
+
+LIMIT = 60.0
+"""Seconds until what is not acknowledged is given up."""
+_SHORTEST, _LONGEST = 0.0005, 0.05
+"""Seconds between looks. There is no descriptor for an acknowledgement: the stack
+wakes writers when there is room, long before the last byte is acknowledged."""
+_STATE_ERROR = 15
+"""gVisor's tcp.StateError: a RST or a time-out has ended the connection."""
+
+
+def open_bytes(conn: Conn) -> int:
+    """Bytes that the connection took and the peer has not acknowledged."""
+    try:
+        return conn.info().unacked
+    except (NetkatError, OSError):
+        return 0
+
+
+class Delivery:
+    """The end of a TCP relay: its sender has been told to stop, and finishes what it holds."""
+
+    def __init__(
+        self,
+        conn: Conn,
+        *,
+        cancel_fd: int | None,
+        sender: Sender | None = None,
+        nudge_fd: int | None = None,
+    ) -> None:
+        self._conn, self._sender = conn, sender
+        self._nudge_fd, self._cancel_fd = nudge_fd, cancel_fd
+        self._poll = select.poll()
+        for descriptor in (nudge_fd, cancel_fd):
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN)
+        self._open = 0
+
+    def wait(self, limit: float = LIMIT, *, needs_fin: bool = True) -> bool:
+        """Send FIN and wait until all is acknowledged; False when cancelled.
+
+        Errors: Undelivered, with the count; without ``needs_fin`` for bytes only.
+        """
+        deadline = time.monotonic() + limit
+        pause = _SHORTEST
+        shut = False
+        while True:
+            if not shut and not self._sending():
+                shut = True
+                # The sender has done so at the end of input, and a reset one cannot.
+                with contextlib.suppress(NetkatError, OSError):
+                    send_fin(self._conn)
+            delivered, broken = self._look()
+            if shut and delivered:
+                return True
+            if broken:
+                return self._give_up("the peer reset the connection", needs_fin=False)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return self._give_up(f"no acknowledgement in {limit:g} s", needs_fin=needs_fin)
+            if self._cancelled(min(pause, left)):
+                return False
+            pause = min(pause * 2, _LONGEST)
+
+    def _sending(self) -> bool:
+        return self._sender is not None and self._sender.is_alive()
+
+    def _look(self) -> tuple[bool, bool]:
+        """Is everything acknowledged, FIN included? Is the connection gone?"""
+        try:
+            info = self._conn.info()
+        except (NetkatError, OSError):
+            return False, True
+        if info.state == _STATE_ERROR:
+            return False, True
+        self._open = info.unacked
+        return not self._open and bool(info.fin_acked), False
+
+    def _give_up(self, why: str, *, needs_fin: bool) -> bool:
+        count = self._open + (self._sender.in_hand if self._sender is not None else 0)
+        if count:
+            raise Undelivered(f"{count} bytes were not delivered: {why}", count=count)
+        if needs_fin:
+            raise Undelivered(f"the end of the stream was not delivered: {why}")
+        return True
+
+    def _cancelled(self, seconds: float) -> bool:
+        for descriptor, _ in self._poll.poll(max(1, int(seconds * 1000))):
+            if descriptor == self._cancel_fd:
+                return True
+            os.eventfd_read(descriptor)
+        return False

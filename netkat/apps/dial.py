@@ -1,0 +1,100 @@
+"""One address after the other, until one answers; each failure in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netkat.apps.probe import WAIT, PortProbe
+from netkat.apps.request import Request
+from netkat.apps.signals import Signals
+from netkat.apps.words import Target
+from netkat.errors import (
+    InterfaceDown,
+    NetkatError,
+    NetworkError,
+    NoRoute,
+    OwnAddress,
+    PortTaken,
+)
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat._api import Dialer
+    from netkat.conn import TcpConnection, UdpConnection
+
+_NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
+"""Faults of one address: the next may still do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection, and where it goes."""
+
+    conn: TcpConnection | UdpConnection
+    target: Target
+
+
+def dial(
+    dialer: Dialer, request: Request, say: Callable[[str], None], signals: Signals
+) -> Opened | int:
+    """The first address that answers, or the exit code when none does, said already.
+
+    Errors: NetkatError that is not of one address alone; Interrupted.
+    """
+    from netkat._api import CONNECT_TIMEOUT
+
+    timeout = CONNECT_TIMEOUT if request.wait is None else request.wait
+    failures: list[tuple[Target, NetkatError]] = []
+    for attempt in dialer.attempts:
+        signals.check()
+        target = Target(
+            request.host, attempt.address, attempt.port, request.protocol, request.numeric
+        )
+        try:
+            conn = dialer.connect(attempt, timeout=timeout, cancel_fd=signals.fd)
+            opened = Opened(conn, target)
+            if request.zero and request.protocol is Protocol.UDP:
+                line = _probe(opened, request, signals)
+            else:
+                line = target.succeeded() if request.protocol is Protocol.TCP else target.ready()
+        except _NEXT_ADDRESS as error:
+            signals.check()
+            failures.append((target, error))
+            if request.verbosity:
+                say(f"netkat: {target.failed(error.message)}")
+            continue
+        if request.verbosity:
+            say(line)
+        return opened
+    return _give_up(failures, request, say)
+
+
+def _probe(opened: Opened, request: Request, signals: Signals) -> str:
+    """Open or silent, as the line to say. Errors: Refused, Unreachable."""
+    probe = PortProbe(opened.conn, signals.fd)
+    try:
+        answered = probe.answered(WAIT if request.wait is None else request.wait)
+    except BaseException:
+        opened.conn.abort()
+        raise
+    signals.check()
+    if answered:
+        return opened.target.succeeded()
+    return f"netkat: {opened.target.silent(probe.sent)}"
+
+
+def _give_up(
+    failures: list[tuple[Target, NetkatError]], request: Request, say: Callable[[str], None]
+) -> int:
+    """The last word of the network counts more than an address that could not be tried."""
+    answered = [failure for failure in failures if isinstance(failure[1], NetworkError)]
+    target, error = (answered or failures)[-1]
+    quiet = request.zero and isinstance(error, NetworkError)
+    if not request.verbosity and not quiet:
+        more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
+        say(f"netkat: {target.failed(error.message)}{more}")
+    if error.hint is not None and (request.verbosity or not quiet):
+        say(f"  next: {error.hint}")
+    return error.exit_code

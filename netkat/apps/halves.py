@@ -1,0 +1,165 @@
+"""The two directions of a relay, a thread each, so that neither waits for the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from netkat.errors import NetkatError
+from netkat.flow import Protocol as Transport
+
+if TYPE_CHECKING:
+    from netkat.apps.stdio import Input, Output, Stop
+
+STREAM_BUFFER = 1 << 20
+"""Bytes moved at once: a pipe gives 64 KiB, a file and the stack give as much as they have."""
+LARGEST_DATAGRAM = 65535
+LARGEST_PAYLOAD = {4: 65507, 6: 65527}
+"""65535 less the headers: UDP's 8 bytes and IPv4's own 20 (RFC 768, RFC 791)."""
+
+
+class Progress(Protocol):
+    """What a relay asks of conn.info()."""
+
+    @property
+    def state(self) -> int: ...
+    @property
+    def unacked(self) -> int: ...
+    @property
+    def fin_acked(self) -> bool: ...
+
+
+class Conn(Protocol):
+    """What a relay asks of a connection."""
+
+    @property
+    def protocol(self) -> Transport: ...
+    def fileno(self) -> int: ...
+    def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int: ...
+    def send(self, data: memoryview) -> int: ...
+    def settimeout(self, seconds: float | None) -> None: ...
+    def info(self) -> Progress: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class StreamConn(Conn, Protocol):
+    """What TCP has on top."""
+
+    def shutdown(self, how: int) -> None: ...
+
+
+def send_fin(conn: Conn) -> None:
+    """The end of what a TCP connection sends."""
+    cast("StreamConn", conn).shutdown(socket.SHUT_WR)
+
+
+class Half(threading.Thread):
+    """One direction. Its attributes are written by its own thread and read by the relay's.
+
+    ``moved`` bytes, ``last`` the monotonic time of the last of them, ``ended_at``
+    when its source came to the end, ``fault`` what broke it. Every change that the
+    relay should look at is told through ``nudge``.
+    """
+
+    def __init__(self, name: str, conn: Conn, stop: Stop, nudge: int) -> None:
+        # A daemon: one that is stuck in a write that nobody takes must not keep netkat alive.
+        super().__init__(name=name, daemon=True)
+        self._conn, self._stop, self._nudge = conn, stop, nudge
+        self.moved = 0
+        self.last: float | None = None
+        self.ended_at: float | None = None
+        self.fault: NetkatError | OSError | None = None
+        self.fault_at = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """True when the source of this direction came to its end."""
+        return self.ended_at is not None
+
+    def run(self) -> None:
+        """The thread's whole life."""
+        try:
+            self.relay()
+        except (NetkatError, OSError) as error:
+            self.fault, self.fault_at = error, time.monotonic()
+        finally:
+            os.eventfd_write(self._nudge, 1)
+
+    def relay(self) -> None:
+        """Move bytes until the end, a fault or a stop."""
+        raise NotImplementedError
+
+    def _note(self, count: int) -> None:
+        self.moved += count
+        self.last = time.monotonic()
+
+    def _end(self) -> None:
+        self.ended_at = time.monotonic()
+
+
+class Sender(Half):
+    """Input to peer; the end of input becomes a FIN. ``in_hand``: bytes read and not yet taken."""
+
+    def __init__(self, conn: Conn, source: Input, stop: Stop, nudge: int, payload: int) -> None:
+        super().__init__("netkat-send", conn, stop, nudge)
+        self._source, self._payload = source, payload
+        self.in_hand = 0
+        self.waiting_since: float | None = None
+
+    def relay(self) -> None:
+        """One read is one datagram, or as much of the stream as there is."""
+        stream = self._conn.protocol is Transport.TCP
+        buffer = memoryview(bytearray(STREAM_BUFFER if stream else self._payload))
+        while True:
+            self.waiting_since = time.monotonic()
+            count = self._source.read_into(buffer)
+            self.waiting_since = None
+            if count is None:
+                return
+            if count == 0:
+                break
+            self._send(buffer[:count])
+        if stream:
+            send_fin(self._conn)
+        self._end()
+
+    def _send(self, view: memoryview) -> None:
+        self.in_hand = len(view)
+        while self.in_hand:
+            sent = self._conn.send(view)
+            view = view[sent:]
+            self.in_hand = len(view)
+            self._note(sent)
+
+
+class Receiver(Half):
+    """Peer to output. ``reader_gone``: nobody takes the output any more."""
+
+    def __init__(self, conn: Conn, sink: Output, stop: Stop, nudge: int) -> None:
+        super().__init__("netkat-receive", conn, stop, nudge)
+        self._sink = sink
+        self.writing = False
+        self.reader_gone = False
+
+    def relay(self) -> None:
+        """Until the peer's FIN; datagrams have no end."""
+        stream = self._conn.protocol is Transport.TCP
+        buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
+        while not self._stop.asked:
+            count = self._conn.recv_into(buffer)
+            if count == 0 and stream:
+                self._end()
+                return
+            self._note(count)
+            self.writing = True
+            try:
+                self._sink.write(buffer[:count])
+            except BrokenPipeError:
+                self.reader_gone = True
+                return
+            finally:
+                self.writing = False

@@ -1,0 +1,38 @@
+"""What the command line asks of a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netkat.flow import IPAddress, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One ``netkat connect``. ``wait`` in seconds; None is the default of each wait."""
+
+    host: str
+    port: str
+    protocol: Protocol = Protocol.TCP
+    source: IPAddress | None = None
+    source_port: int = 0
+    interface: str | None = None
+    via: IPAddress | bytes | None = None
+    wait: float | None = None
+    guard: str = "auto"
+    version: int | None = None
+    numeric: bool = False
+    zero: bool = False
+    read_stdin: bool = True
+    verbosity: int = 0
+    show_frames: bool = False
+
+    @property
+    def family(self) -> int | None:
+        """The IP version to look up: asked for, or the only one that fits -s and --via."""
+        if self.version is not None:
+            return self.version
+        for given in (self.source, self.via):
+            if given is not None and not isinstance(given, bytes):
+                return given.version
+        return None

@@ -1,0 +1,107 @@
+"""Standard input and output as they are: shared, blocking or not, a terminal, a file, gone.
+
+O_NONBLOCK belongs to the open file that other processes share, so it is never
+changed here; where somebody else has set it, that is coped with.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from netkat.errors import LocalStreamFailed
+
+_BACKGROUND_RETRY = 1000
+"""Milliseconds until a terminal in the background is asked again."""
+
+
+class Stop:
+    """Tells the threads of a relay to come back; a wait on it is a wait on its descriptor."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.asked = False
+
+    def ask(self) -> None:
+        """From now on; never taken back."""
+        self.asked = True
+        os.eventfd_write(self.fd, 1)
+
+    def close(self) -> None:
+        """When no thread waits on it any more."""
+        os.close(self.fd)
+
+
+class Input:
+    """Reads a descriptor, and can be told to stop while it waits."""
+
+    def __init__(self, fd: int, stop: Stop) -> None:
+        self._fd, self._stop = fd, stop
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._poll.register(stop.fd, select.POLLIN)
+
+    @property
+    def terminal(self) -> bool:
+        """True where a person sits at the other end."""
+        return os.isatty(self._fd)
+
+    def read_into(self, buffer: memoryview) -> int | None:
+        """What one read gives: its bytes, 0 at the end, None when told to stop.
+
+        Errors: LocalStreamFailed.
+        """
+        while True:
+            self._poll.poll()
+            if self._stop.asked:
+                return None
+            try:
+                return os.readv(self._fd, [buffer])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno != errno.EIO or not self._in_background():
+                    raise LocalStreamFailed(
+                        f"cannot read standard input: {error.strerror}"
+                    ) from error
+            self._rest()
+
+    def _in_background(self) -> bool:
+        """True where the terminal's reader is another process group (SIGTTIN is ignored)."""
+        try:
+            return os.tcgetpgrp(self._fd) != os.getpgrp()
+        except OSError:
+            return False
+
+    def _rest(self) -> None:
+        # Input waits for somebody else, so the descriptor polls readable all the time.
+        poller = select.poll()
+        poller.register(self._stop.fd, select.POLLIN)
+        poller.poll(_BACKGROUND_RETRY)
+
+
+class Output:
+    """Writes a descriptor whole. A blocking one blocks the thread: let it be a daemon."""
+
+    def __init__(self, fd: int, stop: Stop) -> None:
+        self._fd, self._stop = fd, stop
+
+    def write(self, view: memoryview) -> None:
+        """All of it, unless told to stop. Errors: BrokenPipeError, LocalStreamFailed."""
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                poller = select.poll()
+                poller.register(self._fd, select.POLLOUT)
+                poller.register(self._stop.fd, select.POLLIN)
+                poller.poll()
+                if self._stop.asked:
+                    return
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise LocalStreamFailed(
+                    f"cannot write standard output: {error.strerror}"
+                ) from error

@@ -1,0 +1,69 @@
+"""The words that netcat's users and their scripts know, with the cause in brackets."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from netkat.flow import IPAddress, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an attempt went: the host as it was written, and the address it stands for."""
+
+    host: str
+    address: IPAddress
+    port: int
+    protocol: Protocol
+    numeric: bool = False
+
+    @property
+    def where(self) -> str:
+        """``10.9.0.2``, or ``node2 (10.9.0.2)``."""
+        address = str(self.address)
+        return self.host if self.host == address else f"{self.host} ({address})"
+
+    @property
+    def service(self) -> str:
+        """The port's name by the system, ``*`` where it has none."""
+        if self.numeric:
+            return "*"
+        try:
+            return socket.getservbyport(self.port, str(self.protocol))
+        except OSError:
+            return "*"
+
+    def succeeded(self) -> str:
+        """As nc says it."""
+        return (
+            f"Connection to {self.where} {self.port} port"
+            f" [{self.protocol}/{self.service}] succeeded!"
+        )
+
+    def ready(self) -> str:
+        """UDP has no handshake: nobody has answered yet."""
+        return (
+            f"Datagrams go to {self.where} {self.port} port [{self.protocol}/{self.service}];"
+            " nobody has answered yet"
+        )
+
+    def failed(self, message: str) -> str:
+        """As nc says it, with what netkat knows of the cause."""
+        return f"connect to {self.where} port {self.port} ({self.protocol}) failed: {message}"
+
+    def silent(self, sent: int) -> str:
+        """A UDP port that says nothing may be open as well."""
+        return (
+            f"connect to {self.where} port {self.port} ({self.protocol}):"
+            f" no answer (open or filtered) [no reply to {datagrams(sent)}]"
+        )
+
+    def ended(self, message: str) -> str:
+        """A connection that had been open."""
+        return f"{self.where} port {self.port} ({self.protocol}): {message}"
+
+
+def datagrams(count: int) -> str:
+    """``1 datagram``, ``3 datagrams``."""
+    return f"{count} datagram{'' if count == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""The command line: parse, one call into netkat.apps, an exit code."""

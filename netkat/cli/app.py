@@ -1,0 +1,30 @@
+"""The ``netkat`` command's entry: signals, descriptors, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from netkat.cli.console import fill_standard_descriptors
+
+
+def main() -> NoReturn:
+    """Run the command line in sys.argv and exit with its code."""
+    # Until a command takes signals over, Ctrl-C during the imports should end
+    # quietly, not with a traceback. One that is ignored stays ignored (sh's &).
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fill_standard_descriptors()
+
+    from netkat.cli.commands import run  # typer: 60 ms
+
+    code = run(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # Nobody reads any more; the interpreter would flush once more and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)

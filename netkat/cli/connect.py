@@ -1,0 +1,71 @@
+"""``netkat connect``, and plain ``netkat HOST PORT``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netkat.cli import options, values
+from netkat.cli.console import say, show_logs
+from netkat.errors import BadArgument
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat.apps.request import Request
+
+
+def connect(
+    host: options.Host,
+    port: options.Port,
+    ipv4: options.IPv4 = False,
+    ipv6: options.IPv6 = False,
+    udp: options.Udp = False,
+    source: options.Source = None,
+    source_port: options.SourcePort = None,
+    interface: options.Interface = None,
+    via: options.Via = None,
+    wait: options.Wait = None,
+    numeric: options.Numeric = False,
+    zero: options.Zero = False,
+    no_stdin: options.NoStdin = False,
+    verbose: options.Verbose = 0,
+    debug: options.Debug = False,
+    guard: options.Guard = "auto",
+) -> int:
+    """Connect stdin and stdout to HOST PORT, past the rules of this host."""
+    from netkat.apps.connect import connect
+    from netkat.apps.request import Request
+
+    protocol = Protocol.UDP if udp else Protocol.TCP
+    request = Request(
+        host=values.host(host),
+        port=values.destination_port(port),
+        protocol=protocol,
+        source=None if source is None else values.address(source, "-s"),
+        source_port=values.source_port(source_port, protocol),
+        interface=None if interface is None else values.interface(interface),
+        via=None if via is None else values.next_hop(via),
+        wait=None if wait is None else values.seconds(wait, "-w"),
+        guard=values.guard(guard),
+        version=4 if ipv4 else 6 if ipv6 else None,
+        numeric=numeric,
+        zero=zero,
+        read_stdin=not no_stdin,
+        verbosity=verbose,
+        show_frames=debug,
+    )
+    _check(request, both_versions=ipv4 and ipv6)
+    if verbose > 1:
+        show_logs()
+    return connect(request, say)
+
+
+def _check(request: Request, *, both_versions: bool) -> None:
+    """Options that each make sense, and together do not."""
+    if both_versions:
+        raise BadArgument("-4 and -6 exclude each other")
+    source, via, version = request.source, request.via, request.version
+    if source is not None and version not in (None, source.version):
+        raise BadArgument(f"-s {source} does not go with -{version}")
+    next_hop = None if isinstance(via, bytes) else via
+    if source is not None and next_hop is not None and source.version != next_hop.version:
+        raise BadArgument(f"-s {source} does not go with --via {next_hop}")

@@ -1,0 +1,21 @@
+"""``netkat demo``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was measured as JSON.")
+    ] = False,
+) -> int:
+    """A Kubernetes cluster in network namespaces, with the host's rules and without them."""
+    from netkat.apps.demo import run
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return run(colour=colour, json=as_json)

@@ -1,0 +1,90 @@
+"""netcat's grammar on top of sub-commands: what names no command is ``connect``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+_ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
+_COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
+
+
+class _AsGiven:
+    """Takes a word as it was written.
+
+    typer converts through pydantic even where there is nothing to convert, and
+    importing that takes as long as everything else before the first packet.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The word itself; an empty tuple where a list was not given."""
+        if value is None and (param.multiple or param.nargs == -1):
+            return ()
+        return value
+
+
+class PlainCommand(TyperCommand):
+    """A command whose parameters stay words, flags and counts; cli.values reads them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            # Not typer's public side: where another typer has no such name,
+            # this does nothing and the start is slower.
+            parameter._runtime_param = _AsGiven()  # type: ignore[attr-defined]
+
+
+class NetcatGroup(TyperGroup):
+    """``netkat HOST PORT`` and ``netkat -vz HOST PORT`` are ``netkat connect …``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``connect`` in front of what names no command and no option of netkat's own."""
+        if not self._is_own(args) and not (ctx.resilient_parsing and not args):
+            args = ["connect", *args]
+        return super().parse_args(ctx, args)
+
+    def _is_own(self, args: list[str]) -> bool:
+        if not args:
+            return False
+        first = args[0]
+        return (
+            first in self.commands
+            or first in _ROOT_OPTIONS
+            or first.startswith(_COMPLETION_OPTIONS)
+        )
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Sub-commands and netkat's own options, and those of connect."""
+        results = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            own = {result.value for result in results}
+            connect = self.commands["connect"].shell_complete(ctx, incomplete)
+            results.extend(result for result in connect if result.value not in own)
+        return results
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Both forms."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] HOST PORT")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands, connect's options, and netkat's own."""
+        self.format_commands(ctx, formatter)
+        own = _records(self, ctx)
+        connect = [
+            record for record in _records(self.commands["connect"], ctx) if record not in own
+        ]
+        with formatter.section("Options of connect"):
+            formatter.write_dl(connect)
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+
+
+def _records(command: Any, ctx: Any) -> list[tuple[str, str]]:
+    records = [
+        parameter.get_help_record(ctx)
+        for parameter in command.get_params(ctx)
+        if parameter.param_type_name == "option"
+    ]
+    return [record for record in records if record is not None]

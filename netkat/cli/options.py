@@ -1,0 +1,97 @@
+"""The options that commands share, spelled once.
+
+Every value is taken as a word here and read by values.py: typer would import
+pydantic to convert it, at the price of all the rest of the start together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from netkat.cli.values import GUARDS
+
+
+def _guards(incomplete: str) -> list[str]:
+    return [step for step in GUARDS if step.startswith(incomplete)]
+
+
+def _interfaces(incomplete: str) -> list[str]:
+    import socket
+
+    return [name for _, name in socket.if_nameindex() if name.startswith(incomplete)]
+
+
+Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address.", show_default=False)]
+Port = Annotated[
+    str, typer.Argument(metavar="PORT", help="Number or service name.", show_default=False)
+]
+IPv4 = Annotated[bool, typer.Option("-4", "--ipv4", help="IPv4 addresses only.")]
+IPv6 = Annotated[bool, typer.Option("-6", "--ipv6", help="IPv6 addresses only.")]
+Udp = Annotated[bool, typer.Option("-u", "--udp", help="UDP instead of TCP.")]
+Source = Annotated[
+    str | None,
+    typer.Option("-s", "--source", metavar="ADDR", help="Local address, one of this host's."),
+]
+SourcePort = Annotated[
+    str | None,
+    typer.Option("-p", "--source-port", metavar="PORT", help="Local port."),
+]
+Interface = Annotated[
+    str | None,
+    typer.Option(
+        "-i",
+        "--interface",
+        metavar="IFACE",
+        help="Leave by this interface.",
+        autocompletion=_interfaces,
+    ),
+]
+Via = Annotated[
+    str | None,
+    typer.Option(
+        "--via",
+        metavar="IP|MAC",
+        help="Next hop of this connection; the host's routes stay as they are.",
+    ),
+]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "-w",
+        "--wait",
+        metavar="TIME",
+        help="Give up connecting after TIME an address (10 s), and end after TIME without"
+        " a byte either way (never): 2, 0.5, 500ms, 2m.",
+    ),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        help="Say what happens; -vv says more.",
+    ),
+]
+Numeric = Annotated[
+    bool, typer.Option("-n", "--nodns", help="Addresses and numbers only, no look-ups.")
+]
+Zero = Annotated[
+    bool, typer.Option("-z", "--zero", help="Only see whether something answers; send no data.")
+]
+Guard = Annotated[
+    str,
+    typer.Option(
+        "--guard",
+        metavar="|".join(GUARDS),
+        help="How the kernel is kept from answering for us.",
+        autocompletion=_guards,
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("-d", "--debug", help="Show this connection's frames on stderr.")
+]
+NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin (nc's -d).")]

@@ -1,0 +1,108 @@
+"""Words of the command line, turned into values. Each says what it would have taken."""
+
+from __future__ import annotations
+
+import re
+import socket
+from ipaddress import ip_address
+
+from netkat.errors import BadArgument, InterfaceNotFound
+from netkat.flow import IPAddress, Protocol
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
+_LONGEST = 7 * 86400.0
+GUARDS = ("auto", "tcx", "clsact", "cbpf", "socket", "none")
+
+
+def seconds(word: str, option: str) -> float:
+    """``2``, ``0.5``, ``500ms``, ``2m``, ``1h`` in seconds."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ms|s|m|h|)", word)
+    if match is None:
+        raise BadArgument(f"{option}: {word!r} is not a time", hint="write 2, 0.5, 500ms or 2m")
+    value = float(match[1]) * _UNITS[match[2]]
+    if not 0.001 <= value <= _LONGEST:
+        raise BadArgument(f"{option}: {word} is out of range", hint="from 1ms to 168h")
+    return value
+
+
+def source_port(word: str | None, protocol: Protocol) -> int:
+    """-p: a number or a service's name; 0 where none is asked for."""
+    if word is None:
+        return 0
+    if word.isascii() and word.isdigit():
+        return _port_number(word, "-p")
+    try:
+        return socket.getservbyname(word, str(protocol))
+    except (OSError, UnicodeError):
+        raise BadArgument(
+            f"-p: {word!r} is neither a port number nor a {protocol} service", hint="1 to 65535"
+        ) from None
+
+
+def destination_port(word: str) -> str:
+    """PORT as the resolver takes it: a number in range, or a service's name."""
+    if word.isascii() and word.isdigit():
+        return str(_port_number(word, "port"))
+    if re.fullmatch(r"[0-9]+-[0-9]+|[0-9]+(,[0-9]+)+", word):
+        raise BadArgument(f"port {word!r}: one port at a time")
+    if not word:
+        raise BadArgument("the port is empty", hint="a number from 1 to 65535, or a service's name")
+    return word
+
+
+def _port_number(word: str, what: str) -> int:
+    number = int(word) if len(word) < 10 else 0
+    if not 1 <= number <= 65535:
+        raise BadArgument(f"{what} {word} is out of range", hint="1 to 65535")
+    return number
+
+
+def host(word: str) -> str:
+    """HOST, as far as it can be judged without asking anybody."""
+    if not word:
+        raise BadArgument("the host is empty")
+    if word.startswith("[") and word.endswith("]"):
+        word = word[1:-1]
+    return word
+
+
+def address(word: str, option: str) -> IPAddress:
+    """An IP address, of either version, a zone allowed."""
+    try:
+        return ip_address(word)
+    except ValueError:
+        raise BadArgument(f"{option}: {word!r} is not an IP address") from None
+
+
+def next_hop(word: str) -> IPAddress | bytes:
+    """--via: an address, or the six bytes of a MAC."""
+    if re.fullmatch(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}", word):
+        mac = bytes.fromhex(word.replace(":", "").replace("-", ""))
+        if mac[0] & 1 or not any(mac):
+            raise BadArgument(f"--via: {word} is not one host's MAC")
+        return mac
+    try:
+        return ip_address(word)
+    except ValueError:
+        raise BadArgument(f"--via: {word!r} is neither an IP address nor a MAC") from None
+
+
+def interface(word: str) -> str:
+    """-i: a name. A number that is none is most likely nc's or ncat's -i."""
+    numeric = re.fullmatch(r"[0-9.]+(ms|s|m|h)?", word)
+    if numeric and word not in (name for _, name in socket.if_nameindex()):
+        raise InterfaceNotFound(
+            f"-i: there is no interface called {word!r}",
+            hint="-i chooses the interface here; nc's -i (interval) is not there,"
+            " ncat's -i (idle timeout) is -w TIME",
+        )
+    if not word:
+        raise BadArgument("-i: the interface's name is empty")
+    return word
+
+
+def guard(word: str) -> str:
+    """--guard: a step of the ladder."""
+    if word not in GUARDS:
+        raise BadArgument(f"--guard: {word!r} is not a step", hint=", ".join(GUARDS))
+    return word
