@@ -85,12 +85,14 @@ class Outcome:
 
 
 def nc_command(probe: Probe, port: int) -> list[str]:
+    """The kernel's path: nc, from ``port``."""
     # -v has nc say why it failed; on UDP it would send test datagrams of its own.
     how = ["-u"] if probe.protocol == "udp" else ["-v"]
     return ["nc", "-n", *how, "-w", str(WAIT_SECONDS), "-p", str(port), *_destination(probe)]
 
 
 def netkat_command(probe: Probe, port: int) -> list[str]:
+    """Past the rules: this very netkat, from ``port``."""
     how = ["-u"] if probe.protocol == "udp" else []
     if probe.via is not None:
         how += ["--via", NODES[probe.via]]

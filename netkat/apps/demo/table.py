@@ -32,7 +32,7 @@ def heading(pod_node: str, paint: Paint) -> list[str]:
         "",
         *lines,
         "",
-        "Asked by a client outside, by nc on the nodes (the kernel's path), by netkat on the nodes.",
+        "Asked by a client outside, by nc on the nodes (the kernel's path) and by netkat on them.",
         "A cell is the source address that the pod saw, or why no answer came.",
         "",
     ]
@@ -73,8 +73,8 @@ def legend(blocks: Sequence[Block], seconds: float, paint: Paint) -> list[str]:
     """What the marks mean, and how often each path earned one."""
     return [
         paint("WRONG", Style.WRONG) + "    is not what the client outside got.",
-        "*        never got to the load balancer: the node's own kube-proxy rules took the connection",
-        "         straight to the pod. Where the client gets through as well, it is right by luck.",
+        "*        never got to the load balancer: the node's own kube-proxy rules took it straight",
+        "         to the pod. Where the client gets through as well, it is right by luck.",
         paint("hairpin", Style.ASIDE)
         + "  the load balancer sent the packet back to the node that it came from, which drops it.",
         "         This says nothing about the Service: ask from another node.",
