@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-if sys.version_info < (3, 10):  # noqa: UP036: said by us, not by a traceback
+if sys.version_info < (3, 10):  # noqa: UP036  said by us, not by a traceback
     sys.exit("netkat: wants Python 3.10 or later, this is " + sys.version.split()[0])
 
 # hatchling loads this file by its path, from anywhere.

@@ -1,23 +1,135 @@
-"""The command line for people."""
+"""The command line for people: `python3 build.py COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
 import sys
 
-from buildsteps import native
-from buildsteps.toolchain import CannotBuild
+from buildsteps import checks, debian, environment, native, toolchain
+from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
+from buildsteps.toolchain import ROOT, CannotBuild
+
+COMMANDS = {
+    "demo": "build, install into .venv, run `netkat demo` (root)",
+    "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
+    "check": "the same, and what takes longer",
+    "bpf": "compile netkat/bpf/ingress.c with the system's BCC",
+    "build": "the shared library and cffi's modules, where something changed",
+    "clean": "remove what was built (not .venv)",
+    "help": "this text",
+}
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code."""
-    parser = argparse.ArgumentParser(prog="python3 build.py")
-    parser.add_argument("command", choices=["build"])
-    parser.parse_args(arguments)
+    """Exit code: 0 good, 1 something failed, 2 something could not be run or built, 130 Ctrl-C."""
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, rest = arguments[:at], arguments[at + 1 :]
+    else:
+        rest = []
+    options = _parser().parse_args(arguments)
     try:
-        made = native.build()
+        return _run(options.command, rest, ask=_may_ask(options.yes))
     except CannotBuild as error:
         print(f"netkat: {error}", file=sys.stderr)
         return 2
-    print("made " + ", ".join(made) if made else "everything is up to date")
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 build.py",
+        description="\n".join(f"  {name:6} {what}" for name, what in COMMANDS.items()),
+        epilog="What stands after -- goes to pytest (test, check) or to netkat demo.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", default="help", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="install missing Debian packages unasked (so does CI=true)",
+    )
+    return parser
+
+
+def _run(command: str, rest: list[str], *, ask: bool) -> int:
+    if command == "help":
+        _parser().print_help()
+        return 0
+    if command == "clean":
+        return _clean()
+    toolchain.require_linux()
+    if command == "build":
+        made = native.build()
+        print("built " + ", ".join(made) if made else "nothing to build")
+        return 0
+    if command == "bpf":
+        debian.obtain(BPF, ask=ask)
+        return subprocess.run(
+            ["/usr/bin/python3", ROOT / "netkat/bpf/compile.py", *rest]
+        ).returncode
+    if command == "demo":
+        return _demo(rest, ask=ask)
+    return _test(rest, ask=ask, slow=command == "check")
+
+
+def _demo(rest: list[str], *, ask: bool) -> int:
+    if debian.obtain([*_foundation(), *DEMO], ask=ask):
+        raise CannotBuild("the demo cannot run without them")
+    environment.ensure(dev=False)
+    environment.install()
+    if not checks.is_root():
+        raise CannotBuild("the demo makes network namespaces: run it as root (sudo)")
+    return subprocess.run([environment.VENV / "bin" / "netkat", "demo", *rest]).returncode
+
+
+def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
+    """Run what can run, and say what could not."""
+    lacking = debian.obtain([*_foundation(), *DEMO, *BPF, *PEERS], ask=ask)
+    if PIP in lacking:
+        raise CannotBuild("without pip there is no .venv, and without it no tests")
+    environment.ensure(dev=True)
+    go = toolchain.fitting_go()
+    if go is None:
+        raise CannotBuild("the Go toolchain is gone")  # ensure() put one there
+    folders, go_steps, left_out = ["tests/unit", "tests/repo"], [], list[str]()
+    if any(need in lacking for need in BUILD):
+        left_out.append("Go's tests, tests/stack, tests/cli, tests/netns: want a C compiler")
+    else:
+        environment.install()
+        folders += ["tests/stack", "tests/cli"]
+        go_steps = checks.go_steps(go)
+        if not checks.is_root():
+            left_out.append("tests/netns: network namespaces want root")
+        elif lacking:
+            left_out.append("tests/netns: wants " + ", ".join(need.package for need in lacking))
+        else:
+            folders.append("tests/netns")
+    results = checks.run_lanes(checks.python_steps(), go_steps)
+    if slow:
+        rest = ["-m", "slow or not slow", *rest]
+    results.append(checks.run_pytest(folders, rest))
+    return checks.summary(results, left_out)
+
+
+def _foundation() -> list[Need]:
+    """What every build needs."""
+    return [*PYTHON, *([PIP] if environment.lacks_pip() else []), *BUILD]
+
+
+def _may_ask(yes: bool) -> bool:
+    return (
+        not yes and os.environ.get("CI", "").lower() not in ("true", "1") and debian.on_terminal()
+    )
+
+
+def _clean() -> int:
+    for made in (native.LIBRARY, *native.MODULES.values()):
+        made.unlink(missing_ok=True)
+    for folder in ("build", "dist"):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
     return 0

