@@ -73,7 +73,7 @@ def compile_source() -> bytes:
     with tempfile.TemporaryDirectory(prefix="netkat-headers-") as tree:
         join_headers(header_folders(), Path(tree))
         os.environ["BCC_KERNEL_SOURCE"] = tree
-        from bcc import BPF
+        from bcc import BPF  # type: ignore[import-not-found]
 
         program = BPF(src_file=str(SOURCE), cflags=["-Wno-macro-redefined"])
         code = bytearray(program.dump_func(FUNCTION))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
+from netkat.bpf import leftovers
 from netkat.bpf.guard import Guard, GuardLink, Step
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
 from netkat.flow import Flow
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["Guard", "GuardLink", "Step", "attach"]
 
@@ -46,7 +50,10 @@ def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -
     Errors: BadArgument, InterfaceDown; for a step asked for by name also
     KernelTooOld, MissingCapability, GuardFailed.
     """
-    guard = _best(link) if step == "auto" else _one(link, _named(step))
+    wanted = None if step == "auto" else _named(step)
+    if wanted not in (Step.SOCKET, Step.NONE):
+        _sweep(link)
+    guard = _best(link) if wanted is None else _one(link, wanted)
     try:
         for flow in flows:
             guard.add(flow)
@@ -54,6 +61,15 @@ def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -
         guard.close()
         raise
     return guard
+
+
+def _sweep(link: GuardLink) -> None:
+    """Take away what a killed netkat left here. That it cannot be is no reason to stop."""
+    try:
+        for leftover in leftovers.remove(link.index):
+            _log.info("removed what a killed netkat left: %s", leftover)
+    except OSError as error:
+        _log.info("cannot look for what a killed netkat left on %s: %s", link.name, error)
 
 
 def _named(step: str) -> Step:

@@ -27,18 +27,18 @@ class VerifierRefused(Exception):
 
 
 class Program(Descriptor):
-    """A loaded program. Errors: VerifierRefused, OSError."""
+    """A loaded program; ``terms`` is its license string. Errors: VerifierRefused, OSError."""
 
-    def __init__(self, name: str, instructions: bytes, license: str) -> None:
-        super().__init__(_load(name, bytearray(instructions), license))
+    def __init__(self, name: str, instructions: bytes, terms: str) -> None:
+        super().__init__(_load(name, bytearray(instructions), terms))
 
     def id(self) -> int:
         """The program's number, as bpftool prints it."""
         return int(_ID_IN_INFO.unpack_from(_info(self.fd, 80))[0])
 
 
-def _load(name: str, instructions: bytearray, license: str) -> int:
-    terms = bytearray(license.encode() + b"\0")
+def _load(name: str, instructions: bytearray, terms: str) -> int:
+    license_string = bytearray(terms.encode() + b"\0")
 
     def load(level: int, log: bytearray) -> int:
         return bpf(
@@ -48,7 +48,7 @@ def _load(name: str, instructions: bytearray, license: str) -> int:
                     SCHED_CLS,
                     len(instructions) // 8,
                     address(instructions),
-                    address(terms),
+                    address(license_string),
                     level,
                     len(log) if level else 0,
                     address(log) if level else 0,

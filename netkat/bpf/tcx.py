@@ -43,9 +43,7 @@ class TcxLink(Descriptor):
     """
 
     def __init__(self, program_fd: int, interface: int, anchor: Anchor) -> None:
-        attributes = _CREATE.pack(
-            program_fd, interface, INGRESS, anchor.flags, anchor.beside, 0, 0
-        )
+        attributes = _CREATE.pack(program_fd, interface, INGRESS, anchor.flags, anchor.beside, 0, 0)
         super().__init__(bpf(Command.LINK_CREATE, bytearray(attributes)))
 
 

@@ -1,0 +1,105 @@
+"""One filter of ours on one interface's clsact: put there, changed, taken away."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable
+
+from netkat.bpf import tc
+from netkat.bpf.netlink import Netlink
+from netkat.bpf.ownership import HANDLE, Tag, tag_of
+
+_GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
+"""What deleting yields when somebody deleted first: the filter, the interface, the qdisc."""
+
+_TRIES = 16
+
+
+class FilterPlace:
+    """Needs CAP_NET_ADMIN. Errors: OSError."""
+
+    def __init__(self, interface: int, token: str) -> None:
+        self._interface, self._token = interface, token
+        self._netlink = Netlink()
+        self._made_qdisc = False
+        self._handle = 0
+
+    def put_program(self, program_fd: int) -> None:
+        """An eBPF program, first in line."""
+        tag = self._prepare()
+        self._put(
+            lambda handle: tc.set_program(
+                self._netlink, self._interface, handle, program_fd, tag.name()
+            )
+        )
+
+    def put_classic(self, ops: bytes) -> None:
+        """A classic program, first in line."""
+        tag = self._prepare()
+        self._put(
+            lambda handle: tc.set_classic(self._netlink, self._interface, handle, ops + tag.ops())
+        )
+
+    def replace_classic(self, ops: bytes) -> None:
+        """Another classic program in the place of the last, in one step."""
+        tag = Tag(self._token, self._made_qdisc)
+        tc.set_classic(self._netlink, self._interface, self._handle, ops + tag.ops(), replace=True)
+
+    def remove(self) -> None:
+        """Take away exactly our filter, and the qdisc when it was made for netkat and is empty."""
+        try:
+            take_away(self._netlink, self._interface, self._token)
+        finally:
+            self._netlink.close()
+
+    def _prepare(self) -> Tag:
+        self._made_qdisc = tc.add_clsact(self._netlink, self._interface)
+        if not self._made_qdisc:
+            # Another netkat made it: whoever is last to leave may take it away.
+            tags = (tag_of(found) for found in tc.filters(self._netlink, self._interface))
+            self._made_qdisc = any(tag is not None and tag.made_qdisc for tag in tags)
+        return Tag(self._token, self._made_qdisc)
+
+    def _put(self, put: Callable[[int], None]) -> None:
+        try:
+            for left in reversed(range(_TRIES)):
+                self._handle = HANDLE | random.getrandbits(16)
+                try:
+                    put(self._handle)
+                    return
+                except OSError as error:
+                    if error.errno != errno.EEXIST or not left:
+                        raise
+        except BaseException:
+            if self._made_qdisc:
+                _delete_if_empty(self._netlink, self._interface)
+            raise
+
+
+def take_away(netlink: Netlink, interface: int, token: str) -> bool:
+    """Delete the token's filters; True when there was one. Errors: OSError."""
+    found = False
+    made_qdisc = False
+    try:
+        for each in tc.filters(netlink, interface):
+            tag = tag_of(each)
+            if tag is None or tag.token != token:
+                continue
+            tc.delete_filter(netlink, each)
+            found = True
+            made_qdisc = made_qdisc or tag.made_qdisc
+        if made_qdisc:
+            _delete_if_empty(netlink, interface)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+    return found
+
+
+def _delete_if_empty(netlink: Netlink, interface: int) -> None:
+    # Between the look and the deletion somebody may add a filter: rtnetlink has
+    # no way to ask for both at once.
+    if tc.filters(netlink, interface) or tc.filters(netlink, interface, egress=True):
+        return
+    tc.delete_clsact(netlink, interface)

@@ -1,0 +1,105 @@
+"""A process that holds one tc filter for netkat and takes it away when netkat ends.
+
+netkat drops its capabilities once all is set, and may be killed: then nobody
+could remove a filter. So this process puts it in place, keeps CAP_NET_ADMIN and
+nothing else, and waits on a socket whose other end is netkat's. It removes the
+filter when told to, or when that end closes, however netkat ended.
+
+Messages are one byte and what belongs to it; each is answered by an errno and
+the kernel's words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import Final
+
+from netkat.bpf.filter_place import FilterPlace
+
+PROGRAM, CLASSIC, REPLACE, REMOVE = b"P", b"C", b"R", b"X"
+PLACE: Final = struct.Struct("=i16s")
+"""Interface and token: what PROGRAM and CLASSIC begin with."""
+ANSWER: Final = struct.Struct("=i")
+MAX_MESSAGE: Final = 1 << 16
+
+_CAP_NET_ADMIN = 12
+_CAPABILITY_VERSION_3 = 0x20080522
+_PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 15, 38
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+
+
+def confine() -> None:
+    """Keep CAP_NET_ADMIN alone, for good. Errors: OSError (EPERM: it was not there to keep)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NAME, b"netkat-keeper", 0, 0, 0)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    bit = 1 << _CAP_NET_ADMIN
+    # struct __user_cap_data_struct: effective, permitted, inheritable; low words first.
+    if libc.capset(header, struct.pack("=6I", bit, bit, 0, 0, 0, 0)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+class Keeper:
+    """Answers netkat's messages until it ends."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._place: FilterPlace | None = None
+
+    def serve(self) -> None:
+        """Until told to remove the filter, or netkat is gone."""
+        ended = False
+        while not ended:
+            message, fds, _, _ = socket.recv_fds(self._channel, MAX_MESSAGE, 1)
+            ended = message[:1] in (b"", REMOVE)
+            try:
+                self._do(message[:1], message[1:], fds)
+            except OSError as error:
+                answer = ANSWER.pack(error.errno or errno.EIO) + (error.strerror or "").encode()
+            else:
+                answer = ANSWER.pack(0)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            if message:
+                with contextlib.suppress(OSError):
+                    self._channel.send(answer)
+
+    def _do(self, message: bytes, rest: bytes, fds: list[int]) -> None:
+        if message in (PROGRAM, CLASSIC):
+            interface, token = PLACE.unpack_from(rest)
+            place = FilterPlace(interface, token.decode())
+            if message == PROGRAM:
+                place.put_program(fds[0])
+            else:
+                place.put_classic(rest[PLACE.size :])
+            self._place = place
+        elif message == REPLACE:
+            assert self._place is not None, "placed before it is replaced"
+            self._place.replace_classic(rest)
+        elif self._place is not None:
+            self._place.remove()
+
+
+def main() -> None:
+    """Run with the socket's descriptor as the only argument."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    os.chdir("/")
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        confine()
+    except OSError as error:
+        channel.send(ANSWER.pack(error.errno or errno.EPERM) + b"keeping CAP_NET_ADMIN")
+        return
+    channel.send(ANSWER.pack(0))
+    Keeper(channel).serve()

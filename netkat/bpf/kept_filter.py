@@ -1,0 +1,138 @@
+"""netkat's side of the keeper process: a tc filter that goes away with netkat."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import subprocess
+import sys
+
+from netkat.bpf.filter_place import take_away
+from netkat.bpf.keeper import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
+from netkat.bpf.netlink import Netlink
+from netkat.bpf.ownership import Owner
+from netkat.errors import GuardFailed
+
+_START = (
+    "import sys; sys.path[:] = sys.argv.pop().split(':');"
+    " from netkat.bpf.keeper import main; main()"
+)
+"""What the keeper runs, with this process's module path: -I -S leave it none of its own,
+so neither the working directory nor the environment decides what runs as root."""
+
+_PATIENCE = 10
+"""Seconds for any answer; a keeper starts in some 50 ms."""
+
+_log = logging.getLogger(__name__)
+
+
+class KeptFilter:
+    """One filter of ours, put in place and taken away by a keeper.
+
+    Starts the keeper by exec, so it may be made when there are threads, but before
+    the capabilities are dropped. Errors: OSError as the kernel gave it, GuardFailed.
+    """
+
+    def __init__(self, interface: int) -> None:
+        self.interface = interface
+        self._owner = Owner()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.settimeout(_PATIENCE)
+        try:
+            self._process = _start(theirs)
+        except OSError as error:
+            self._channel.close()
+            self._owner.close()
+            raise GuardFailed(f"starting the filter's keeper: {error.strerror}") from None
+        finally:
+            theirs.close()
+        try:
+            self._answered()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def token(self) -> str:
+        """What our filter is known by."""
+        return self._owner.token
+
+    @property
+    def pid(self) -> int:
+        """The keeper's."""
+        return self._process.pid
+
+    def put_program(self, program_fd: int) -> None:
+        """An eBPF program, first in line."""
+        socket.send_fds(self._channel, [PROGRAM + self._whose()], [program_fd])
+        self._answered()
+
+    def put_classic(self, ops: bytes) -> None:
+        """A classic program, first in line."""
+        self._ask(CLASSIC + self._whose() + ops)
+
+    def replace_classic(self, ops: bytes) -> None:
+        """Another classic program in its place, in one step."""
+        self._ask(REPLACE + ops)
+
+    def close(self) -> None:
+        """Take the filter away and end the keeper; more than once is once."""
+        if self._channel.fileno() < 0:
+            return
+        try:
+            self._ask(REMOVE)
+        except (OSError, GuardFailed):
+            self._by_ourselves()
+        self._channel.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._owner.close()
+
+    def _by_ourselves(self) -> None:
+        try:
+            with Netlink() as netlink:
+                take_away(netlink, self.interface, self.token)
+        except OSError as error:
+            _log.warning("a filter stays on interface %d: %s", self.interface, error)
+
+    def _whose(self) -> bytes:
+        return PLACE.pack(self.interface, self.token.encode())
+
+    def _ask(self, message: bytes) -> None:
+        self._channel.send(message)
+        self._answered()
+
+    def _answered(self) -> None:
+        try:
+            answer = self._channel.recv(MAX_MESSAGE)
+        except TimeoutError:
+            raise GuardFailed(f"the filter's keeper {self.pid} does not answer") from None
+        except ConnectionResetError:
+            answer = b""
+        if not answer:
+            raise GuardFailed(f"the filter's keeper {self.pid} ended")
+        number = ANSWER.unpack_from(answer)[0]
+        if number:
+            words = answer[ANSWER.size :].decode(errors="replace")
+            raise OSError(number, words or os.strerror(number))
+
+
+def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise OSError(errno.ENOENT, "this program has no Python executable to run it with")
+    path = ":".join(entry for entry in sys.path if os.path.isabs(entry))
+    # A session of its own: a terminal's signals are not for it. No descriptor of
+    # ours: a pipe that we hold must end when we do.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,
+    )

@@ -1,0 +1,95 @@
+"""Whose a tc filter is, and whether its owner still lives.
+
+A tc filter outlives its process, so each of ours says who it belongs to: a
+random token. The owner holds an abstract Unix socket of that name. Such names
+live in the network namespace, as filters do, are seen from every PID namespace
+(two pods on the host's network) and go with the process however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from netkat.bpf.tc import Filter
+
+HANDLE: Final = 0x6E6B0000
+"""Handles of our filters begin so ("nk"), for people who read ``tc filter show``."""
+
+_NAME = re.compile(r"netkat:([0-9a-f]{16}):(q?)")
+_MAGIC = 0x6E65746B
+_LOAD_IMMEDIATE, _RETURN = 0x00, 0x06
+_OP = struct.Struct("=HBBI")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Owner's token, and whether the qdisc was made for netkat (and may go with its filters)."""
+
+    token: str
+    made_qdisc: bool
+
+    def name(self) -> str:
+        """The tag as the name of an eBPF filter."""
+        return f"netkat:{self.token}:{'q' if self.made_qdisc else ''}"
+
+    def ops(self) -> bytes:
+        """The tag as classic instructions that nothing reaches: that kind of filter has no name.
+
+        They end in a return, as the kernel wants of a program's last instruction.
+        """
+        number = int(self.token, 16)
+        values = (_MAGIC, number >> 32, number & 0xFFFFFFFF, int(self.made_qdisc))
+        loads = b"".join(_OP.pack(_LOAD_IMMEDIATE, 0, 0, value) for value in values)
+        return loads + _OP.pack(_RETURN, 0, 0, 0xFFFFFFFF)
+
+
+_TAG_SIZE = 5 * _OP.size
+
+
+def tag_of(found: Filter) -> Tag | None:
+    """The tag of one of our filters; None for anybody else's."""
+    if found.handle & 0xFFFF0000 != HANDLE or found.kind != "bpf":
+        return None
+    if match := _NAME.fullmatch(found.name):
+        return Tag(match[1], match[2] == "q")
+    tail = found.ops[-_TAG_SIZE:]
+    if len(tail) < _TAG_SIZE:
+        return None
+    magic, high, low, made = (values[3] for values in list(_OP.iter_unpack(tail))[:4])
+    tag = Tag(f"{high << 32 | low:016x}", bool(made))
+    return tag if magic == _MAGIC and tail == tag.ops() else None
+
+
+class Owner:
+    """Being alive, under a token of its own, in this thread's network namespace."""
+
+    def __init__(self) -> None:
+        self.token = os.urandom(8).hex()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(_abstract(self.token))
+
+    def close(self) -> None:
+        """Be dead; more than once is once."""
+        self._socket.close()
+
+
+def alive(token: str) -> bool:
+    """True while the owner of the token lives."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(_abstract(token))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
+    return False
+
+
+def _abstract(token: str) -> str:
+    return f"\0netkat-guard-{token}"
