@@ -1,0 +1,125 @@
+"""Capabilities(7) of the calling thread: what it has, what it lacks, and giving them all up.
+
+They belong to threads, not to the process: a thread that runs already keeps
+what it had. So drop_all() comes before the Go library is loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from netkat.errors import MissingCapability, SetupError
+
+_IN_ORDER = (
+    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID"
+    " CAP_SETUID CAP_SETPCAP CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST"
+    " CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_IPC_OWNER CAP_SYS_MODULE CAP_SYS_RAWIO"
+    " CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_PACCT CAP_SYS_ADMIN CAP_SYS_BOOT CAP_SYS_NICE"
+    " CAP_SYS_RESOURCE CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE"
+    " CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM"
+    " CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE"
+)
+NAMES = tuple(_IN_ORDER.split())
+"""By number (linux/capability.h)."""
+
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS = 28, 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_SECBITS_LOCKED = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
+"""NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE with their locks, and KEEP_CAPS locked at
+off: uid 0 is worth nothing any more to what is executed later (linux/securebits.h)."""
+
+_CAPABILITY_VERSION_3 = 0x20080522
+_STATUS = "/proc/thread-self/status"
+
+
+def held() -> frozenset[str]:
+    """The calling thread's effective capabilities, by name ("CAP_NET_RAW")."""
+    return _names(_sets()["CapEff"])
+
+
+def missing(*names: str) -> list[str]:
+    """Those of ``names`` that the calling thread does not have."""
+    have = held()
+    return [name for name in names if name not in have]
+
+
+def require(*names: str) -> None:
+    """Errors: MissingCapability, with the line to run instead."""
+    lacking = missing(*names)
+    if lacking:
+        from netkat.host.privileges import how_to_get_them
+
+        verb = "is" if len(lacking) == 1 else "are"
+        raise MissingCapability(
+            f"{' and '.join(lacking)} {verb} missing",
+            capability=lacking[0],
+            hint=how_to_get_them(),
+        )
+
+
+def drop_all() -> None:
+    """Give up every capability of the calling thread, for good, and set no_new_privs.
+
+    Effective, permitted, inheritable and ambient always; the bounding set and the
+    securebits where CAP_SETPCAP allows (without it no_new_privs alone keeps later
+    programs from getting any back).
+    Errors: SetupError when some are still there afterwards.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prctl(*arguments: int) -> None:
+        # Every argument is an unsigned long of a variadic function.
+        words = [ctypes.c_ulong(word) for word in (*arguments, 0, 0, 0, 0)[:5]]
+        if libc.prctl(*words) and ctypes.get_errno() not in (errno.EPERM, errno.EINVAL):
+            raise SetupError(f"prctl {arguments}: {os.strerror(ctypes.get_errno())}")
+
+    # The first two want CAP_SETPCAP, so before it goes.
+    prctl(_PR_SET_SECUREBITS, _SECBITS_LOCKED)
+    for number in range(_last_capability() + 1):
+        prctl(_PR_CAPBSET_DROP, number)
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()):
+        raise SetupError(f"capset: {os.strerror(ctypes.get_errno())}")
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _verify()
+
+
+def _verify() -> None:
+    sets = _sets()
+    kept = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if sets.get(name)]
+    if kept or not sets.get("NoNewPrivs"):
+        raise SetupError(f"capabilities are still held after dropping them: {' '.join(kept)}")
+
+
+def _sets() -> dict[str, int]:
+    found = {}
+    with open(_STATUS, encoding="ascii", errors="replace") as status:
+        for line in status:
+            name, _, value = line.partition(":")
+            if name.startswith("Cap"):
+                found[name] = int(value, 16)
+            elif name == "NoNewPrivs":
+                found[name] = int(value)
+    return found
+
+
+def _names(mask: int) -> frozenset[str]:
+    count = max(len(NAMES), mask.bit_length())
+    return frozenset(
+        NAMES[number] if number < len(NAMES) else f"CAP_{number}"
+        for number in range(count)
+        if mask >> number & 1
+    )
+
+
+def _last_capability() -> int:
+    try:
+        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as number:
+            return int(number.read())
+    except OSError:
+        return len(NAMES) - 1

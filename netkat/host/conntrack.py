@@ -1,0 +1,186 @@
+"""Whether conntrack knows a flow on a local port (linux/netfilter/nfnetlink_conntrack.h).
+
+A masqueraded pod's flow has no socket: the node's own bind() does not see it,
+yet its answers come to the node's address and port. Taking that five-tuple from
+the kernel would cut the pod off.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netkat.errors import MissingCapability
+from netkat.flow import IPAddress, Protocol
+from netkat.host import netlink
+from netkat.host.route import address_family, unpack_address
+
+_CT_GET = 1 << 8 | 1
+"""NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET."""
+
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY = 1, 2
+_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
+_CTA_IP_SRC, _CTA_IP_DST = {4: 1, 6: 3}, {4: 2, 6: 4}
+_CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
+_NFGENMSG = 4
+
+_COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """One direction of an entry: what a packet of it carries."""
+
+    source: IPAddress
+    source_port: int
+    destination: IPAddress
+    destination_port: int
+
+    def __str__(self) -> str:
+        source = _end(self.source, self.source_port)
+        return f"{source} → {_end(self.destination, self.destination_port)}"
+
+    def reverse(self) -> Direction:
+        """What an answer carries where nothing is rewritten."""
+        return Direction(self.destination, self.destination_port, self.source, self.source_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A connection as conntrack knows it."""
+
+    protocol: int
+    original: Direction
+    reply: Direction
+
+    @property
+    def translated(self) -> bool:
+        """Whether NAT rewrites it, so that its ends are not what the wire shows."""
+        return self.reply != self.original.reverse()
+
+    def __str__(self) -> str:
+        kind = "masqueraded " if self.translated else ""
+        return f"a conntrack entry of the {kind}flow {self.original}"
+
+
+def entry_on(
+    protocol: Protocol,
+    local: IPAddress,
+    local_port: int,
+    remote: IPAddress | None = None,
+    remote_port: int = 0,
+) -> Entry | None:
+    """An entry with packets between these ends on the wire, in either direction; None without one.
+
+    Without ``remote`` any peer's counts, which reads the whole table. Only
+    conntrack's default zone is looked at.
+    Errors: MissingCapability (CAP_NET_ADMIN), NetlinkError.
+    """
+    if not _in_use():
+        return None
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as kernel:
+        try:
+            if remote is None:
+                return _search(kernel, protocol, local, local_port)
+            outgoing = Direction(local, local_port, remote, remote_port)
+            # One hash holds both directions of every entry, so one question finds
+            # an entry whichever of its directions this tuple is.
+            return _lookup(kernel, protocol, outgoing.reverse()) or _lookup(
+                kernel, protocol, outgoing
+            )
+        except netlink.NetlinkError as error:
+            if error.errno != errno.EPERM:
+                raise
+            raise MissingCapability(
+                "conntrack cannot be asked: CAP_NET_ADMIN is missing", capability="CAP_NET_ADMIN"
+            ) from None
+
+
+def _in_use() -> bool:
+    """False where no entry can be: asking would load the conntrack modules."""
+    try:
+        descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return os.read(descriptor, 32).strip() != b"0"
+    finally:
+        os.close(descriptor)
+
+
+def _lookup(kernel: netlink.Netlink, protocol: Protocol, wanted: Direction) -> Entry | None:
+    version = wanted.source.version
+    addresses = netlink.nested(
+        _CTA_TUPLE_IP,
+        netlink.attribute(_CTA_IP_SRC[version], wanted.source.packed),
+        netlink.attribute(_CTA_IP_DST[version], wanted.destination.packed),
+    )
+    ports = netlink.nested(
+        _CTA_TUPLE_PROTO,
+        netlink.attribute(_CTA_PROTO_NUM, bytes([protocol])),
+        netlink.attribute(_CTA_PROTO_SRC_PORT, wanted.source_port.to_bytes(2, "big")),
+        netlink.attribute(_CTA_PROTO_DST_PORT, wanted.destination_port.to_bytes(2, "big")),
+    )
+    body = _family(wanted.source) + netlink.nested(_CTA_TUPLE_ORIG, addresses, ports)
+    try:
+        return _parse(kernel.get(_CT_GET, body))
+    except netlink.NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+
+
+def _search(
+    kernel: netlink.Netlink, protocol: Protocol, local: IPAddress, port: int
+) -> Entry | None:
+    for entry in _all(kernel, local):
+        if entry.protocol != protocol:
+            continue
+        for direction in (entry.original, entry.reply):
+            if direction.destination.packed == local.packed and direction.destination_port == port:
+                return entry
+    return None
+
+
+def _all(kernel: netlink.Netlink, local: IPAddress) -> Iterator[Entry]:
+    for body in kernel.dump(_CT_GET, _family(local)):
+        entry = _parse(body)
+        if entry is not None:
+            yield entry
+
+
+def _family(address: IPAddress) -> bytes:
+    return bytes([address_family(address), 0, 0, 0])
+
+
+def _parse(body: bytes) -> Entry | None:
+    found = netlink.attributes(body, _NFGENMSG)
+    original = _direction(found.get(_CTA_TUPLE_ORIG, b""))
+    reply = _direction(found.get(_CTA_TUPLE_REPLY, b""))
+    if original is None or reply is None:
+        return None
+    return Entry(original[0], original[1], reply[1])
+
+
+def _direction(data: bytes) -> tuple[int, Direction] | None:
+    parts = netlink.attributes(data)
+    ip = netlink.attributes(parts.get(_CTA_TUPLE_IP, b""))
+    transport = netlink.attributes(parts.get(_CTA_TUPLE_PROTO, b""))
+    version = 4 if _CTA_IP_SRC[4] in ip else 6
+    try:
+        return transport[_CTA_PROTO_NUM][0], Direction(
+            unpack_address(ip[_CTA_IP_SRC[version]]),
+            int.from_bytes(transport[_CTA_PROTO_SRC_PORT], "big"),
+            unpack_address(ip[_CTA_IP_DST[version]]),
+            int.from_bytes(transport[_CTA_PROTO_DST_PORT], "big"),
+        )
+    except KeyError:
+        return None  # a protocol without ports
+
+
+def _end(address: IPAddress, port: int) -> str:
+    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"

@@ -1,0 +1,89 @@
+"""The kernel's neighbour table: which MAC a next hop has, as far as the kernel knows."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+
+from netkat.flow import IPAddress
+from netkat.host import netlink
+
+_RTM_GETNEIGH = 30
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NDMSG = struct.Struct("=BxxxiHBB")
+_MAC_LENGTH = 6
+
+
+class NeighborState(enum.IntEnum):
+    """NUD_* of linux/neighbour.h."""
+
+    NONE = 0x00
+    INCOMPLETE = 0x01
+    REACHABLE = 0x02
+    STALE = 0x04
+    DELAY = 0x08
+    PROBE = 0x10
+    FAILED = 0x20
+    NOARP = 0x40
+    PERMANENT = 0x80
+
+
+KNOWN = frozenset({NeighborState.REACHABLE, NeighborState.NOARP, NeighborState.PERMANENT})
+"""States in which the kernel itself would send without asking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """One entry; ``mac`` is None while nobody has answered."""
+
+    mac: bytes | None
+    state: NeighborState
+
+
+def neighbor(index: int, address: IPAddress) -> Neighbor | None:
+    """The kernel's entry for an address on an interface; None without one. Nobody is asked.
+
+    Errors: NetlinkError.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    body = _NDMSG.pack(family, index, 0, 0, 0)
+    with netlink.Netlink() as kernel:
+        try:
+            wanted = body + netlink.attribute(_NDA_DST, address.packed)
+            return _parse(kernel.get(_RTM_GETNEIGH, wanted))
+        except netlink.NetlinkError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                return None
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+        # Before Linux 5.0 there is only the dump.
+        for answer in kernel.dump(_RTM_GETNEIGH, _NDMSG.pack(family, 0, 0, 0, 0)):
+            _, entry_index, _, _, _ = _NDMSG.unpack_from(answer)
+            found = netlink.attributes(answer, _NDMSG.size)
+            if entry_index == index and found.get(_NDA_DST) == address.packed:
+                return _parse(answer)
+    return None
+
+
+def known_mac(index: int, address: IPAddress) -> bytes | None:
+    """The MAC to use as it is, or None: then the stack asks for it itself.
+
+    Permanent entries are the only ones that exist on some links (flannel's VXLAN
+    has no ARP at all), and a reachable one was confirmed within the last half
+    minute. A stale one may belong to a machine that is gone.
+    """
+    entry = neighbor(index, address)
+    if entry is None or entry.state not in KNOWN:
+        return None
+    return entry.mac
+
+
+def _parse(body: bytes) -> Neighbor:
+    _, _, state, _, _ = _NDMSG.unpack_from(body)
+    mac = netlink.attributes(body, _NDMSG.size).get(_NDA_LLADDR)
+    if mac is not None and len(mac) != _MAC_LENGTH:
+        mac = None
+    return Neighbor(mac, NeighborState(state))

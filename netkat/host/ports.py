@@ -1,0 +1,207 @@
+"""Reserving the local port: a kernel socket that holds it and keeps the kernel silent on it.
+
+The reserving socket is also the last step of the guard's ladder, on under every
+other step, and it needs no capability. What is known of it, measured on IPv4
+and IPv6 alike:
+
+- TCP, bound alone: the kernel answers a SYN-ACK with RST, as on a closed port.
+  Bound and listening with IP_MINTTL (IPV6_MINHOPCOUNT) 255: it drops whatever
+  came over a router, or from a peer that sends less than 255, without a word
+  (tcp_v4_rcv and tcp_v6_rcv test it before anything else).
+- A peer on the same link that sends with 255 gets past that; a drop-all socket
+  filter stops it too, where the kernel lets us attach one.
+- UDP: a bound socket is enough to keep ICMP port unreachable away; the filter
+  keeps its buffer empty.
+- It sits behind netfilter and conntrack: an INPUT rule that rejects still answers.
+
+bind() knows of sockets only. The kernel's NAT takes ports without one, for
+masqueraded flows, so conntrack is asked as well. Between that answer and the
+first packet a small window stays.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import socket
+import struct
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
+from netkat.flow import IPAddress, Protocol
+from netkat.host import conntrack
+from netkat.host.link import addresses
+from netkat.host.route import foreign_source
+
+_IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
+_SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
+_MAXIMUM_TTL = 255
+
+TRIES = 16
+"""How many ports may turn out to be in a NAT's hands before we say that all are."""
+
+
+@dataclass(slots=True, eq=False)
+class Reservation:
+    """A port that is ours until close().
+
+    ``conntrack_checked`` False: nobody could say whether a masqueraded flow uses
+    it (that takes CAP_NET_ADMIN). ``filtered`` False: a TCP peer on the same link
+    that sends with TTL 255 would reach the kernel.
+    """
+
+    port: int
+    conntrack_checked: bool
+    filtered: bool
+    _socket: socket.socket = field(repr=False)
+
+    def fileno(self) -> int:
+        """The reserving socket's descriptor; -1 once closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Give the port back; more than once is once."""
+        self._socket.close()
+
+
+def reserve(
+    protocol: Protocol,
+    local: IPAddress,
+    port: int = 0,
+    *,
+    remote: IPAddress | None = None,
+    remote_port: int = 0,
+    interface: str | None = None,
+) -> Reservation:
+    """Take a local port for one peer (or without ``remote`` for any); ``port`` 0 is any free one.
+
+    ``interface`` binds the socket to a device, which a VRF needs.
+    Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
+    BadArgument (an address that is not this host's).
+    """
+    refused: list[Reservation] = []
+    try:
+        for _ in range(1 if port else TRIES):
+            held = _hold(protocol, local, port, interface)
+            try:
+                in_use = _flow_on(held, protocol, local, remote, remote_port)
+            except BaseException:
+                held.close()
+                raise
+            # On a port that was asked for, an entry without NAT is the trace of this
+            # host's own earlier connection: bind() has shown that it is over.
+            if in_use is None or (port and not in_use.translated):
+                return held
+            # Kept open until the end, or the kernel may choose it again.
+            refused.append(held)
+    finally:
+        for other in refused:
+            other.close()
+    if port:
+        raise PortTaken(
+            f"port {port} on {local} is in use by {in_use}",
+            owner=str(in_use),
+            hint="leave -p away and netkat takes a free one",
+        )
+    raise PortTaken(
+        f"no free {protocol} port on {local}: conntrack has flows on all {TRIES} that were tried",
+        owner=str(in_use),
+    )
+
+
+def _hold(protocol: Protocol, local: IPAddress, port: int, interface: str | None) -> Reservation:
+    family = socket.AF_INET if local.version == 4 else socket.AF_INET6
+    kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
+    holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if interface is not None:
+            holder.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, interface.encode() + b"\0")
+        # Before bind: a UDP socket takes packets from then on.
+        filtered = _drop_all(holder)
+        _bind(holder, protocol, local, port)
+        if protocol is Protocol.TCP:
+            _listen_silently(holder, local)
+        return Reservation(holder.getsockname()[1], False, filtered, holder)
+    except BaseException:
+        holder.close()
+        raise
+
+
+def _listen_silently(holder: socket.socket, local: IPAddress) -> None:
+    if local.version == 4:
+        holder.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _MAXIMUM_TTL)
+    else:
+        holder.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _MAXIMUM_TTL)
+    holder.listen(1)
+
+
+def _drop_all(holder: socket.socket) -> bool:
+    """One cBPF instruction, "accept 0 bytes". False where the kernel does not let us."""
+    program = array.array("B", struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K, 0
+    pointer, _ = program.buffer_info()
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, pointer))
+    except PermissionError:
+        return False
+    return True
+
+
+def _bind(holder: socket.socket, protocol: Protocol, local: IPAddress, port: int) -> None:
+    zone = local.scope_id if isinstance(local, IPv6Address) else None
+    try:
+        if local.version == 4:
+            holder.bind((str(local), port))
+            return
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        index = 0
+        if zone is not None:
+            index = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+        holder.bind((str(local).partition("%")[0], port, 0, index))
+    except OSError as error:
+        raise _bind_fault(error, protocol, local, port) from None
+
+
+def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int) -> NetkatError:
+    if error.errno == errno.EADDRINUSE and not port:
+        return PortTaken(f"no free {protocol} port on {local}: every one is held by a socket")
+    if error.errno == errno.EADDRINUSE:
+        from netkat.host.owner import port_owner
+
+        owner = port_owner(protocol, local, port)
+        who = owner or "a socket that the kernel does not list"
+        return PortTaken(
+            f"port {port} on {local} is taken by {who}",
+            owner=owner,
+            hint="leave -p away and netkat takes a free one",
+        )
+    if error.errno == errno.EACCES:
+        return MissingCapability(
+            f"port {port} is a privileged one: CAP_NET_BIND_SERVICE is missing",
+            capability="CAP_NET_BIND_SERVICE",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        if any(own.tentative and own.address.packed == local.packed for own in addresses()):
+            return BadArgument(
+                f"{local} is not usable yet: its uniqueness on the link is being checked",
+                hint="try again in a second; dadfailed in ip -6 address says that it never will be",
+            )
+        return foreign_source(local)
+    if error.errno == errno.EINVAL and local.version == 6 and local.is_link_local:
+        return BadArgument(f"{local} is link-local: on which interface?")
+    return SetupError(f"cannot reserve {protocol} port {port} on {local}: {error.strerror}")
+
+
+def _flow_on(
+    held: Reservation,
+    protocol: Protocol,
+    local: IPAddress,
+    remote: IPAddress | None,
+    remote_port: int,
+) -> conntrack.Entry | None:
+    try:
+        found = conntrack.entry_on(protocol, local, held.port, remote, remote_port)
+    except SetupError:
+        return None
+    held.conntrack_checked = True
+    return found

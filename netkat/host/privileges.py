@@ -1,0 +1,44 @@
+"""How a person gets the capabilities that netkat lacks: lines to paste."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+
+
+def how_to_get_them(argv: Sequence[str] | None = None) -> str:
+    """The line that fits this place: sudo, or in a container kubectl."""
+    return kubectl_line(argv) if in_container() else sudo_line(argv)
+
+
+def sudo_line(argv: Sequence[str] | None = None) -> str:
+    """This very command line with sudo, the program by its full path: sudo has its own PATH."""
+    return shlex.join(["sudo", *_command(sys.argv if argv is None else argv)])
+
+
+def kubectl_line(argv: Sequence[str] | None = None) -> str:
+    """The same from an ephemeral container whose profile has NET_ADMIN and NET_RAW.
+
+    In a pod the host's name is the pod's.
+    """
+    words = list(sys.argv if argv is None else argv)
+    pod = os.uname().nodename
+    command = shlex.join(["netkat", *words[1:]])
+    return f"kubectl debug -it {shlex.quote(pod)} --image=IMAGE --profile=netadmin -- {command}"
+
+
+def in_container() -> bool:
+    """Whether this looks like a container, where sudo is of no use."""
+    marks = ("/.dockerenv", "/run/.containerenv")
+    return "KUBERNETES_SERVICE_HOST" in os.environ or any(map(os.path.exists, marks))
+
+
+def _command(argv: Sequence[str]) -> list[str]:
+    program, *rest = argv
+    if os.path.basename(program) == "__main__.py":
+        return [sys.executable, "-m", "netkat", *rest]
+    found = os.path.abspath(program) if os.sep in program else shutil.which(program)
+    return [found or program, *rest]
