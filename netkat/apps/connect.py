@@ -119,6 +119,7 @@ def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
         _part(opened, relay.in_hand)
         signals.check()
     opened.conn.close()
+    relay.close()
     if request.verbosity:
         _sum_up(relay, ending, request, say)
     return 0

@@ -68,7 +68,8 @@ class Half(threading.Thread):
     def __init__(self, name: str, conn: Conn, stop: Stop, nudge: int) -> None:
         # A daemon: one that is stuck in a write that nobody takes must not keep netkat alive.
         super().__init__(name=name, daemon=True)
-        self._conn, self._stop, self._nudge = conn, stop, nudge
+        # Not `_stop`: threading.Thread has a method of that name.
+        self._conn, self._halt, self._nudge = conn, stop, nudge
         self.moved = 0
         self.last: float | None = None
         self.ended_at: float | None = None
@@ -149,7 +150,7 @@ class Receiver(Half):
         """Until the peer's FIN; datagrams have no end."""
         stream = self._conn.protocol is Transport.TCP
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
-        while not self._stop.asked:
+        while not self._halt.asked:
             count = self._conn.recv_into(buffer)
             if count == 0 and stream:
                 self._end()

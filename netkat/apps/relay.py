@@ -34,6 +34,8 @@ QUIET = 2.0
 """Seconds without input (TCP, after the peer's FIN) or datagram (UDP) that end a relay."""
 LAST_WORDS = 1.0
 """Seconds that the peer's last bytes are waited for after sending has failed."""
+THREAD_END = 0.1
+"""Seconds that a thread has to notice that its connection is closed."""
 
 
 class Ending(enum.Enum):
@@ -115,6 +117,19 @@ class Relay:
         finally:
             if not self._stop.asked:
                 self._stop.ask()
+
+    def close(self) -> None:
+        """Give back what run() used; for after the connection is closed, which wakes its threads.
+
+        A thread that is stuck in a write that nobody takes keeps its descriptors.
+        """
+        for half in self._halves():
+            if half.ident is not None:
+                half.join(THREAD_END)
+        if not any(half.is_alive() for half in self._halves()) and self._nudge >= 0:
+            os.close(self._nudge)
+            self._stop.close()
+            self._nudge = -1
 
     def _halves(self) -> list[Half]:
         return [self._receiver] if self._sender is None else [self._receiver, self._sender]
