@@ -50,10 +50,11 @@ class Packet:
         return layers(self)
 
     def summary(self) -> str:
-        """One line as ``netkat sniff -t`` prints it."""
-        from netkat.capture.line import Style, line
+        """What ``netkat sniff -n -t`` prints for it."""
+        from netkat.capture.text.printer import Printer
+        from netkat.capture.text.style import Style
 
-        return line(self, Style())
+        return Printer(Style(numeric=True)).body(self)
 
     def to_scapy(self) -> Any:
         """The same as a scapy packet. scapy (GPL-2.0) is no dependency of netkat.

@@ -1,0 +1,89 @@
+"""IPv4 (RFC 791)."""
+
+from __future__ import annotations
+
+import struct
+
+from netkat.capture.text.checksum import internet
+from netkat.capture.text.names import ip4_text, protocol
+from netkat.capture.text.printer import Ends, Printer, Truncated
+from netkat.capture.text.transport import payload
+
+_HEADER = struct.Struct("!BBHHHBBH4s4s")
+_FLAGS = ("none", "+", "DF", "+, DF", "rsvd", "+, rsvd", "DF, rsvd", "+, DF, rsvd")
+_ECN = ("", ",ECT(1)", ",ECT(0)", ",CE")
+_OPTIONS = {
+    0: "EOL", 1: "NOP", 7: "RR", 68: "timestamp", 82: "traceroute", 130: "security", 131: "LSRR",
+    137: "SSRR", 148: "RA",
+}  # fmt: skip
+
+
+def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
+    """Without the leading "IP "."""
+    have = len(data)
+    if min(end, have) <= at:
+        raise Truncated("ip")
+    first = data[at]
+    if first >> 4 != 4:
+        return f"{first >> 4} (invalid)"
+    if min(end, have) < at + 20:
+        return "[|ip]"
+    _, tos, length, ident, place, ttl, number, checksum, source, target = _HEADER.unpack_from(
+        data, at
+    )
+    size = (first & 15) * 4
+    if size < 20:
+        return f"bad-hlen {size}"
+    missing = ""
+    if not length:
+        length = end - at  # a super-frame that the sender's device has yet to cut
+    elif length < size:
+        return f"bad-len {length}"
+    elif at + length > end:
+        missing = f"truncated-ip - {at + length - end} bytes missing! "
+    finish = at + length
+    if min(have, finish) < at + size:
+        return f"{missing}[|ip]"
+    verbose = ""
+    if printer.style.verbose:
+        verbose = (
+            f"(tos 0x{tos:x}{_ECN[tos & 3]}, ttl {ttl}, id {ident}, "
+            f"offset {(place & 0x1FFF) * 8}, "
+            f"flags [{_FLAGS[(place >> 13 & 1) | (place >> 13 & 2) | (place >> 13 & 4)]}], "
+            f"proto {protocol(number)} ({number}), length {length}"
+            f"{_options(data[at + 20 : at + size]) if size > 20 else ''}"
+            f"{_sum(printer, data[at : at + size], checksum)})\n    "
+        )
+    ends = Ends(
+        ip4_text(source), ip4_text(target), source + target, fragment=bool(place & 0x2000)
+    )
+    if place & 0x1FFF:
+        name = f"ip-proto-{number}"
+        if not printer.style.numeric:
+            name = {1: "icmp", 6: "tcp", 17: "udp"}.get(number, name)
+        return f"{missing}{verbose}{ends.source} > {ends.target}: {name}"
+    return f"{missing}{verbose}{payload(printer, data, at + size, finish, number, ends)}"
+
+
+def _options(options: bytes) -> str:
+    names, at = [], 0
+    while at < len(options):
+        kind = options[at]
+        names.append(_OPTIONS.get(kind, f"unknown {kind}"))
+        if kind == 0:
+            break
+        if kind == 1:
+            at += 1
+            continue
+        if at + 1 >= len(options) or options[at + 1] < 2:
+            names[-1] += " [bad length]"
+            break
+        at += options[at + 1]
+    return f", options ({','.join(names)})"
+
+
+def _sum(printer: Printer, header: bytes, checksum: int) -> str:
+    if not printer.style.checksums or not internet(header):
+        return ""
+    right = internet(header[:10] + b"\0\0" + header[12:])
+    return f", bad cksum {checksum:x} (->{right:x})!"

@@ -1,0 +1,193 @@
+"""TCP (RFC 9293) and its options."""
+
+from __future__ import annotations
+
+import struct
+
+from netkat.capture.text.checksum import internet, pseudo_header
+from netkat.capture.text.printer import Ends, Printer
+
+_HEADER = struct.Struct("!HHIIHHHH")
+_PORTS = struct.Struct("!HH")
+_TWO = struct.Struct("!II")
+_FIN, _SYN, _RST, _ACK, _URG = 1, 2, 4, 16, 32
+
+FLAGS = [
+    "".join(letter for bit, letter in enumerate("FSRP.UEWe") if number >> bit & 1) or "none"
+    for number in range(512)
+]
+"""Letters by the nine flag bits: FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE (RFC 3168, 9768)."""
+
+
+def tcp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
+    """From the addresses on."""
+    stop, style = min(end, len(data)), printer.style
+    if end - at < 20 or stop < at + 4:
+        return f"{ends.source} > {ends.target}: [|tcp]" if ends.shown else "[|tcp]"
+    source, target = _PORTS.unpack_from(data, at)
+    left, right = printer.port(source, "tcp"), printer.port(target, "tcp")
+    if ends.shown:
+        shown = f"{ends.source}.{left} > {ends.target}.{right}: "
+    else:
+        shown = f"{left} > {right}: "
+    if stop < at + 20:
+        return f"{shown} [|tcp]"
+    _, _, seq, ack, bits, window, checksum, urgent = _HEADER.unpack_from(data, at)
+    size, flags = (bits >> 12) * 4, bits & 0x1FF
+    length = end - at - size
+    if size < 20 or length < 0:
+        fault = "too short, < 20" if size < 20 else f"too long, > {end - at}"
+        return f"{shown}tcp {end - at - size} [bad hdr length {size} - {fault}]"
+    if style.quiet:
+        return f"{shown}tcp {length}"
+    parts = [f"{shown}Flags [{FLAGS[flags]}]"]
+    if style.verbose and style.checksums and not ends.fragment and len(data) >= end:
+        parts.append(_sum(data, at, end, ends, checksum))
+    bases = (0, 0)
+    if not style.absolute and flags & _ACK:
+        seq, ack, bases = _relative(printer, data, at, ends, (source, target, flags, seq, ack))
+    if style.verbose > 1 or length or flags & (_FIN | _SYN | _RST):
+        parts.append(f", seq {seq}:{(seq + length) & 0xFFFFFFFF}" if length else f", seq {seq}")
+    if flags & _ACK:
+        parts.append(f", ack {ack}")
+    parts.append(f", win {window}")
+    if flags & _URG:
+        parts.append(f", urg {urgent}")
+    if size > 20:
+        options = _options(data[at + 20 : min(at + size, stop)], size - 20, flags, bases)
+        parts.append(f", options [{options}")
+        if options.endswith(("[bad opt]", "[|tcp]>")):
+            # Nothing behind broken options is sure.
+            return "".join(parts)
+    parts.append(f", length {length}")
+    if length and stop > at + size:
+        parts.append(_content(printer, data, at + size, end, (source, target)))
+    return "".join(parts)
+
+
+def _relative(
+    printer: Printer, data: bytes, at: int, ends: Ends, header: tuple[int, int, int, int, int]
+) -> tuple[int, int, tuple[int, int]]:
+    """Sequence numbers from the conversation's first ones on, and what SACK edges start from."""
+    source, target, flags, seq, ack = header
+    half = len(ends.packed) // 2
+    reverse = source > target or (
+        source == target and ends.packed[:half] > ends.packed[half:]
+    )
+    if reverse:
+        key = ends.packed[half:] + ends.packed[:half] + data[at + 2 : at + 4] + data[at : at + 2]
+    else:
+        key = ends.packed + data[at : at + 4]
+    known = printer.conversations.get(key)
+    if known is None or flags & _SYN:
+        first = ((ack - 1) & 0xFFFFFFFF, seq) if reverse else (seq, (ack - 1) & 0xFFFFFFFF)
+        printer.remember(key, first)
+        return seq, ack, (first if reverse else (first[1], first[0]))
+    ours, theirs = (known[1], known[0]) if reverse else known
+    return (seq - ours) & 0xFFFFFFFF, (ack - theirs) & 0xFFFFFFFF, (theirs, ours)
+
+
+def _sum(data: bytes, at: int, end: int, ends: Ends, checksum: int) -> str:
+    header = pseudo_header(ends.packed, 6, end - at)
+    right = internet(header + data[at : at + 16] + b"\0\0" + data[at + 18 : end])
+    if right == checksum:
+        return f", cksum 0x{checksum:04x} (correct)"
+    return f", cksum 0x{checksum:04x} (incorrect -> 0x{right:04x})"
+
+
+def _options(options: bytes, size: int, flags: int, bases: tuple[int, int]) -> str:
+    """The list and its closing bracket; "[bad opt]" or "[|tcp]>" end it early."""
+    if size == 12 and options[:4] == b"\x01\x01\x08\x0a" and len(options) == 12:
+        # What nearly every segment between two Linux hosts carries.
+        return "nop,nop,TS val %d ecr %d]" % _TWO.unpack_from(options, 4)
+    texts: list[str] = []
+    at, have = 0, len(options)
+    while at < size:
+        if at >= have:
+            return ",".join(texts) + " [|tcp]>"
+        kind = options[at]
+        if kind == 0:
+            texts.append("eol")
+            break
+        if kind == 1:
+            texts.append("nop")
+            at += 1
+            continue
+        if at + 1 >= have:
+            return ",".join(texts) + (" [|tcp]>" if have < size else "[bad opt]")
+        length = options[at + 1]
+        if length < 2 or at + length > size:
+            return ",".join([*texts, "[bad opt]"])
+        if at + length > have:
+            return ",".join([*texts, f"{_NAMES.get(kind, f'unknown-{kind}')} [|tcp]>"])
+        value = options[at + 2 : at + length]
+        texts.append(_option(kind, value, flags, bases))
+        at += length
+    return ",".join(texts) + "]"
+
+
+_NAMES = {
+    2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "TS", 19: "md5", 28: "uto", 30: "mptcp",
+    34: "tfo",
+}  # fmt: skip
+
+
+def _option(kind: int, value: bytes, flags: int, bases: tuple[int, int]) -> str:
+    size = len(value)
+    if kind == 8 and size == 8:
+        return "TS val %d ecr %d" % _TWO.unpack(value)
+    if kind == 2 and size == 2:
+        return f"mss {value[0] << 8 | value[1]}"
+    if kind == 3 and size == 1:
+        return f"wscale {value[0]}"
+    if kind == 4 and not size:
+        return "sackOK"
+    if kind == 5 and size and not size % 8 and flags & _ACK:
+        edges = "".join(
+            "{%d:%d}" % ((left - bases[0]) & 0xFFFFFFFF, (right - bases[0]) & 0xFFFFFFFF)
+            for left, right in _TWO.iter_unpack(value)
+        )
+        return f"sack {size // 8} {edges}"
+    if kind == 28 and size == 2:
+        number = value[0] << 8 | value[1]
+        return f"uto 0x{number:x} {(number & 0x7FFF) * (60 if number & 0x8000 else 1)}"
+    if kind == 34:
+        return f"tfo  cookie {value.hex()}" if size else "tfo  cookiereq"
+    name = _NAMES.get(kind, f"unknown-{kind}")
+    return f"{name} 0x{value.hex()}" if size else name
+
+
+_HTTP_PORTS = (80, 8080)
+_HTTP_WORDS = (
+    b"GET ", b"HEAD ", b"PUT ", b"POST ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ",
+    b"TRACE ", b"HTTP/",
+)  # fmt: skip
+_LINE = 512
+"""Bytes of a request line that are shown."""
+
+
+def _content(printer: Printer, data: bytes, at: int, end: int, ports: tuple[int, int]) -> str:
+    if ports[0] in _HTTP_PORTS or ports[1] in _HTTP_PORTS:
+        return _http(printer, data[at : min(end, at + 8192)], end - at)
+    if 53 in ports and end - at > 2:
+        from netkat.capture.text.dns import dns
+
+        return f" {dns(printer, data, at + 2, end)}"
+    return ""
+
+
+def _http(printer: Printer, content: bytes, length: int) -> str:
+    if not content.startswith(_HTTP_WORDS):
+        return ": HTTP"
+    if not printer.style.verbose:
+        first = content.split(b"\n", 1)[0].rstrip(b"\r")[:_LINE]
+        return f": HTTP: {_clean(first)}"
+    head = content.split(b"\r\n\r\n", 1)[0].split(b"\n")
+    lines = "\n\t".join(_clean(line.rstrip(b"\r")) for line in head)
+    ended = "\n\t" if b"\r\n\r\n" in content else ""
+    return f": HTTP, length: {length}\n\t{lines}{ended}"
+
+
+def _clean(line: bytes) -> str:
+    """Nothing of the peer's reaches the terminal as a control character."""
+    return "".join(chr(code) if 0x20 <= code < 0x7F else f"\\0x{code:02x}" for code in line)
