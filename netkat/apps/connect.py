@@ -63,7 +63,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
     targets = _api.resolve(
         request.host,
         request.port,
-        family=request.family,
+        version=request.ip_version,
         protocol=request.protocol,
         numeric=request.numeric,
         deadline=None if request.wait is None else time.monotonic() + request.wait,

@@ -28,7 +28,7 @@ class Request:
     show_frames: bool = False
 
     @property
-    def family(self) -> int | None:
+    def ip_version(self) -> int | None:
         """The IP version to look up: asked for, or the only one that fits -s and --via."""
         if self.version is not None:
             return self.version

@@ -1,0 +1,302 @@
+"""The command line without root, library or network: help, version, completion, mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from netkat._version import __version__
+from netkat.apps.request import Request
+from netkat.cli import commands
+from netkat.flow import Protocol
+
+NETKAT = [sys.executable, "-m", "netkat"]
+
+
+def netkat(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*NETKAT, *arguments], capture_output=True, text=True, timeout=20, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_shows_both_forms_and_connects_options(word: str) -> None:
+    done = netkat(word)
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ("netkat [OPTIONS] HOST PORT", "connect", "clean", "demo", "--via", "--version"):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize("command", ["connect", "clean", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    done = netkat(command, "-h")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: netkat {command}")
+
+
+def test_help_is_connects_after_an_option() -> None:
+    assert netkat("-v", "--help").stdout.startswith("Usage: netkat connect")
+
+
+def test_version() -> None:
+    done = netkat("--version")
+    assert (done.returncode, done.stdout) == (0, f"netkat {__version__}\n")
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_light_words_load_nothing_heavy(word: str) -> None:
+    script = (
+        "import sys\n"
+        "from netkat.cli.commands import run\n"
+        f"run([{word!r}])\n"
+        "heavy = {'pyroute2', 'pydantic', 'rich', '_cffi_backend', 'netkat._api', 'bcc'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_help_is_fast() -> None:
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        netkat("--help")
+        took.append(time.monotonic() - began)
+    # 90 ms on two quiet cores; the best of five says what it costs, the rest is other work.
+    assert min(took) < 0.15
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    done = netkat("--show-completion", env={"SHELL": f"/bin/{shell}", "PATH": "/usr/bin:/bin"})
+    assert done.returncode in (0, 1)
+    done = subprocess.run(
+        NETKAT,
+        env={"_NETKAT_COMPLETE": f"source_{shell}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "netkat" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("netkat cl", {"clean"}),
+        ("netkat connect --vi", {"--via"}),
+        ("netkat --nod", {"--nodns"}),
+        ("netkat --vers", {"--version"}),
+        ("netkat connect --guard c", {"clsact", "cbpf"}),
+        ("netkat -v --guard so", {"socket"}),
+        ("netkat -i l", {"lo"}),
+    ],
+)
+def test_completion(line: str, expected: set[str]) -> None:
+    words = line.split()
+    done = subprocess.run(
+        NETKAT,
+        env={
+            "_NETKAT_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+            "PATH": "/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "HOST"),
+        (["host"], "PORT"),
+        (["host", "80", "81"], "81"),
+        (["host", "99999"], "99999"),
+        (["host", "0"], "out of range"),
+        (["", "80"], "host is empty"),
+        (["host", ""], "port is empty"),
+        (["host", "20-30"], "one port"),
+        (["-w", "soon", "host", "80"], "'soon' is not a time"),
+        (["host", "80", "-w"], "-w"),
+        (["host", "80", "--nope"], "--nope"),
+        (["host", "80", "--guard", "iron"], "'iron'"),
+        (["host", "80", "--via", "nowhere"], "--via"),
+        (["host", "80", "-s", "nowhere"], "-s"),
+        (["host", "80", "-p", "70000"], "-p"),
+        (["-46", "host", "80"], "exclude"),
+        (["-6", "-s", "10.0.0.1", "host", "80"], "does not go with"),
+        (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "does not go with"),
+        (["-i", "5", "host", "80"], "interface"),
+        (["clean", "extra"], "extra"),
+        (["host\nname", "80", "81\n"], r"81\x0a"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_next_step(arguments: list[str], words: str) -> None:
+    done = netkat(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("netkat: ")
+    assert words in lines[0]
+    assert len(lines) <= 2
+    assert all(line.startswith("  next: ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [("-D", "-vv"), ("-F", "stdout"), ("-S", "nc"), ("-U", "nc"), ("-Z", "nc"), ("--sctp", "ncat")],
+)
+def test_options_that_never_come_say_what_to_use(option: str, instead: str) -> None:
+    done = netkat(option, "host", "80")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"netkat: {option} is not there: ")
+    assert instead in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_closed_standard_descriptors_are_survived() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *NETKAT, "host", "0"], timeout=20, check=False
+    )
+    assert done.returncode == 2
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *NETKAT, "--help"],
+        timeout=20,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_into_a_closed_pipe_is_quiet() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" | true', "sh", *NETKAT, "--help"],
+        timeout=20,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What the command line asks for, asked of nobody."""
+    asked: list[Request] = []
+
+    def connect(request: Request, say: object) -> int:
+        asked.append(request)
+        return 0
+
+    import netkat.apps.connect
+
+    monkeypatch.setattr(netkat.apps.connect, "connect", connect)
+    return asked
+
+
+def test_all_options_arrive(requests: list[Request]) -> None:
+    line = (
+        "-6uvvnzd -s fe80::1%lo -p 4000 -i lo -w 500ms --via 02:00:00:00:00:01 --guard cbpf"
+        " --no-stdin host 53"
+    )
+    assert commands.run(line.split()) == 0
+    assert requests == [
+        Request(
+            host="host",
+            port="53",
+            protocol=Protocol.UDP,
+            source=ip_address("fe80::1%lo"),
+            source_port=4000,
+            interface="lo",
+            via=b"\x02\0\0\0\0\x01",
+            wait=0.5,
+            guard="cbpf",
+            version=6,
+            numeric=True,
+            zero=True,
+            read_stdin=False,
+            verbosity=2,
+            show_frames=True,
+        )
+    ]
+
+
+def test_long_names_are_the_same(requests: list[Request]) -> None:
+    line = (
+        "--ipv4 --udp --nodns --zero --verbose --wait 2 --source 10.0.0.1 --source-port 7"
+        " --interface lo --debug host http"
+    )
+    assert commands.run(["connect", *line.split()]) == 0
+    assert commands.run(["-4unzv", "-w2", "-s10.0.0.1", "-p7", "-ilo", "-d", "host", "http"]) == 0
+    assert requests[0] == requests[1]
+
+
+def test_a_host_named_like_a_command(requests: list[Request]) -> None:
+    assert commands.run(["connect", "clean", "80"]) == 0
+    assert commands.run(["-v", "clean", "80"]) == 0
+    assert [request.host for request in requests] == ["clean", "clean"]
+
+
+def test_options_after_host_and_port(requests: list[Request]) -> None:
+    assert commands.run(["host", "80", "-z"]) == 0
+    assert commands.run(["--", "host", "80"]) == 0
+    assert [request.zero for request in requests] == [True, False]
+
+
+def test_brackets_around_ipv6(requests: list[Request]) -> None:
+    assert commands.run(["[2001:db8::1]", "80"]) == 0
+    assert requests[0].host == "2001:db8::1"
+
+
+VOCABULARY = (
+    "connect -4 -6 -u -s -p -i -w -v -vv -n -z -d --via --guard --debug --no-stdin --udp"
+    " --wait --source --interface --zero --verbose=3 --wait= -w= -wz -ilo host 80 http 10.0.0.1"
+    " ::1 fe80::1%lo 1s 500ms auto none -- - -- --version --help -h -D -F -S -U -Z"
+)
+WORDS = st.one_of(
+    st.text(max_size=12).filter(lambda word: "\0" not in word),
+    st.sampled_from(VOCABULARY.split(" ")),
+)
+
+
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(arguments=st.lists(WORDS, max_size=8))
+@example(arguments=["\udc80", "80"])
+@example(arguments=["--guard", "\n", "a", "1"])
+@example(arguments=["a", "1", "-i", "\udc80"])
+def test_no_command_line_is_a_traceback(
+    requests: list[Request], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    # Those have tests of their own, and would do what they say.
+    if arguments and arguments[0] in ("clean", "demo"):
+        return
+    before = len(requests)
+    code = commands.run(arguments)
+    captured = capsys.readouterr()
+    assert code in (0, 2)
+    if code == 0:
+        assert len(requests) == before + 1 or captured.out.startswith(("Usage: ", "netkat "))
+        assert captured.err == ""
+    else:
+        assert captured.out == ""
+        lines = captured.err.split("\n")
+        assert lines[0].startswith("netkat: ")
+        assert lines[-1] == "" and len(lines) <= 3

@@ -1,0 +1,94 @@
+"""Words of the command line, and what they stand for."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netkat.apps.request import Request
+from netkat.cli import values
+from netkat.cli.console import printable
+from netkat.errors import BadArgument, InterfaceNotFound
+from netkat.flow import Protocol
+
+
+@pytest.mark.parametrize(
+    ("word", "seconds"),
+    [("2", 2), ("0.5", 0.5), (".5", 0.5), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("3s", 3)],
+)
+def test_times(word: str, seconds: float) -> None:
+    assert values.seconds(word, "-w") == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("word", ["", "x", "-1", "0", "1d", "1e3", "nan", "inf", "٣", "2 s", "0ms"])
+def test_no_times(word: str) -> None:
+    with pytest.raises(BadArgument, match="-w"):
+        values.seconds(word, "-w")
+
+
+@pytest.mark.parametrize("word", ["1", "80", "65535", "http"])
+def test_ports(word: str) -> None:
+    assert values.destination_port(word) == word
+
+
+@pytest.mark.parametrize("word", ["0", "65536", "99999999999", "", "20-30", "80,81"])
+def test_no_ports(word: str) -> None:
+    with pytest.raises(BadArgument):
+        values.destination_port(word)
+
+
+def test_source_ports() -> None:
+    assert values.source_port(None, Protocol.TCP) == 0
+    assert values.source_port("4000", Protocol.TCP) == 4000
+    assert values.source_port("domain", Protocol.UDP) == 53
+    with pytest.raises(BadArgument, match="-p"):
+        values.source_port("no-such-service", Protocol.TCP)
+
+
+@pytest.mark.parametrize("word", ["02:00:00:00:00:01", "02-00-00-00-00-01"])
+def test_a_next_hop_by_mac(word: str) -> None:
+    assert values.next_hop(word) == b"\x02\0\0\0\0\x01"
+
+
+@pytest.mark.parametrize("word", ["10.0.0.1", "fe80::1", "fe80::1%eth0"])
+def test_a_next_hop_by_address(word: str) -> None:
+    assert values.next_hop(word) == ip_address(word)
+
+
+@pytest.mark.parametrize(
+    "word", ["", "node2", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "00:00:00:00:00:00", "10.0.0"]
+)
+def test_no_next_hop(word: str) -> None:
+    with pytest.raises(BadArgument, match="--via"):
+        values.next_hop(word)
+
+
+@pytest.mark.parametrize("word", ["1", "0.5", "500ms", "10s"])
+def test_an_interval_for_an_interface_names_both(word: str) -> None:
+    with pytest.raises(InterfaceNotFound) as caught:
+        values.interface(word)
+    assert "interface" in caught.value.message
+    assert caught.value.hint is not None
+    assert "interval" in caught.value.hint and "-w" in caught.value.hint
+
+
+def test_an_interface_is_a_name() -> None:
+    assert values.interface("lo") == "lo"
+
+
+def test_the_version_follows_what_was_given() -> None:
+    assert Request("h", "1").ip_version is None
+    assert Request("h", "1", source=ip_address("::1")).ip_version == 6
+    assert Request("h", "1", via=ip_address("10.0.0.1")).ip_version == 4
+    assert Request("h", "1", via=b"\x02\0\0\0\0\x01").ip_version is None
+    assert Request("h", "1", version=6, via=ip_address("10.0.0.1")).ip_version == 6
+
+
+@given(st.text())
+def test_whatever_is_printed_is_one_line_without_controls(text: str) -> None:
+    assert printable(text).isprintable()
+    if text.isprintable():
+        assert printable(text) == text
