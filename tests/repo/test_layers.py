@@ -1,0 +1,111 @@
+"""Who may import whom: the table of docs/architecture.md, kept.
+
+Imports inside functions and for types count as well: they couple just the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.repo import tree
+
+BASE = {"errors", "flow", "frame"}
+EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
+DOOR = {"netkat", "_api", "_stack"}
+
+MAY_IMPORT = {
+    "errors": {"flow"},
+    "flow": set[str](),
+    "frame": {"errors", "flow"},
+    "_version": set[str](),
+    "wire": BASE,
+    "bpf": BASE,
+    "host": BASE,
+    "stack": BASE,
+    "capture": BASE | EDGE,
+    "engine": BASE | EDGE,
+    "conn": BASE | EDGE | {"engine"},
+    "_api": BASE | EDGE | {"engine", "conn", "capture", "_stack"},
+    "_stack": BASE | EDGE | {"engine", "conn"},
+    "__init__": {"errors", "_version", *DOOR},
+    "apps": BASE | DOOR | {"capture", "conn", "_version"},
+    "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "_version"},
+    "cli": BASE | DOOR | {"apps", "diagnose", "capture", "_version"},
+    "__main__": {"cli"},
+}
+
+# Third-party module: the rooms, or the one file, that may import it.
+FENCES = {
+    "cffi": ("netkat/stack/", "netkat/wire/"),
+    "_cffi_backend": ("netkat/stack/", "netkat/wire/"),
+    "pyroute2": ("netkat/host/", "netkat/bpf/"),
+    "bcc": ("netkat/bpf/compile.py", "netkat/diagnose/drops.py"),
+    "typer": ("netkat/cli/",),
+    "dpkt": ("netkat/capture/",),
+}
+
+MODULES = tree.files("netkat/**/*.py")
+
+
+def room(path: Path) -> str:
+    return path.parts[1].removesuffix(".py")
+
+
+def test_every_room_stands_in_the_table() -> None:
+    assert MODULES
+    assert {room(path) for path in MODULES} <= set(MAY_IMPORT)
+
+
+def target(module: str) -> str:
+    """The room that `netkat.room.file` stands in; what the door hands out is the door's."""
+    first, _, rest = module.removeprefix("netkat").lstrip(".").partition(".")
+    return first if rest or first in MAY_IMPORT else "netkat"
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        str(found)
+        for path in MODULES
+        for found in tree.imports(path)
+        if found.module.split(".")[0] == "netkat"
+        and target(found.module) not in MAY_IMPORT[room(path)] | {room(path)}
+    ]
+    assert wrong == []
+
+
+def test_third_party_modules_stay_in_their_rooms() -> None:
+    wrong = [
+        str(found)
+        for path in MODULES
+        for found in tree.imports(path)
+        if (top := found.module.split(".")[0]) not in sys.stdlib_module_names | {"netkat"}
+        and not path.as_posix().startswith(FENCES.get(top, ()))
+        and not (top == "typing_extensions" and found.for_types)
+    ]
+    assert wrong == []
+
+
+def test_build_needs_the_standard_library_only() -> None:
+    """build.py runs on a bare python3; hatchling and cffi are asked for where they are present."""
+    allowed = sys.stdlib_module_names | {"buildsteps"}
+    wrong = [
+        str(found)
+        for path in tree.files("build.py", "buildsteps/*.py")
+        for found in tree.imports(path)
+        if found.module.split(".")[0] not in allowed
+    ]
+    assert [text.rpartition(" ")[2] for text in wrong] == [
+        "hatchling.builders.hooks.plugin.interface",
+        "cffi",
+    ]
+
+
+def test_product_does_not_know_its_tests() -> None:
+    wrong = [
+        str(found)
+        for path in (*MODULES, *tree.files("build.py", "buildsteps/*.py"))
+        for found in tree.imports(path)
+        if found.module.split(".")[0] in ("tests", "pytest")
+    ]
+    assert wrong == []

@@ -1,0 +1,63 @@
+"""Files and functions that one can hold in the head, and names that say something."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from tests.repo import tree
+
+FILE_LINES = 400
+FUNCTION_LINES = 80
+EMPTY_NAMES = re.compile(r"manager|impl(?![a-z])|^utils?$|^common$|_utils?$|_common$|helper", re.I)
+
+PYTHON = tree.files("netkat/**/*.py", "tests/**/*.py", "build.py", "buildsteps/*.py")
+GO = tree.files("gostack/**/*.go", "gostack/**/*.c", "gostack/**/*.h")
+C = tree.files("netkat/**/*.c", "netkat/**/*.h")
+
+
+def test_files_are_short() -> None:
+    lengths = {str(path): len(tree.text(path).splitlines()) for path in [*PYTHON, *GO, *C]}
+    assert {path: lines for path, lines in lengths.items() if lines >= FILE_LINES} == {}
+
+
+def test_python_functions_are_short() -> None:
+    long = {
+        f"{path}:{node.lineno} {node.name}": lines
+        for path in PYTHON
+        for node in ast.walk(tree.syntax(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) >= FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_go_functions_are_short() -> None:
+    # gofmt puts a function's closing brace, and only such braces, at the line's start.
+    body = re.compile(r"^func [^\n]*\{\n.*?^\}", re.MULTILINE | re.DOTALL)
+    long = {
+        f"{path}: {found.split(chr(10))[0]}": lines
+        for path in GO
+        for found in body.findall(tree.text(path))
+        if (lines := found.count("\n") + 1) >= FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_names_say_something() -> None:
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    in_go = re.compile(r"^(?:func(?: \([^)]*\))?|type|package) (\w+)", re.MULTILINE)
+    names = {
+        (path, name)
+        for path in PYTHON
+        if path.parts[0] != "tests"  # tests/helpers is called so
+        for node in ast.walk(tree.syntax(path))
+        for name in (*path.with_suffix("").parts, getattr(node, "name", ""))
+        if isinstance(node, kinds)
+    }
+    names |= {
+        (path, name)
+        for path in GO
+        for name in (*path.with_suffix("").parts, *in_go.findall(tree.text(path)))
+    }
+    assert {(str(path), name) for path, name in names if EMPTY_NAMES.search(name)} == set()
