@@ -67,7 +67,9 @@ class KernelConn:
         self._sock.close()
 
     def abort(self) -> None:
-        self.ended = self.ended or "aborted"
+        if self.ended is not None:
+            return
+        self.ended = "aborted"
         if self.protocol == Protocol.TCP:
             linger = struct.pack("ii", 1, 0)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
