@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack
 
 from netkat.bpf import tc
 from netkat.bpf.cbpf import ProgramTooLong, pack
@@ -10,6 +11,7 @@ from netkat.bpf.classic import guard_program
 from netkat.bpf.ebpf import EbpfGuard, Ingress
 from netkat.bpf.guard import Guard, GuardLink, Step, check
 from netkat.bpf.kept_filter import KeptFilter
+from netkat.bpf.namespace import Namespace
 from netkat.bpf.netlink import Netlink
 from netkat.bpf.ownership import tag_of
 from netkat.bpf.refusal import put_into_words
@@ -23,45 +25,70 @@ def _words(error: OSError, link: GuardLink) -> SetupError:
     return put_into_words(error, what, "cls_bpf", ("CAP_NET_ADMIN",), link.name)
 
 
-def _look(link: GuardLink) -> None:
-    """Refuse where our filter would not run first, or not at all. Errors: GuardFailed, OSError."""
-    try:
-        programs = foreign(link.index)
-    except OSError as error:
-        # Not allowed to look, or no bpf(2): a program that is there shows by the count.
-        if error.errno == errno.ENODEV:
-            raise
-        programs = []
-    if programs:
-        raise GuardFailed(
-            f"{', '.join(programs)} on {link.name} runs before every tc filter, and may end there",
-            program=programs[0],
-        )
-    with Netlink() as netlink:
-        if tc.qdisc(netlink, link.index) is None:
+class Hook:
+    """An interface's ingress as the clsact steps see it, with a filter of ours.
+
+    Errors of the constructor: GuardFailed where our filter would not run first,
+    or not at all; OSError.
+    """
+
+    def __init__(self, link: GuardLink) -> None:
+        self._link = link
+        with ExitStack() as undo:
+            # Made now, so that it stays in this thread's network namespace.
+            self._netlink = undo.enter_context(Netlink())
+            self._namespace = Namespace()
+            undo.callback(self._namespace.close)
+            self._look()
+            self.filter = KeptFilter(link.index, self._netlink)
+            undo.callback(self.filter.close)
+            self._undo = undo.pop_all()
+
+    def _look(self) -> None:
+        name = self._link.name
+        try:
+            programs = foreign(self._link.index)
+        except OSError as error:
+            # Not allowed to look, or no bpf(2): a program that is there shows by the count.
+            if error.errno == errno.ENODEV:
+                raise
+            programs = []
+        if programs:
+            raise GuardFailed(
+                f"{', '.join(programs)} on {name} runs before every tc filter, and may end there",
+                program=programs[0],
+            )
+        if tc.qdisc(self._netlink, self._link.index) is None:
             return
-        for found in tc.filters(netlink, link.index):
+        for found in tc.filters(self._netlink, self._link.index):
             if found.pref < tc.PREF or (found.pref == tc.PREF and not found.shares_our_pref):
-                raise GuardFailed(
-                    f"{found} on {link.name} holds the first place", program=str(found)
-                )
+                raise GuardFailed(f"{found} on {name} holds the first place", program=str(found))
 
-
-def _ahead(link: GuardLink, token: str) -> str | None:
-    try:
-        names = foreign(link.index)
-    except OSError:
-        names = []
-    with Netlink() as netlink:
-        for found in tc.filters(netlink, link.index):
+    def ahead(self) -> str | None:
+        """What runs before our filter, in words."""
+        try:
+            names = self._namespace.call(lambda: foreign(self._link.index))
+        except OSError:
+            names = []
+        for found in tc.filters(self._netlink, self._link.index):
             tag = tag_of(found)
-            if tag is not None and tag.token == token:
+            if tag is not None and tag.token == self.filter.token:
                 break
             if tag is None:
                 names.append(str(found))
         else:
-            names.append("nobody, but netkat's own filter is gone: somebody deleted it")
-    return f"{', '.join(names)} at {link.name}'s ingress, before netkat" if names else None
+            names = ["somebody, who deleted netkat's own filter"]
+        return (
+            f"{', '.join(names)} at {self._link.name}'s ingress, before netkat" if names else None
+        )
+
+    def drops(self) -> int:
+        """Packets that all filters here dropped, in both directions."""
+        qdisc = tc.qdisc(self._netlink, self._link.index)
+        return 0 if qdisc is None else qdisc.drops
+
+    def close(self) -> None:
+        self._undo.close()
 
 
 class ClsactGuard(EbpfGuard):
@@ -71,27 +98,26 @@ class ClsactGuard(EbpfGuard):
 
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link, Ingress(link))
-        try:
-            _look(link)
-            self._filter = KeptFilter(link.index)
-        except OSError as error:
-            self._ingress.close()
-            raise _words(error, link) from None
-        try:
-            self._filter.put_program(self._ingress.program.fd)
-        except OSError as error:
-            self.close()
-            raise _words(error, link) from None
+        with ExitStack() as undo:
+            undo.callback(self._ingress.close)
+            try:
+                self._hook = Hook(link)
+                undo.callback(self._hook.close)
+                self._hook.filter.put_program(self._ingress.program.fd)
+            except OSError as error:
+                raise _words(error, link) from None
+            self._undo = undo.pop_all()
 
     def _standing(self) -> str:
-        return f"eBPF, pref {tc.PREF} on {self.link.name}'s ingress, kept by {self._filter.pid}"
+        return (
+            f"eBPF, pref {tc.PREF} on {self.link.name}'s ingress, kept by {self._hook.filter.pid}"
+        )
 
     def in_the_way(self) -> str | None:
-        return _ahead(self.link, self._filter.token)
+        return self._hook.ahead()
 
     def close(self) -> None:
-        self._filter.close()
-        self._ingress.close()
+        self._undo.close()
 
 
 class ClassicGuard(Guard):
@@ -107,27 +133,25 @@ class ClassicGuard(Guard):
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link)
         self._flows: dict[Flow, int] = {}
-        try:
-            _look(link)
-            self._filter = KeptFilter(link.index)
-        except OSError as error:
-            raise _words(error, link) from None
-        try:
-            self._filter.put_classic(self._assemble([]))
-        except OSError as error:
-            self._filter.close()
-            raise _words(error, link) from None
+        with ExitStack() as undo:
+            try:
+                self._hook = Hook(link)
+                undo.callback(self._hook.close)
+                self._hook.filter.put_classic(self._assemble([]))
+            except OSError as error:
+                raise _words(error, link) from None
+            self._undo = undo.pop_all()
 
     def _standing(self) -> str:
         return (
             f"classic BPF, pref {tc.PREF} on {self.link.name}'s ingress,"
-            f" kept by {self._filter.pid}; counts nothing"
+            f" kept by {self._hook.filter.pid}; counts nothing"
         )
 
     def add(self, flow: Flow) -> None:
         check(flow)
         if flow not in self._flows:
-            drops = self._drops()
+            drops = self._hook.drops()
             self._replace([*self._flows, flow])
             self._flows[flow] = drops
 
@@ -138,18 +162,13 @@ class ClassicGuard(Guard):
 
     def kept(self, flow: Flow) -> int | None:
         before = self._flows.get(flow)
-        return 0 if before is not None and self._drops() == before else None
+        return 0 if before is not None and self._hook.drops() == before else None
 
     def in_the_way(self) -> str | None:
-        return _ahead(self.link, self._filter.token)
+        return self._hook.ahead()
 
     def close(self) -> None:
-        self._filter.close()
-
-    def _drops(self) -> int:
-        with Netlink() as netlink:
-            qdisc = tc.qdisc(netlink, self.link.index)
-        return 0 if qdisc is None else qdisc.drops
+        self._undo.close()
 
     def _assemble(self, flows: list[Flow]) -> bytes:
         try:
@@ -161,7 +180,7 @@ class ClassicGuard(Guard):
 
     def _replace(self, flows: list[Flow]) -> None:
         try:
-            self._filter.replace_classic(self._assemble(flows))
+            self._hook.filter.replace_classic(self._assemble(flows))
         except GuardFailed:
             raise
         except OSError as error:

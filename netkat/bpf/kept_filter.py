@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 from netkat.bpf.filter_place import take_away
 from netkat.bpf.keeper import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
@@ -35,8 +36,10 @@ class KeptFilter:
     the capabilities are dropped. Errors: OSError as the kernel gave it, GuardFailed.
     """
 
-    def __init__(self, interface: int) -> None:
+    def __init__(self, interface: int, netlink: Netlink) -> None:
         self.interface = interface
+        self._netlink = netlink
+        self._lock = threading.Lock()
         self._owner = Owner()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_PATIENCE)
@@ -95,8 +98,7 @@ class KeptFilter:
 
     def _by_ourselves(self) -> None:
         try:
-            with Netlink() as netlink:
-                take_away(netlink, self.interface, self.token)
+            take_away(self._netlink, self.interface, self.token)
         except OSError as error:
             _log.warning("a filter stays on interface %d: %s", self.interface, error)
 
@@ -104,8 +106,9 @@ class KeptFilter:
         return PLACE.pack(self.interface, self.token.encode())
 
     def _ask(self, message: bytes) -> None:
-        self._channel.send(message)
-        self._answered()
+        with self._lock:
+            self._channel.send(message)
+            self._answered()
 
     def _answered(self) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
@@ -52,7 +53,10 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 
 class Netlink:
-    """A socket to rtnetlink in the network namespace of the calling thread."""
+    """A socket to rtnetlink, in the network namespace of the thread that made it for good.
+
+    Any thread may ask.
+    """
 
     def __init__(self) -> None:
         self._socket = socket.socket(
@@ -65,6 +69,7 @@ class Netlink:
             with suppress(OSError):  # words only; Linux 4.3 and 4.12
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._sequence = 0
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close; more than once is once."""
@@ -81,12 +86,14 @@ class Netlink:
 
         Errors: OSError with the kernel's errno, and its own words where it has some.
         """
-        self._sequence += 1
         if flags & DUMP != DUMP:
             flags |= ACK
-        header = _HEADER.pack(_HEADER.size + len(body), message, REQUEST | flags, self._sequence, 0)
-        self._socket.send(header + body)
-        return list(self._answers())
+        length = _HEADER.size + len(body)
+        with self._lock:
+            self._sequence += 1
+            header = _HEADER.pack(length, message, REQUEST | flags, self._sequence, 0)
+            self._socket.send(header + body)
+            return list(self._answers())
 
     def _answers(self) -> Iterator[bytes]:
         while True:

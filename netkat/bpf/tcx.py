@@ -9,6 +9,7 @@ from typing import Final
 
 from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
 from netkat.bpf.guard import GuardLink, Step
+from netkat.bpf.namespace import Namespace
 from netkat.bpf.program import name_of
 from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import Command, Descriptor, address, bpf
@@ -102,13 +103,14 @@ class TcxGuard(EbpfGuard):
                 link.name,
             ) from None
         self._number = self._ingress.program.id()
+        self._namespace = Namespace()
 
     def _standing(self) -> str:
         return f"program {self._number} first on {self.link.name}'s tcx ingress"
 
     def in_the_way(self) -> str | None:
         try:
-            order = attached(self.link.index)
+            order = self._namespace.call(lambda: attached(self.link.index))
         except OSError as error:
             if error.errno != errno.EPERM:
                 return None
@@ -128,3 +130,4 @@ class TcxGuard(EbpfGuard):
     def close(self) -> None:
         self._link.close()
         self._ingress.close()
+        self._namespace.close()

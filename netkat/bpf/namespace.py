@@ -1,0 +1,50 @@
+"""The network namespace that a guard was made in, for what the kernel asks of the thread."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from netkat.bpf.sys import Descriptor
+
+T = TypeVar("T")
+
+_CLONE_NEWNET = 0x40000000
+_OF_THIS_THREAD = "/proc/thread-self/ns/net"
+
+
+class Namespace(Descriptor):
+    """This thread's network namespace. bpf(2) looks interfaces up in its caller's."""
+
+    def __init__(self) -> None:
+        super().__init__(os.open(_OF_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC))
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function inside: at once from a thread that is there, else in one that goes there.
+
+        Errors: OSError (EPERM: going there takes CAP_SYS_ADMIN); the function's own.
+        """
+        if os.path.samestat(os.fstat(self.fd), os.stat(_OF_THIS_THREAD)):
+            return function()
+        results: list[T] = []
+        errors: list[OSError] = []
+
+        def inside() -> None:
+            libc = ctypes.CDLL(None, use_errno=True)
+            try:
+                if libc.setns(self.fd, _CLONE_NEWNET):
+                    number = ctypes.get_errno()
+                    raise OSError(number, f"setns: {os.strerror(number)}")
+                results.append(function())
+            except OSError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=inside, daemon=True)
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
