@@ -94,7 +94,9 @@ class FlowTable:
 
     def room(self, precision: Precision) -> float:
         """About how many instructions the flows take, so that nobody tries in vain."""
-        flows = [peer for ports in self._exact.values() for known in ports.values() for peer in known]
+        flows = [
+            peer for ports in self._exact.values() for known in ports.values() for peer in known
+        ]
         peers, width = len(set(flows)), len(self.locals[0])
         if precision is Precision.EXACT:
             return (1.5 + 2 * width) * len(flows) + (1.25 if width == 1 else 8) * peers

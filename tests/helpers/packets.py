@@ -28,7 +28,9 @@ def ethernet(
     return destination + source + ethertype.to_bytes(2, "big") + packet
 
 
-def ip(source: Address, destination: Address, protocol: int, payload: bytes, **fields: int) -> bytes:
+def ip(
+    source: Address, destination: Address, protocol: int, payload: bytes, **fields: int
+) -> bytes:
     """An IPv4 or IPv6 packet; the transport's checksum is filled in where its field is 0."""
     source, destination = ip_address(str(source)), ip_address(str(destination))
     if source.version == 4:
@@ -58,10 +60,8 @@ def ipv4(
     words = 5 + len(options) // 4
     total = words * 4 + len(payload)
     flags = dont << 14 | more << 13 | offset // 8
-    head = struct.pack(
-        ">BBHHHBBH4s4s", version << 4 | words, tos, total & 0xFFFF, ident, flags, ttl, protocol, 0, a, b
-    )  # fmt: skip
-    head += options
+    head = struct.pack(">BBHHH", version << 4 | words, tos, total & 0xFFFF, ident, flags)
+    head += struct.pack(">BBH", ttl, protocol, 0) + a + b + options
     return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + payload
 
 
@@ -143,8 +143,13 @@ def icmp(kind: int, code: int, payload: bytes = b"", *, rest: bytes = bytes(4)) 
 
 
 def arp(
-    oper: int, sender: Address, target: Address, *, sender_mac: bytes = MAC_A, target_mac: bytes = MAC_B
-) -> bytes:  # fmt: skip
+    oper: int,
+    sender: Address,
+    target: Address,
+    *,
+    sender_mac: bytes = MAC_A,
+    target_mac: bytes = MAC_B,
+) -> bytes:
     a, b = IPv4Address(str(sender)).packed, IPv4Address(str(target)).packed
     return struct.pack(">HHBBH6s4s6s4s", 1, IPV4, 6, 4, oper, sender_mac, a, target_mac, b)
 

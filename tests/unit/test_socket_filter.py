@@ -1,0 +1,448 @@
+"""The socket filter, run in the machine of tests/helpers over packets made by hand."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netkat.bpf.cbpf import MAX_INSTRUCTIONS, Instruction
+from netkat.bpf.flow_table import Precision, joined
+from netkat.bpf.socket_filter import flow_filter
+from netkat.flow import Flow, IPAddress, Protocol
+from tests.helpers.cbpf_machine import BROADCAST, MULTICAST, OTHERHOST, OUTGOING, check, run
+from tests.helpers.filter_oracle import (
+    EXTENSIONS,
+    Arp,
+    Arrival,
+    Error,
+    Neighbor,
+    Segment,
+    Spec,
+    answer,
+    turned,
+)
+from tests.helpers.packets import IPV4, IPV6, ethernet, options_header
+from tests.unit.test_cbpf import attach
+
+TCP, UDP = Protocol.TCP, Protocol.UDP
+V4 = Flow(TCP, ip_address("10.9.0.1"), 40000, ip_address("10.9.0.2"), 80)
+V6 = Flow(TCP, ip_address("fd00::1"), 40000, ip_address("fd00::2"), 80)
+BOTH = pytest.mark.parametrize("flow", [V4, V6, replace(V4, protocol=UDP)], ids=str)
+HOP4, HOP6 = ip_address("10.9.0.254"), ip_address("fe80::ff")
+ROUTER = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
+OTHER = {4: ip_address("10.9.0.3"), 6: ip_address("fd00::3")}
+
+
+def passes(
+    flows: Sequence[Flow] | Flow,
+    spec: Spec | Arrival,
+    hops: Sequence[IPAddress] | None = (),
+    *,
+    ethernet: bool = True,
+    claimed: bool = False,
+) -> bool:
+    flows = [flows] if isinstance(flows, Flow) else flows
+    arrival = spec if isinstance(spec, Arrival) else Arrival(spec, header=ethernet)
+    program = flow_filter(flows, hops, ethernet=ethernet, claimed=claimed)
+    check(program)
+    kept = run(program, arrival.frame())
+    assert kept in (0, 0xFFFFFFFF)
+    return kept > 0
+
+
+@BOTH
+@pytest.mark.parametrize("ethernet", [True, False], ids=["ethernet", "bare"])
+def test_the_flow_itself(flow: Flow, ethernet: bool) -> None:
+    wanted = answer(flow)
+    assert passes(flow, wanted, ethernet=ethernet)
+    other_protocol = 23 - flow.protocol  # 6 and 17 are each other's
+    for foreign in (
+        replace(wanted, source=OTHER[flow.version]),
+        replace(wanted, destination=OTHER[flow.version]),
+        replace(wanted, source_port=81),
+        replace(wanted, destination_port=40001),
+        replace(wanted, protocol=other_protocol),
+    ):
+        assert not passes(flow, foreign, ethernet=ethernet), foreign
+
+
+@BOTH
+def test_every_bit_of_the_five_tuple_counts(flow: Flow) -> None:
+    """Each bit of addresses, protocol and ports turned alone."""
+    frame = Arrival(answer(flow)).frame()
+    program = flow_filter([flow], [], ethernet=True)
+    length = 4 if flow.version == 4 else 16
+    addresses = 14 + (12 if flow.version == 4 else 8)
+    ports = 14 + (20 if flow.version == 4 else 40)
+    protocol = 14 + (9 if flow.version == 4 else 6)
+    places = [*range(addresses, addresses + 2 * length), *range(ports, ports + 4), protocol]
+    assert run(program, frame)
+    for place in places:
+        for bit in range(8):
+            data = bytearray(frame.data)
+            data[place] ^= 1 << bit
+            assert not run(program, replace(frame, data=bytes(data))), (place, bit)
+
+
+@BOTH
+def test_the_hairpin(flow: Flow) -> None:
+    ours = turned(answer(flow))
+    assert passes(flow, ours)
+    assert not passes(flow, replace(ours, destination=OTHER[flow.version]))
+    assert not passes(flow, replace(ours, source_port=40001))
+    assert not passes(flow, replace(ours, destination_port=81))
+    assert not passes(flow, replace(ours, offset=1480, fragmented=True))
+
+
+@BOTH
+@pytest.mark.parametrize("kind", range(20))
+def test_icmp_errors(flow: Flow, kind: int) -> None:
+    error = Error(ROUTER[flow.version], flow.local, kind, turned(answer(flow)))
+    is_error = kind in ({3, 4, 11, 12} if flow.version == 4 else {1, 2, 3, 4})
+    assert passes(flow, error) is is_error
+    assert not passes(flow, replace(error, quoted=replace(error.quoted, source_port=1)))
+    assert not passes(flow, replace(error, quoted=replace(error.quoted, destination_port=1)))
+    assert not passes(flow, replace(error, quoted=answer(flow)))
+    assert not passes(flow, replace(error, receiver=OTHER[flow.version]))
+    fragment = replace(error.quoted, offset=1480, fragmented=True)
+    assert not passes(flow, replace(error, quoted=fragment))
+
+
+@pytest.mark.parametrize("length", range(0, 44, 4))
+def test_ip_options_are_stepped_over(length: int) -> None:
+    options = bytes([1]) * min(length, 40)
+    wanted = replace(answer(V4), options=options)
+    assert passes(V4, wanted)
+    assert not passes(V4, replace(wanted, source_port=81))
+    error = Error(ROUTER[4], V4.local, 3, turned(answer(V4)), options=options)
+    assert passes(V4, error)
+    assert passes(V4, replace(error, quoted=replace(turned(answer(V4)), options=options[:28])))
+
+
+@pytest.mark.parametrize("headers", EXTENSIONS, ids=lambda h: "-".join(str(n) for n, _ in h))
+def test_extension_headers_are_stepped_over(headers: tuple[tuple[int, bytes], ...]) -> None:
+    wanted = replace(answer(V6), headers=headers)
+    assert passes(V6, wanted)
+    assert passes(V6, turned(wanted))
+    assert not passes(V6, replace(wanted, source_port=81))
+    error = Error(ROUTER[6], V6.local, 1, replace(turned(answer(V6)), headers=headers))
+    assert passes(V6, error)
+    assert passes(V6, replace(error, quoted=turned(answer(V6)), headers=headers))
+
+
+def test_a_longer_chain_of_headers_is_not_ours() -> None:
+    headers = tuple(options_header(60) for _ in range(7))
+    assert not passes(V6, replace(answer(V6), headers=headers))
+
+
+@BOTH
+def test_fragments(flow: Flow) -> None:
+    first = replace(answer(flow), fragmented=True)
+    later = replace(first, offset=1480)
+    assert passes(flow, first)
+    assert passes(flow, later)
+    assert passes(flow, replace(later, source_port=9, destination_port=9))
+    assert not passes(flow, replace(later, source=OTHER[flow.version]))
+    assert not passes(flow, replace(later, destination=OTHER[flow.version]))
+    assert not passes(flow, replace(later, protocol=23 - flow.protocol))
+
+
+def test_a_listener_hears_everybody_on_its_port() -> None:
+    for flow in (V4, V6):
+        listener = replace(flow, remote=None, remote_port=0)
+        for remote in (flow.remote, OTHER[flow.version]):
+            for port in (1, 80, 65535):
+                wanted = answer(replace(flow, remote=remote, remote_port=port))
+                assert passes(listener, wanted)
+                assert passes(listener, turned(wanted))
+                assert passes(listener, Error(ROUTER[flow.version], flow.local, 3, turned(wanted)))
+                assert not passes(listener, replace(wanted, destination_port=40001))
+                assert passes(listener, replace(wanted, offset=8, fragmented=True))
+
+
+def test_arp() -> None:
+    reply = Arp(2, HOP4, V4.local)
+    assert passes(V4, reply, [HOP4])
+    assert passes(V4, reply, [OTHER[4], HOP4, HOP6])
+    assert not passes(V4, reply, [OTHER[4]])
+    assert not passes(V4, reply, [])
+    assert passes(V4, reply, None)
+    assert not passes(V4, replace(reply, target=OTHER[4]), [HOP4])
+    assert not passes(V4, replace(reply, target=OTHER[4]), None)
+    assert not passes(V4, replace(reply, oper=1), [HOP4])
+    assert not passes(V6, reply, [HOP4])
+    assert not passes(V4, reply, [HOP4], ethernet=False)
+
+
+def test_neighbor_advertisements() -> None:
+    reply = Neighbor(136, HOP6, V6.local, HOP6)
+    assert passes(V6, reply, [HOP6])
+    assert passes(V6, reply, [OTHER[6], HOP4, HOP6])
+    assert passes(V6, replace(reply, receiver=ip_address("ff02::1")), [HOP6])
+    assert not passes(V6, replace(reply, receiver=ip_address("ff02::1")), [OTHER[6]])
+    assert not passes(V6, replace(reply, receiver=ip_address("ff02::2")), [HOP6])
+    assert not passes(V6, reply, [OTHER[6]])
+    assert not passes(V6, reply, [])
+    assert passes(V6, reply, None)
+    assert not passes(V6, replace(reply, receiver=OTHER[6]), [HOP6])
+    assert not passes(V6, replace(reply, receiver=ip_address("ff02::1")), None)
+    assert not passes(V6, replace(reply, kind=135), [HOP6])
+    assert not passes(V4, reply, [HOP6])
+    assert not passes(V6, reply, [HOP6], ethernet=False)
+
+
+@BOTH
+def test_other_networks_other_hosts_and_what_we_send(flow: Flow) -> None:
+    wanted = answer(flow)
+    for vlan in (None, 0, 0xE000):
+        assert passes(flow, Arrival(wanted, vlan=vlan))
+    for vlan in (1, 4094, 0xE001, 4095):
+        assert not passes(flow, Arrival(wanted, vlan=vlan))
+    for packet_type in (BROADCAST, MULTICAST):
+        assert passes(flow, Arrival(wanted, packet_type))
+    for packet_type in (OTHERHOST, OUTGOING, 5):
+        assert not passes(flow, Arrival(wanted, packet_type))
+
+
+def test_a_claimed_address_is_answered_for() -> None:
+    assert passes(V4, Arrival(answer(V4), OTHERHOST), claimed=True)
+    assert not passes(V4, Arrival(answer(V4), OUTGOING), claimed=True)
+    request = Arp(1, OTHER[4], V4.local)
+    assert passes(V4, request, [HOP4], claimed=True)
+    assert not passes(V4, replace(request, target=OTHER[4]), [HOP4], claimed=True)
+    solicitation = Neighbor(135, OTHER[6], ip_address("ff02::1:ff00:1"), V6.local)
+    for receiver in (solicitation.receiver, V6.local):
+        asked = replace(solicitation, receiver=receiver)
+        assert passes(V6, asked, [HOP6], claimed=True)
+        assert not passes(V6, asked, [HOP6])
+        assert not passes(V6, replace(asked, target=OTHER[6]), [HOP6], claimed=True)
+
+
+@BOTH
+def test_cut_short_anywhere_before_the_ports_end(flow: Flow) -> None:
+    frame = Arrival(answer(flow)).frame()
+    program = flow_filter([flow], [], ethernet=True)
+    needed = 14 + (20 if flow.version == 4 else 40) + 4
+    for length in range(len(frame.data)):
+        cut = replace(frame, data=frame.data[:length])
+        assert bool(run(program, cut)) is (length >= needed)
+
+
+def test_nothing_without_flows_and_nothing_but_ip_and_arp() -> None:
+    program = flow_filter([], None, ethernet=True)
+    assert not run(program, Arrival(answer(V4)).frame())
+    frame = Arrival(answer(V4)).frame()
+    program = flow_filter([V4, V6], None, ethernet=True)
+    for protocol in (0x8100, 0x88CC, 4, 0x8863, IPV6):
+        assert not run(program, replace(frame, protocol=protocol))
+
+
+def test_the_tagged_frame_of_an_inner_vlan_is_not_ours() -> None:
+    """Of two tags the kernel takes out the outer one; the protocol is the inner one then."""
+    packet = answer(V4).packet()
+    data = ethernet(bytes.fromhex("00050800") + packet, 0x8100)
+    frame = replace(Arrival(answer(V4)).frame(), data=data, protocol=0x8100, vlan=0)
+    assert not run(flow_filter([V4], None, ethernet=True), frame)
+    assert run(flow_filter([V4], None, ethernet=True), Arrival(answer(V4), vlan=0).frame())
+    assert Arrival(answer(V4), vlan=0).frame().protocol == IPV4
+
+
+def many(count: int, version: int, peers: int) -> list[Flow]:
+    randomly = random.Random(count * version)
+    local = ip_address("10.0.0.1" if version == 4 else "fd00::1")
+    first = int(ip_address("10.1.0.0" if version == 4 else "fd01::"))
+    return [
+        Flow(
+            randomly.choice((TCP, UDP)),
+            local,
+            port,
+            ip_address(first + randomly.randrange(peers)),
+            randomly.randrange(1, 65536),
+        )
+        for port in randomly.sample(range(32768, 61000), count)
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("count", "peers", "expected"),
+    [(100, 100, "EXACT"), (1000, 60000, "DIGEST"), (2000, 60000, "DIGEST_ANY_FRAGMENT")],
+)
+def test_many_flows(version: int, count: int, peers: int, expected: str) -> None:
+    """No flow is lost, and nothing but the flows gets in: seven foreign packets a flow."""
+    flows = many(count, version, peers)
+    program = flow_filter(flows, None, ethernet=True)
+    wanted = flow_filter(flows, None, ethernet=True, precision=Precision[expected])
+    assert program == wanted
+    assert len(program) <= MAX_INSTRUCTIONS
+    check(program)
+    attach(program)
+    known = set(flows)
+    for flow, other in zip(flows, [*flows[1:], flows[0]], strict=True):
+        segment = answer(flow)
+        assert run(program, Arrival(segment).frame())
+        assert run(program, Arrival(turned(segment)).frame())
+        error = Error(ROUTER[version], flow.local, 3, turned(segment))
+        assert run(program, Arrival(error).frame())
+        assert run(program, Arrival(replace(segment, offset=8, fragmented=True)).frame())
+        for foreign in (
+            replace(flow, remote=other.remote),
+            replace(flow, remote_port=other.remote_port),
+            replace(flow, local_port=other.local_port),
+            replace(flow, protocol=TCP if flow.protocol is UDP else UDP),
+        ):
+            if foreign not in known:
+                assert not run(program, Arrival(answer(foreign)).frame()), foreign
+
+
+def test_a_thousand_flows_to_one_peer_are_exact() -> None:
+    flows = many(1000, 4, 1)
+    exact = flow_filter(flows, [HOP4], ethernet=True, precision=Precision.EXACT)
+    assert flow_filter(flows, [HOP4], ethernet=True) == exact
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_more_flows_than_fit_are_let_in_by_ranges_of_ports(version: int) -> None:
+    flows = many(6000, version, 60000)
+    program = flow_filter(flows, None, ethernet=True)
+    check(program)
+    for flow in flows[::7]:
+        assert run(program, Arrival(answer(flow)).frame())
+    for port in (1, 80, 32767, 61000, 65535):
+        assert not run(program, Arrival(answer(replace(flows[0], local_port=port))).frame())
+    assert not run(program, Arrival(replace(answer(flows[0]), destination=OTHER[version])).frame())
+
+
+def test_many_listeners_and_addresses() -> None:
+    locals_ = [ip_address(f"10.0.1.{n}") for n in range(1, 60)]
+    flows = [Flow(TCP, local, port) for local in locals_ for port in (22, 80, 443)]
+    program = flow_filter(flows, None, ethernet=True)
+    check(program)
+    for flow in flows:
+        assert run(program, Arrival(answer(flow, remote="192.0.2.9", port=5)).frame())
+        other = replace(flow, local_port=81)
+        assert not run(program, Arrival(answer(other, remote="192.0.2.9", port=5)).frame())
+
+
+def test_zones_do_not_stand_on_the_wire() -> None:
+    flow = Flow(TCP, ip_address("fe80::1%eth0"), 5, ip_address("fe80::2%eth0"), 80)
+    plain = Flow(TCP, ip_address("fe80::1"), 5, ip_address("fe80::2"), 80)
+    assert passes(flow, answer(plain))
+    assert passes(flow, Neighbor(136, HOP6, plain.local, HOP6), [ip_address("fe80::ff%eth0")])
+
+
+@given(st.sets(st.integers(0, 65535), min_size=1, max_size=50), st.integers(1, 20))
+def test_joined_ranges_hold_all_ports(ports: set[int], limit: int) -> None:
+    ranges = joined(ports, limit)
+    assert len(ranges) <= limit
+    assert all(any(low <= port <= high for low, high in ranges) for port in ports)
+    assert all(low in ports and high in ports for low, high in ranges)
+    assert all(high + 1 < low for (_, high), (low, _) in itertools.pairwise(ranges))
+    if limit >= len(ports):
+        assert sum(high - low + 1 for low, high in ranges) == len(ports)
+
+
+ADDRESSES = {
+    4: [ip_address(f"10.0.{a}.{b}") for a in (0, 1) for b in (1, 2)],
+    6: [ip_address(f"fd00::{a}:{b}") for a in (0, 1) for b in (1, 2)],
+}
+PORTS = st.sampled_from([1, 80, 40000])
+PROTOCOLS = st.sampled_from([TCP, UDP])
+
+
+@st.composite
+def flows_of(draw: st.DrawFn, version: int) -> Flow:
+    addresses = st.sampled_from(ADDRESSES[version])
+    local, remote = draw(addresses), draw(st.none() | addresses)
+    remote_port = draw(st.just(0) | PORTS)
+    return Flow(draw(PROTOCOLS), local, draw(PORTS), remote, remote_port)
+
+
+@st.composite
+def segments(draw: st.DrawFn, version: int) -> Segment:
+    addresses = st.sampled_from(ADDRESSES[version])
+    fragmented = draw(st.booleans())
+    return Segment(
+        draw(addresses),
+        draw(PORTS),
+        draw(addresses),
+        draw(PORTS),
+        int(draw(PROTOCOLS)),
+        draw(st.sampled_from([0, 8, 1480, 65528])) if fragmented else 0,
+        fragmented,
+        draw(st.sampled_from([b"", bytes(4), bytes(12)])) if version == 4 else b"",
+        draw(st.sampled_from(EXTENSIONS[:4])) if version == 6 else (),
+    )
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, version: int) -> Arrival:
+    addresses = st.sampled_from(ADDRESSES[version])
+    spec: Spec
+    match draw(st.sampled_from(["segment", "segment", "error", "neighbor"])):
+        case "segment":
+            spec = draw(segments(version))
+        case "error":
+            kind = draw(st.sampled_from([0, 1, 2, 3, 4, 5, 8, 11, 12, 128, 136]))
+            spec = Error(draw(addresses), draw(addresses), kind, draw(segments(version)))
+            if version == 6 and kind == 136:
+                spec = Neighbor(136, spec.sender, spec.receiver, draw(addresses))
+        case _ if version == 4:
+            spec = Arp(draw(st.sampled_from([1, 2])), draw(addresses), draw(addresses))
+        case _:
+            receivers = st.sampled_from([*ADDRESSES[6], ip_address("ff02::1")])
+            kind = draw(st.sampled_from([135, 136]))
+            spec = Neighbor(kind, draw(addresses), draw(receivers), draw(addresses))
+    vlan = draw(st.sampled_from([None, None, 0, 7]))
+    return Arrival(spec, draw(st.sampled_from([0, 0, 1, 3, 4])), vlan, draw(st.booleans()))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_agrees_with_the_oracle(data: st.DataObject) -> None:
+    """Up to six flows of both versions from a small world, so that much matches by half."""
+    flows = data.draw(st.lists(flows_of(4) | flows_of(6), min_size=1, max_size=6))
+    hops = data.draw(st.none() | st.lists(st.sampled_from(ADDRESSES[4] + ADDRESSES[6]), max_size=3))
+    precision = data.draw(st.sampled_from([None, Precision.DIGEST]))
+    programs = {
+        header: flow_filter(flows, hops, ethernet=header, precision=precision)
+        for header in (True, False)
+    }
+    for program in programs.values():
+        check(program)
+    for version in (4, 6):
+        for arrival in data.draw(st.lists(arrivals(version), min_size=1, max_size=10)):
+            passed = bool(run(programs[arrival.header], arrival.frame()))
+            assert passed is arrival.wanted(flows, hops), arrival
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(flows_of(4) | flows_of(6), min_size=1, max_size=4), st.data())
+def test_coarser_steps_lose_nothing(flows: list[Flow], data: st.DataObject) -> None:
+    step = data.draw(st.sampled_from(list(Precision)))
+    program = flow_filter(flows, None, ethernet=True, precision=step)
+    check(program)
+    for version in (4, 6):
+        arrival = replace(data.draw(arrivals(version)), header=True)
+        if arrival.wanted(flows, None):
+            assert run(program, arrival.frame()), arrival
+
+
+def test_every_program_shape_is_taken_by_the_kernel() -> None:
+    for flows in ([V4], [V6], [V4, V6], [replace(V4, remote=None, remote_port=0), V6]):
+        for precision in Precision:
+            for hops in ([], [HOP4, HOP6], None):
+                for header in (True, False):
+                    for claimed in (True, False):
+                        program: list[Instruction] = flow_filter(
+                            flows, hops, ethernet=header, claimed=claimed, precision=precision
+                        )
+                        check(program)
+                        attach(program)
