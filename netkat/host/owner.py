@@ -77,8 +77,8 @@ def _process(inode: int) -> str:
         wanted = f"socket:[{inode}]"
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                for entry in os.scandir(f"/proc/{pid}/fd"):
-                    if os.readlink(entry.path) == wanted:
+                for entry in os.listdir(f"/proc/{pid}/fd"):
+                    if os.readlink(f"/proc/{pid}/fd/{entry}") == wanted:
                         with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
                             return f"{comm.read().strip()} (pid {pid})"
             except OSError:

@@ -31,7 +31,7 @@ from ipaddress import IPv6Address
 from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
 from netkat.flow import IPAddress, Protocol
 from netkat.host import conntrack
-from netkat.host.link import addresses
+from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
 
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
@@ -116,7 +116,7 @@ def _hold(protocol: Protocol, local: IPAddress, port: int, interface: str | None
     holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         if interface is not None:
-            holder.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, interface.encode() + b"\0")
+            _bind_to_device(holder, interface)
         # Before bind: a UDP socket takes packets from then on.
         filtered = _drop_all(holder)
         _bind(holder, protocol, local, port)
@@ -126,6 +126,18 @@ def _hold(protocol: Protocol, local: IPAddress, port: int, interface: str | None
     except BaseException:
         holder.close()
         raise
+
+
+def _bind_to_device(holder: socket.socket, interface: str) -> None:
+    # The first name: SO_BINDTODEVICE knows no alternative ones, and cuts what is long.
+    name = link(interface).name.encode() + b"\0"
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, name)
+    except PermissionError:  # before Linux 5.7
+        raise MissingCapability(
+            f"cannot bind a socket to {interface}: CAP_NET_RAW is missing",
+            capability="CAP_NET_RAW",
+        ) from None
 
 
 def _listen_silently(holder: socket.socket, local: IPAddress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
 import time
 
 import pytest
@@ -96,11 +97,17 @@ def test_forwarder_loses_what_it_was_told(pair: Pair) -> None:
 
 
 def test_namespaces_go_on_an_exception() -> None:
-    name = ""
-    with pytest.raises(RuntimeError), netns_pair("nk") as ends:
-        name = ends.host.name
-        child = ends.peer.popen(["sleep", "60"])
-        assert name in existing()
-        raise RuntimeError
-    assert name not in existing()
-    assert child.returncode is not None
+    names: list[str] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def fail() -> None:
+        with netns_pair("nk") as ends:
+            names.append(ends.host.name)
+            children.append(ends.peer.popen(["sleep", "60"]))
+            assert names[0] in existing()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert names[0] not in existing()
+    assert children[0].returncode is not None
