@@ -33,7 +33,8 @@ from netkat.bpf.cbpf import (
     ProgramTooLong,
 )
 from netkat.bpf.flow_table import FlowTable, Precision, Words, words
-from netkat.bpf.ip_headers import Ipv4, Ipv6
+from netkat.bpf.ipv4_filter import Ipv4
+from netkat.bpf.ipv6_filter import Ipv6
 from netkat.bpf.search import ACCEPT
 from netkat.errors import SetupError
 from netkat.flow import Flow, IPAddress

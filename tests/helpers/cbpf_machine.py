@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 HOST, BROADCAST, MULTICAST, OTHERHOST, OUTGOING = range(5)
 _MASK = 0xFFFFFFFF
 _AD, _NET, _LL = -0x1000, -0x100000, -0x200000
 _WIDTH = {0x00: 4, 0x08: 2, 0x10: 1}
-_CONDITIONS = {
+_CONDITIONS: dict[int, Callable[[int, int], bool]] = {
     0x10: lambda a, b: a == b,
     0x20: lambda a, b: a > b,
     0x30: lambda a, b: a >= b,
     0x40: lambda a, b: bool(a & b),
 }
-_OPERATIONS = {
+_OPERATIONS: dict[int, Callable[[int, int], int]] = {
     0x00: lambda a, b: a + b,
     0x10: lambda a, b: a - b,
     0x20: lambda a, b: a * b,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from netkat.bpf.cbpf import MAX_INSTRUCTIONS, Instruction
-from netkat.bpf.flow_table import Precision, joined
+from netkat.bpf.cbpf import Instruction
+from netkat.bpf.flow_table import Precision
 from netkat.bpf.socket_filter import flow_filter
 from netkat.flow import Flow, IPAddress, Protocol
 from tests.helpers.cbpf_machine import BROADCAST, MULTICAST, OTHERHOST, OUTGOING, check, run
@@ -23,7 +19,6 @@ from tests.helpers.filter_oracle import (
     Arrival,
     Error,
     Neighbor,
-    Segment,
     Spec,
     answer,
     turned,
@@ -252,187 +247,6 @@ def test_the_tagged_frame_of_an_inner_vlan_is_not_ours() -> None:
     assert not run(flow_filter([V4], None, ethernet=True), frame)
     assert run(flow_filter([V4], None, ethernet=True), Arrival(answer(V4), vlan=0).frame())
     assert Arrival(answer(V4), vlan=0).frame().protocol == IPV4
-
-
-def many(count: int, version: int, peers: int) -> list[Flow]:
-    randomly = random.Random(count * version)
-    local = ip_address("10.0.0.1" if version == 4 else "fd00::1")
-    first = int(ip_address("10.1.0.0" if version == 4 else "fd01::"))
-    return [
-        Flow(
-            randomly.choice((TCP, UDP)),
-            local,
-            port,
-            ip_address(first + randomly.randrange(peers)),
-            randomly.randrange(1, 65536),
-        )
-        for port in randomly.sample(range(32768, 61000), count)
-    ]
-
-
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(
-    ("count", "peers", "expected"),
-    [(100, 100, "EXACT"), (1000, 60000, "DIGEST"), (2000, 60000, "DIGEST_ANY_FRAGMENT")],
-)
-def test_many_flows(version: int, count: int, peers: int, expected: str) -> None:
-    """No flow is lost, and nothing but the flows gets in: seven foreign packets a flow."""
-    flows = many(count, version, peers)
-    program = flow_filter(flows, None, ethernet=True)
-    wanted = flow_filter(flows, None, ethernet=True, precision=Precision[expected])
-    assert program == wanted
-    assert len(program) <= MAX_INSTRUCTIONS
-    check(program)
-    attach(program)
-    known = set(flows)
-    for flow, other in zip(flows, [*flows[1:], flows[0]], strict=True):
-        segment = answer(flow)
-        assert run(program, Arrival(segment).frame())
-        assert run(program, Arrival(turned(segment)).frame())
-        error = Error(ROUTER[version], flow.local, 3, turned(segment))
-        assert run(program, Arrival(error).frame())
-        assert run(program, Arrival(replace(segment, offset=8, fragmented=True)).frame())
-        for foreign in (
-            replace(flow, remote=other.remote),
-            replace(flow, remote_port=other.remote_port),
-            replace(flow, local_port=other.local_port),
-            replace(flow, protocol=TCP if flow.protocol is UDP else UDP),
-        ):
-            if foreign not in known:
-                assert not run(program, Arrival(answer(foreign)).frame()), foreign
-
-
-def test_a_thousand_flows_to_one_peer_are_exact() -> None:
-    flows = many(1000, 4, 1)
-    exact = flow_filter(flows, [HOP4], ethernet=True, precision=Precision.EXACT)
-    assert flow_filter(flows, [HOP4], ethernet=True) == exact
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_more_flows_than_fit_are_let_in_by_ranges_of_ports(version: int) -> None:
-    flows = many(6000, version, 60000)
-    program = flow_filter(flows, None, ethernet=True)
-    check(program)
-    for flow in flows[::7]:
-        assert run(program, Arrival(answer(flow)).frame())
-    for port in (1, 80, 32767, 61000, 65535):
-        assert not run(program, Arrival(answer(replace(flows[0], local_port=port))).frame())
-    assert not run(program, Arrival(replace(answer(flows[0]), destination=OTHER[version])).frame())
-
-
-def test_many_listeners_and_addresses() -> None:
-    locals_ = [ip_address(f"10.0.1.{n}") for n in range(1, 60)]
-    flows = [Flow(TCP, local, port) for local in locals_ for port in (22, 80, 443)]
-    program = flow_filter(flows, None, ethernet=True)
-    check(program)
-    for flow in flows:
-        assert run(program, Arrival(answer(flow, remote="192.0.2.9", port=5)).frame())
-        other = replace(flow, local_port=81)
-        assert not run(program, Arrival(answer(other, remote="192.0.2.9", port=5)).frame())
-
-
-def test_zones_do_not_stand_on_the_wire() -> None:
-    flow = Flow(TCP, ip_address("fe80::1%eth0"), 5, ip_address("fe80::2%eth0"), 80)
-    plain = Flow(TCP, ip_address("fe80::1"), 5, ip_address("fe80::2"), 80)
-    assert passes(flow, answer(plain))
-    assert passes(flow, Neighbor(136, HOP6, plain.local, HOP6), [ip_address("fe80::ff%eth0")])
-
-
-@given(st.sets(st.integers(0, 65535), min_size=1, max_size=50), st.integers(1, 20))
-def test_joined_ranges_hold_all_ports(ports: set[int], limit: int) -> None:
-    ranges = joined(ports, limit)
-    assert len(ranges) <= limit
-    assert all(any(low <= port <= high for low, high in ranges) for port in ports)
-    assert all(low in ports and high in ports for low, high in ranges)
-    assert all(high + 1 < low for (_, high), (low, _) in itertools.pairwise(ranges))
-    if limit >= len(ports):
-        assert sum(high - low + 1 for low, high in ranges) == len(ports)
-
-
-ADDRESSES = {
-    4: [ip_address(f"10.0.{a}.{b}") for a in (0, 1) for b in (1, 2)],
-    6: [ip_address(f"fd00::{a}:{b}") for a in (0, 1) for b in (1, 2)],
-}
-PORTS = st.sampled_from([1, 80, 40000])
-PROTOCOLS = st.sampled_from([TCP, UDP])
-
-
-@st.composite
-def flows_of(draw: st.DrawFn, version: int) -> Flow:
-    addresses = st.sampled_from(ADDRESSES[version])
-    local, remote = draw(addresses), draw(st.none() | addresses)
-    remote_port = draw(st.just(0) | PORTS)
-    return Flow(draw(PROTOCOLS), local, draw(PORTS), remote, remote_port)
-
-
-@st.composite
-def segments(draw: st.DrawFn, version: int) -> Segment:
-    addresses = st.sampled_from(ADDRESSES[version])
-    fragmented = draw(st.booleans())
-    return Segment(
-        draw(addresses),
-        draw(PORTS),
-        draw(addresses),
-        draw(PORTS),
-        int(draw(PROTOCOLS)),
-        draw(st.sampled_from([0, 8, 1480, 65528])) if fragmented else 0,
-        fragmented,
-        draw(st.sampled_from([b"", bytes(4), bytes(12)])) if version == 4 else b"",
-        draw(st.sampled_from(EXTENSIONS[:4])) if version == 6 else (),
-    )
-
-
-@st.composite
-def arrivals(draw: st.DrawFn, version: int) -> Arrival:
-    addresses = st.sampled_from(ADDRESSES[version])
-    spec: Spec
-    match draw(st.sampled_from(["segment", "segment", "error", "neighbor"])):
-        case "segment":
-            spec = draw(segments(version))
-        case "error":
-            kind = draw(st.sampled_from([0, 1, 2, 3, 4, 5, 8, 11, 12, 128, 136]))
-            spec = Error(draw(addresses), draw(addresses), kind, draw(segments(version)))
-            if version == 6 and kind == 136:
-                spec = Neighbor(136, spec.sender, spec.receiver, draw(addresses))
-        case _ if version == 4:
-            spec = Arp(draw(st.sampled_from([1, 2])), draw(addresses), draw(addresses))
-        case _:
-            receivers = st.sampled_from([*ADDRESSES[6], ip_address("ff02::1")])
-            kind = draw(st.sampled_from([135, 136]))
-            spec = Neighbor(kind, draw(addresses), draw(receivers), draw(addresses))
-    vlan = draw(st.sampled_from([None, None, 0, 7]))
-    return Arrival(spec, draw(st.sampled_from([0, 0, 1, 3, 4])), vlan, draw(st.booleans()))
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_agrees_with_the_oracle(data: st.DataObject) -> None:
-    """Up to six flows of both versions from a small world, so that much matches by half."""
-    flows = data.draw(st.lists(flows_of(4) | flows_of(6), min_size=1, max_size=6))
-    hops = data.draw(st.none() | st.lists(st.sampled_from(ADDRESSES[4] + ADDRESSES[6]), max_size=3))
-    precision = data.draw(st.sampled_from([None, Precision.DIGEST]))
-    programs = {
-        header: flow_filter(flows, hops, ethernet=header, precision=precision)
-        for header in (True, False)
-    }
-    for program in programs.values():
-        check(program)
-    for version in (4, 6):
-        for arrival in data.draw(st.lists(arrivals(version), min_size=1, max_size=10)):
-            passed = bool(run(programs[arrival.header], arrival.frame()))
-            assert passed is arrival.wanted(flows, hops), arrival
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(flows_of(4) | flows_of(6), min_size=1, max_size=4), st.data())
-def test_coarser_steps_lose_nothing(flows: list[Flow], data: st.DataObject) -> None:
-    step = data.draw(st.sampled_from(list(Precision)))
-    program = flow_filter(flows, None, ethernet=True, precision=step)
-    check(program)
-    for version in (4, 6):
-        arrival = replace(data.draw(arrivals(version)), header=True)
-        if arrival.wanted(flows, None):
-            assert run(program, arrival.frame()), arrival
 
 
 def test_every_program_shape_is_taken_by_the_kernel() -> None:
