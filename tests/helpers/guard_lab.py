@@ -191,7 +191,7 @@ class Wire:
             answer = Answer(packed)
             if not (answer.is_reset or answer.is_error):
                 continue
-            if answer.local_port == MARKER_PORT:
+            if answer.is_reset and answer.local_port == MARKER_PORT:
                 return seen
             seen.append(answer)
         raise AssertionError("the marker was not answered: is the wire up?")

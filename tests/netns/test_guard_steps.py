@@ -238,7 +238,7 @@ def test_ipv6_extension_headers(ends: Pair, ethernet: Veth, step: str, case: str
     extensions, ours = extension_cases()[case]
     flow = ethernet.flow(version=6)
     assert flow.remote is not None
-    data = segment(flow.remote, flow.local, (REMOTE_PORT, LOCAL_PORT), payload=b"12345678")
+    data = segment(flow.remote, flow.local, (REMOTE_PORT, LOCAL_PORT), payload=bytes(12))
     with guarded(ends.host, ethernet, step, flow) as guard:
         answers = ethernet.answers(ipv6(flow.remote, flow.local, TCP, data, extensions=extensions))
         assert moved(guard, flow, int(ours))
