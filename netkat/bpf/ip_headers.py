@@ -1,4 +1,4 @@
-"""From a frame to what flow_table.py compares: what the IPv4 and IPv6 parts of the socket filter share.
+"""From a frame to what flow_table.py compares: what both IP versions' parts share.
 
 ``base`` is where the network header lies in what the filter sees: behind the
 14 bytes of Ethernet, or at 0 on a link without header. A packet socket of type

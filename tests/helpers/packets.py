@@ -29,7 +29,7 @@ def ethernet(
 
 
 def ip(
-    source: Address, destination: Address, protocol: int, payload: bytes, **fields: int
+    source: Address, destination: Address, protocol: int, payload: bytes, **fields: Any
 ) -> bytes:
     """An IPv4 or IPv6 packet; the transport's checksum is filled in where its field is 0."""
     source, destination = ip_address(str(source)), ip_address(str(destination))

@@ -249,6 +249,13 @@ def test_the_tagged_frame_of_an_inner_vlan_is_not_ours() -> None:
     assert Arrival(answer(V4), vlan=0).frame().protocol == IPV4
 
 
+def test_zones_do_not_stand_on_the_wire() -> None:
+    flow = Flow(TCP, ip_address("fe80::1%eth0"), 5, ip_address("fe80::2%eth0"), 80)
+    plain = Flow(TCP, ip_address("fe80::1"), 5, ip_address("fe80::2"), 80)
+    assert passes(flow, answer(plain))
+    assert passes(flow, Neighbor(136, HOP6, plain.local, HOP6), [ip_address("fe80::ff%eth0")])
+
+
 def test_every_program_shape_is_taken_by_the_kernel() -> None:
     for flows in ([V4], [V6], [V4, V6], [replace(V4, remote=None, remote_port=0), V6]):
         for precision in Precision:

@@ -19,7 +19,6 @@ from tests.helpers.cbpf_machine import check, run
 from tests.helpers.filter_oracle import (
     Arrival,
     Error,
-    Neighbor,
     answer,
     turned,
 )
@@ -106,13 +105,6 @@ def test_many_listeners_and_addresses() -> None:
         assert run(program, Arrival(answer(flow, remote="192.0.2.9", port=5)).frame())
         other = replace(flow, local_port=81)
         assert not run(program, Arrival(answer(other, remote="192.0.2.9", port=5)).frame())
-
-
-def test_zones_do_not_stand_on_the_wire() -> None:
-    flow = Flow(TCP, ip_address("fe80::1%eth0"), 5, ip_address("fe80::2%eth0"), 80)
-    plain = Flow(TCP, ip_address("fe80::1"), 5, ip_address("fe80::2"), 80)
-    assert passes(flow, answer(plain))
-    assert passes(flow, Neighbor(136, HOP6, plain.local, HOP6), [ip_address("fe80::ff%eth0")])
 
 
 @given(st.sets(st.integers(0, 65535), min_size=1, max_size=50), st.integers(1, 20))
