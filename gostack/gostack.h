@@ -152,7 +152,7 @@ int64_t gs_recv(uint64_t endpoint, void *buffer, uint64_t n);
 int64_t gs_recv_from(uint64_t endpoint, void *buffer, uint64_t n, uint64_t *full, uint8_t *remote, uint16_t *remote_port);
 /* Bytes taken (may be fewer for TCP). */
 int64_t gs_send(uint64_t endpoint, void *buffer, uint64_t n);
-int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t *remote, uint16_t remote_port);
+int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t version, uint8_t *remote, uint16_t remote_port);
 /* how: 1 read side, 2 write side (FIN after what is queued), 3 both. */
 int32_t gs_shutdown(uint64_t endpoint, uint32_t how);
 /* Closes in order in the background (FIN, retransmits as long as the stack lives). */
@@ -168,8 +168,6 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_RECEIVE_BUFFER 5
 #define GS_OPT_SEND_BUFFER 6
 #define GS_OPT_BROADCAST 7
-#define GS_OPT_MIN_TTL 8
-#define GS_OPT_MAX_SEGMENT 9
 int32_t gs_option_set(uint64_t endpoint, uint32_t option, int64_t value);
 int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 

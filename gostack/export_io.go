@@ -1,0 +1,97 @@
+package main
+
+/*
+#include "gostack.h"
+*/
+import "C"
+
+import (
+	"net/netip"
+	"unsafe"
+)
+
+func memory(p unsafe.Pointer, n C.uint64_t) []byte {
+	if p == nil || n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(p), int(n))
+}
+
+//export gs_readable_fd
+func gs_readable_fd(h C.uint64_t) C.int32_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return descriptor(e.ReadableFD())
+}
+
+//export gs_writable_fd
+func gs_writable_fd(h C.uint64_t) C.int32_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return descriptor(e.WritableFD())
+}
+
+func descriptor(fd int, err error) C.int32_t {
+	if err != nil {
+		return C.int32_t(eNoMemory)
+	}
+	return C.int32_t(fd)
+}
+
+//export gs_recv
+func gs_recv(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
+	return gs_recv_from(h, buffer, n, nil, nil, nil)
+}
+
+//export gs_recv_from
+func gs_recv_from(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, full *C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) C.int64_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int64_t(eBadHandle)
+	}
+	count, total, from, err := e.Recv(memory(buffer, n))
+	if err != nil {
+		return C.int64_t(code(err))
+	}
+	if full != nil {
+		*full = C.uint64_t(total)
+	}
+	if from.IsValid() {
+		putAddress(from, remote, remotePort)
+	}
+	return C.int64_t(count)
+}
+
+//export gs_send
+func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int64_t(eBadHandle)
+	}
+	count, err := e.Send(memory(buffer, n), netip.AddrPort{})
+	if err != nil {
+		return C.int64_t(code(err))
+	}
+	return C.int64_t(count)
+}
+
+//export gs_send_to
+func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uint8_t, remote *C.uint8_t, remotePort C.uint16_t) C.int64_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int64_t(eBadHandle)
+	}
+	to, ok := addressPort(version, remote, remotePort)
+	if !ok {
+		return C.int64_t(eInvalid)
+	}
+	count, err := e.Send(memory(buffer, n), to)
+	if err != nil {
+		return C.int64_t(code(err))
+	}
+	return C.int64_t(count)
+}

@@ -1,0 +1,79 @@
+package main
+
+/*
+#include "gostack.h"
+*/
+import "C"
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"netkat/gostack/internal/netstack"
+)
+
+//export gs_stack_new
+func gs_stack_new(l *C.gs_link) C.int64_t {
+	if l == nil {
+		return C.int64_t(eInvalid)
+	}
+	var mac []byte
+	if l.ethernet != 0 {
+		mac = C.GoBytes(unsafe.Pointer(&l.mac[0]), 6)
+	}
+	s, err := netstack.New(uint32(l.mtu), mac, l.gso != 0)
+	if err != nil {
+		return C.int64_t(eFault)
+	}
+	return C.int64_t(table.Add(s))
+}
+
+//export gs_stack_close
+func gs_stack_close(h C.uint64_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok || !table.Remove(uint64(h)) {
+		return C.int32_t(eBadHandle)
+	}
+	s.Close()
+	return 0
+}
+
+//export gs_address_add
+func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	addr, ok := address(version, a)
+	if !ok {
+		return C.int32_t(eInvalid)
+	}
+	return C.int32_t(code(s.AddAddress(addr)))
+}
+
+//export gs_route_add
+func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLength C.uint8_t, gateway *C.uint8_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	addr, ok := address(version, network)
+	if !ok || int(prefixLength) > addr.BitLen() {
+		return C.int32_t(eInvalid)
+	}
+	via, _ := address(version, gateway)
+	return C.int32_t(code(s.AddRoute(netip.PrefixFrom(addr, int(prefixLength)), via)))
+}
+
+//export gs_neighbor_add
+func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	addr, ok := address(version, a)
+	if !ok || mac == nil {
+		return C.int32_t(eInvalid)
+	}
+	return C.int32_t(code(s.AddNeighbor(addr, C.GoBytes(unsafe.Pointer(mac), 6))))
+}

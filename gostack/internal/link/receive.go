@@ -1,0 +1,189 @@
+package link
+
+import (
+	"encoding/binary"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	// ReceiveIovecs is how many iovecs a slot of a receive batch has (GS_RX_IOVECS).
+	ReceiveIovecs = 3
+	firstView     = 65536
+	secondView    = 1024 // the headers of a 64 KiB packet
+	// copyBelow is the size up to which a frame is copied out of its armed buffer: to
+	// give 64 KiB away for a small frame costs more, in clearing the next, than the copy.
+	copyBelow = 8192
+)
+
+// Mmsghdr is Linux's struct mmsghdr, of which golang.org/x/sys has but the inner part.
+type Mmsghdr struct {
+	Hdr unix.Msghdr
+	Len uint32
+}
+
+// Receiver points a batch at pinned Go memory for recvmmsg to fill, and hands what
+// came to the stack without copying large frames. One thread at a time.
+type Receiver struct {
+	endpoint *Endpoint
+	slots    []slot
+	headers  []byte
+	pin      runtime.Pinner
+}
+
+type slot struct {
+	views [2]*buffer.View
+	pin   runtime.Pinner
+}
+
+// Arm points every entry of the batch at memory of its own.
+func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
+	r.Release()
+	r.endpoint = e
+	r.slots = make([]slot, len(batch))
+	r.headers = make([]byte, VnetLen*len(batch))
+	if len(batch) == 0 {
+		return
+	}
+	r.pin.Pin(&r.headers[0])
+	for i := range batch {
+		iov := iovecs(&batch[i], ReceiveIovecs)
+		iov[0].Base = &r.headers[i*VnetLen]
+		iov[0].SetLen(VnetLen)
+		batch[i].Hdr.SetIovlen(ReceiveIovecs)
+		r.arm(i, iov)
+	}
+}
+
+func (r *Receiver) arm(i int, iov []unix.Iovec) {
+	s := &r.slots[i]
+	for j, size := range [2]int{firstView, secondView} {
+		s.views[j] = buffer.NewViewSize(size)
+		b := s.views[j].AsSlice()
+		s.pin.Pin(&b[0])
+		iov[j+1].Base = &b[0]
+		iov[j+1].SetLen(size)
+	}
+}
+
+// Inject hands the first n frames of the batch to the stack and arms their entries again.
+func (r *Receiver) Inject(batch []Mmsghdr, n int) {
+	n = min(n, len(r.slots), len(batch))
+	for i := range n {
+		length := int(batch[i].Len) - VnetLen
+		if length <= 0 || length > firstView+secondView {
+			r.endpoint.Counters.Malformed.Add(1)
+			continue
+		}
+		flags := r.headers[i*VnetLen]
+		r.endpoint.Counters.FramesIn.Add(1)
+		r.endpoint.Counters.BytesIn.Add(uint64(length))
+		r.inject(i, length, flags, &batch[i])
+	}
+}
+
+func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
+	e, s := r.endpoint, &r.slots[i]
+	visible := s.views[0].AsSlice()
+	visible = visible[:min(length, len(visible))]
+	protocol, ok := e.judge(visible, length, flags)
+	if !ok {
+		return
+	}
+	var payload buffer.Buffer
+	if length <= copyBelow {
+		payload = buffer.MakeWithData(visible)
+	} else {
+		s.pin.Unpin()
+		payload = s.take(length)
+		r.arm(i, iovecs(entry, ReceiveIovecs))
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
+	e.deliver(pkt, protocol)
+	pkt.DecRef()
+}
+
+// take gives the slot's views away, cut to the frame's length.
+func (s *slot) take(length int) buffer.Buffer {
+	if length <= firstView {
+		s.views[0].CapLength(length)
+		s.views[1].Release()
+		return buffer.MakeWithView(s.views[0])
+	}
+	b := buffer.MakeWithView(s.views[0])
+	s.views[1].CapLength(length - firstView)
+	_ = b.Append(s.views[1])
+	return b
+}
+
+// Release unpins and frees what the batch points at; it must not be received into after.
+func (r *Receiver) Release() {
+	for i := range r.slots {
+		r.slots[i].pin.Unpin()
+		for _, v := range r.slots[i].views {
+			v.Release()
+		}
+	}
+	r.slots = nil
+	r.pin.Unpin()
+}
+
+// judge decides whether the stack may see a frame, and as which protocol.
+func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkProtocolNumber, bool) {
+	packet, mac := frame, []byte(nil)
+	if e.ethernet {
+		if len(frame) < header.EthernetMinimumSize {
+			e.Counters.Malformed.Add(1)
+			return 0, false
+		}
+		mac, packet = frame[6:12], frame[header.EthernetMinimumSize:]
+		if binary.BigEndian.Uint16(frame[12:]) == uint16(header.ARPProtocolNumber) {
+			return 0, e.Observer.arpReply(packet)
+		}
+	}
+	var p parsed
+	if length > len(frame) {
+		// Only the largest of super-frames: its end lies in the second view, which
+		// the kernel made itself and vouches for.
+		flags |= vnetDataValid
+		packet = packet[:len(packet):len(packet)]
+		if !parseHead(packet, &p) {
+			e.Counters.Malformed.Add(1)
+			return 0, false
+		}
+	} else if !parsePacket(packet, &p) {
+		e.Counters.Malformed.Add(1)
+		return 0, false
+	}
+	if flags&(vnetNeedsChecksum|vnetDataValid) == 0 && !verified(&p) {
+		e.Counters.BadChecksum.Add(1)
+		return 0, false
+	}
+	if !e.Observer.incoming(&p, mac) {
+		return 0, false
+	}
+	if p.version == 4 {
+		return header.IPv4ProtocolNumber, true
+	}
+	return header.IPv6ProtocolNumber, true
+}
+
+// arpReply lets replies in and nothing else: requests are the kernel's, which owns the address.
+func (o *Observer) arpReply(packet []byte) bool {
+	if len(packet) < header.ARPSize || header.ARP(packet).Op() != header.ARPReply {
+		return false
+	}
+	o.countReply()
+	return true
+}
+
+// iovecs is the array that an entry of a batch points at, in the caller's memory.
+func iovecs(m *Mmsghdr, n int) []unix.Iovec {
+	return unsafe.Slice(m.Hdr.Iov, n)
+}

@@ -1,0 +1,174 @@
+// Package netstack assembles gVisor's TCP/IP stack on one link, and the endpoints on it.
+package netstack
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"netkat/gostack/internal/link"
+)
+
+const nic tcpip.NICID = 1
+
+// Stack is one TCP/IP stack on one link.
+type Stack struct {
+	Link *link.Endpoint
+	Rx   link.Receiver
+	Tx   link.Transmitter
+
+	stack *stack.Stack
+
+	mu        sync.Mutex
+	endpoints map[*Endpoint]struct{}
+	closed    bool
+}
+
+// New makes a stack that says nothing of its own accord: no duplicate address
+// detection, no router solicitations, no multicast reports, no answers to packets
+// that belong to none of its endpoints. The host owns the address and does all that.
+func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
+	hardware := tcpip.LinkAddress(mac)
+	l, err := link.New(mtu, hardware, gso)
+	if err != nil {
+		return nil, err
+	}
+	s := stack.New(stack.Options{
+		NetworkProtocols: []stack.NetworkProtocolFactory{
+			arp.NewProtocol,
+			ipv4.NewProtocolWithOptions(ipv4.Options{IGMP: ipv4.IGMPOptions{Enabled: false}}),
+			ipv6.NewProtocolWithOptions(ipv6.Options{
+				NDPConfigs: ipv6.NDPConfigurations{HandleRAs: ipv6.HandlingRAsDisabled},
+				MLD:        ipv6.MLDOptions{Enabled: false},
+				DADConfigs: stack.DADConfigurations{DupAddrDetectTransmits: 0},
+			}),
+		},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+		NUDConfigs:         nud(),
+	})
+	silent := func(stack.TransportEndpointID, *stack.PacketBuffer) bool { return true }
+	s.SetTransportProtocolHandler(tcp.ProtocolNumber, silent)
+	s.SetTransportProtocolHandler(udp.ProtocolNumber, silent)
+	if e := tune(s); e != nil {
+		return nil, errors.New(e.String())
+	}
+	var edge stack.LinkEndpoint = l
+	if len(mac) != 0 {
+		edge = ethernet.New(l)
+	}
+	if e := s.CreateNIC(nic, edge); e != nil {
+		return nil, errors.New(e.String())
+	}
+	return &Stack{Link: l, stack: s, endpoints: make(map[*Endpoint]struct{})}, nil
+}
+
+// AddAddress gives the stack an address, alone in its prefix.
+func (s *Stack) AddAddress(a netip.Addr) tcpip.Error {
+	err := s.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
+		Protocol:          protocolOf(a),
+		AddressWithPrefix: tcpip.AddressWithPrefix{Address: addressOf(a), PrefixLen: a.BitLen()},
+	}, stack.AddressProperties{})
+	if _, dup := err.(*tcpip.ErrDuplicateAddress); dup {
+		return nil
+	}
+	return err
+}
+
+// AddRoute adds a route; an invalid gateway means on-link. gVisor keeps the table
+// sorted with the longest prefix first.
+func (s *Stack) AddRoute(p netip.Prefix, gateway netip.Addr) tcpip.Error {
+	destination, err := tcpip.NewSubnet(
+		addressOf(p.Masked().Addr()), tcpip.MaskFromBytes(mask(p.Bits(), p.Addr().BitLen())))
+	if err != nil {
+		return &tcpip.ErrInvalidOptionValue{}
+	}
+	r := tcpip.Route{Destination: destination, NIC: nic}
+	if gateway.IsValid() {
+		r.Gateway = addressOf(gateway)
+	}
+	s.stack.AddRoute(r)
+	return nil
+}
+
+// AddNeighbor fixes a next hop's MAC.
+func (s *Stack) AddNeighbor(a netip.Addr, mac []byte) tcpip.Error {
+	return s.stack.AddStaticNeighbor(nic, protocolOf(a), addressOf(a), tcpip.LinkAddress(mac))
+}
+
+// Stats is gVisor's own.
+func (s *Stack) Stats() tcpip.Stats { return s.stack.Stats() }
+
+// Endpoints counts the open ones.
+func (s *Stack) Endpoints() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.endpoints)
+}
+
+// Close ends every endpoint at once. Goroutines of the stack end in the
+// background: nothing here may wait.
+func (s *Stack) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	open := make([]*Endpoint, 0, len(s.endpoints))
+	for e := range s.endpoints {
+		open = append(open, e)
+	}
+	s.mu.Unlock()
+	for _, e := range open {
+		e.Abort()
+		e.Close()
+	}
+	s.stack.Close()
+	s.Tx.Release()
+	s.Rx.Release()
+	go func() {
+		s.stack.Wait()
+		s.Link.Close()
+	}()
+}
+
+func (s *Stack) adopt(e *Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endpoints[e] = struct{}{}
+}
+
+func (s *Stack) release(e *Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.endpoints, e)
+}
+
+func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return header.IPv4ProtocolNumber
+	}
+	return header.IPv6ProtocolNumber
+}
+
+func addressOf(a netip.Addr) tcpip.Address {
+	return tcpip.AddrFromSlice(a.AsSlice())
+}
+
+func mask(ones, bits int) []byte {
+	m := make([]byte, bits/8)
+	for i := range ones {
+		m[i/8] |= 0x80 >> (i % 8)
+	}
+	return m
+}

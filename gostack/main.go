@@ -1,0 +1,33 @@
+// Package main is gostack: gVisor's network stack behind a C ABI, for netkat.
+//
+// The exports here hold no logic: each finds the object behind a handle, calls one
+// method, and turns the outcome into a number of gostack.h.
+package main
+
+/*
+#include "gostack.h"
+*/
+import "C"
+
+import (
+	"netkat/gostack/internal/handle"
+	"netkat/gostack/internal/netstack"
+)
+
+var table handle.Table
+
+//export gs_abi
+func gs_abi() C.int32_t { return C.GS_ABI }
+
+//export gs_live_handles
+func gs_live_handles() C.uint64_t { return C.uint64_t(table.Live()) }
+
+func stackOf(h C.uint64_t) (*netstack.Stack, bool) {
+	return handle.Get[*netstack.Stack](&table, uint64(h))
+}
+
+func endpointOf(h C.uint64_t) (*netstack.Endpoint, bool) {
+	return handle.Get[*netstack.Endpoint](&table, uint64(h))
+}
+
+func main() {}
