@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 Address = IPv4Address | IPv6Address | str
 MAC_A, MAC_B = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
