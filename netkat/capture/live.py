@@ -93,6 +93,10 @@ class LiveCapture:
         """Each interface's name and link type."""
         return [(source.name, source.linktype) for source in self._sources]
 
+    def watch_descriptor(self, descriptor: int) -> None:
+        """End a wait() when this descriptor, too, becomes readable."""
+        self._poll.register(descriptor, select.POLLIN)
+
     def filenos(self) -> list[int]:
         """Descriptors that poll readable while packets wait, for an event loop."""
         return [source.ring.fileno() for source in self._sources]

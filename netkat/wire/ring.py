@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import socket
@@ -288,3 +289,12 @@ def _ring(sock: socket.socket, blocks: int, hold_ms: int) -> mmap.mmap:
             f"no receive ring of {blocks * BLOCK >> 20} MiB: {reason}",
             hint="a smaller -B (KiB) needs less memory",
         ) from None
+
+
+def is_up(interface: str) -> bool:
+    """Whether an interface is up (IFF_UP). Errors: OSError when it is gone."""
+    request = struct.pack("16sH22x", interface.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        answer = fcntl.ioctl(probe, 0x8913, request)  # SIOCGIFFLAGS
+    flags: int = struct.unpack_from("H", answer, 16)[0]
+    return bool(flags & 1)

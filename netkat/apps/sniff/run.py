@@ -1,0 +1,297 @@
+"""A run from the first socket to the last count."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
+from netkat.apps.sniff.request import SniffRequest
+from netkat.apps.sniff.signals import CaptureSignals
+from netkat.capture import linktype as lt
+from netkat.capture.live import LiveCapture
+from netkat.capture.packet import Packet
+from netkat.capture.pcap import PcapFormat
+from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
+from netkat.capture.place import in_place
+from netkat.capture.reader import CaptureFile
+from netkat.capture.selection import Selection
+from netkat.capture.writer import CaptureWriter, Format, LastFileWritten, WriteFailed
+from netkat.errors import BadArgument, NetkatError
+
+Say = Callable[[str], None]
+
+_BATCH = 256
+"""Packets of a file that are printed with one write."""
+
+
+def sniff(request: SniffRequest, say: Say) -> int:
+    """Do what is asked; the exit code. ``say`` takes the lines for standard error.
+
+    Errors: NetkatError before the first packet. What goes wrong later becomes
+    one line, after what was captured has been written and counted, and code 1.
+    """
+    if request.read is not None:
+        return _read_file(request, say)
+    return _Live(request, say).run()
+
+
+def _outputs(request: SniffRequest, undo: ExitStack, form: Callable[[], Format]) -> list[Output]:
+    outputs: list[Output] = []
+    if request.write is not None:
+        writer = CaptureWriter(request.write, form(), request.rotation)
+        undo.callback(_close_quietly, writer)
+        outputs.append(FileOutput(writer))
+    if request.json:
+        outputs.append(JsonLines())
+    elif request.stats:
+        outputs.append(Statistics())
+    elif request.show and not request.only_count:
+        outputs.append(Lines(request.style))
+    return outputs
+
+
+def _close_quietly(writer: CaptureWriter) -> None:
+    try:
+        writer.close()
+    except WriteFailed:
+        pass  # said already, by the write that failed first
+
+
+def _format(
+    request: SniffRequest, linktype: int, counts: Callable[[], dict[str, InterfaceCounts]],
+    start_ns: int,
+) -> Format:
+    assert request.write is not None
+    watch = request.watch
+    if request.write.endswith(".pcapng"):
+        return PcapngFormat(
+            watch.snaplen, filter_text=watch.filter_text, counts=counts, start_ns=start_ns
+        )
+    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file)
+
+
+def _fault(error: NetkatError, say: Say) -> int:
+    say(f"netkat: {error.message}")
+    if error.hint is not None:
+        say(f"  next: {error.hint}")
+    return 1
+
+
+class _Live:
+    """Watching interfaces."""
+
+    def __init__(self, request: SniffRequest, say: Say) -> None:
+        self._request, self._say = request, say
+        self._captured = 0
+        self._outputs: list[Output] = []
+        self._counts: dict[str, InterfaceCounts] = {}
+
+    def run(self) -> int:
+        """Open, watch, count, close."""
+        request = self._request
+        with ExitStack() as undo:
+            signals = undo.enter_context(CaptureSignals())
+            capture = in_place(request.netns, lambda: LiveCapture(request.watch))
+            undo.callback(capture.close)
+            capture.watch_descriptor(signals.fd)
+            if request.drops:
+                from netkat.capture.drops import DropWatch
+
+                drops = in_place(request.netns, lambda: DropWatch(request.watch))
+                undo.callback(drops.close)
+                capture.watch_descriptor(drops.fileno())
+                self._drops: DropWatch | None = drops
+            else:
+                self._drops = None
+            if request.user is not None:
+                become(request.user)
+            linktypes = {linktype for _, linktype in capture.sources}
+            self._check_linktypes(linktypes)
+            self._outputs = _outputs(
+                request, undo, lambda: _format(
+                    request, min(linktypes), lambda: self._read_counts(capture),
+                    capture.began_ns,
+                )
+            )
+            for name, linktype in capture.sources:
+                self._say(
+                    f"listening on {name}, link-type {lt.describe(linktype)}, "
+                    f"snapshot length {request.watch.snaplen} bytes"
+                )
+            return self._until_the_end(capture, signals)
+
+    def _check_linktypes(self, linktypes: set[int]) -> None:
+        write = self._request.write
+        if write is not None and len(linktypes) > 1 and not write.endswith(".pcapng"):
+            raise BadArgument(
+                "these interfaces have different link types, and a classic capture file holds one",
+                hint="give -w a name that ends in .pcapng",
+            )
+
+    def _until_the_end(self, capture: LiveCapture, signals: CaptureSignals) -> int:
+        code = 0
+        try:
+            self._watch(capture, signals)
+            if not self._enough():
+                self._take(capture.stop())
+        except LastFileWritten:
+            pass
+        except NetkatError as error:
+            code = _fault(error, self._say)
+        # The interface may be gone, its last packets are still in the ring.
+        self._counts = self._read_counts(capture)
+        for output in self._outputs:
+            try:
+                output.finish()
+            except NetkatError as error:
+                code = code or _fault(error, self._say)
+        self._say_counts("\n")
+        return code
+
+    def _watch(self, capture: LiveCapture, signals: CaptureSignals) -> None:
+        fast = self._fast_writer(capture)
+        while not signals.ended and not self._enough():
+            capture.wait(1.0 if self._request.stats else None)
+            signals.clear()
+            if fast is not None:
+                self._copy_blocks(capture, fast)
+            else:
+                self._take(capture.packets())
+            if self._drops is not None:
+                self._take(self._drops.packets())
+            if signals.take_counts():
+                self._counts = self._read_counts(capture)
+                self._say_counts(", ")
+            for output in self._outputs:
+                if isinstance(output, Statistics):
+                    output.tick()
+
+    def _fast_writer(self, capture: LiveCapture) -> CaptureWriter | None:
+        """The file, when nothing but it wants the packets: blocks then go through unopened."""
+        if len(self._outputs) != 1 or self._request.count or not capture.in_place:
+            return None
+        output = self._outputs[0]
+        return output.writer if isinstance(output, FileOutput) else None
+
+    def _copy_blocks(self, capture: LiveCapture, writer: CaptureWriter) -> None:
+        for name, linktype, block in capture.blocks():
+            if not writer.block(block, name, linktype):
+                writer.packets(capture.read(name, block))
+            self._captured += block.count
+
+    def _take(self, packets: list[Packet]) -> None:
+        if not packets:
+            return
+        if self._request.count:
+            packets = packets[: self._request.count - self._captured]
+        self._captured += sum(1 for packet in packets if not packet.drop)
+        for output in self._outputs:
+            output.packets(packets)
+
+    def _enough(self) -> bool:
+        return bool(self._request.count) and self._captured >= self._request.count
+
+    def _read_counts(self, capture: LiveCapture) -> dict[str, InterfaceCounts]:
+        return {
+            name: InterfaceCounts(received, dropped)
+            for name, (received, dropped) in capture.counts().items()
+        }
+
+    def _say_counts(self, separator: str) -> None:
+        received = sum(one.received for one in self._counts.values())
+        dropped = sum(one.dropped for one in self._counts.values())
+        text = separator.join(
+            (
+                _plural(self._captured, "captured"),
+                _plural(received, "received by filter"),
+                _plural(dropped, "dropped by kernel"),
+            )
+        )
+        for line in text.split("\n"):
+            self._say(line)
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} packet{'' if count == 1 else 's'} {what}"
+
+
+def become(user: str) -> None:
+    """Give up root for this user, for good (-Z). Errors: BadArgument."""
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise BadArgument(f"-Z: no user {user!r}") from None
+    try:
+        os.initgroups(entry.pw_name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except PermissionError:
+        raise BadArgument(f"-Z: only root can become {user}") from None
+
+
+def _read_file(request: SniffRequest, say: Say) -> int:
+    assert request.read is not None
+    with CaptureFile(request.read) as file, ExitStack() as undo:
+        selection = Selection(request.watch, file.linktype)
+        name = "standard input" if request.read == "-" else f"file {request.read}"
+        say(f"reading from {name}, link-type {lt.describe(file.linktype)}")
+        outputs = _outputs(
+            request, undo, lambda: _format(request, file.linktype, dict, 0)
+        )
+        undo.enter_context(_quiet_interrupt())
+        code, counted = 0, 0
+        try:
+            for batch in _batches(selection.of(file.packets), request.count):
+                counted += len(batch)
+                for output in outputs:
+                    output.packets(batch)
+        except NetkatError as error:
+            code = _fault(error, say)
+        except (LastFileWritten, KeyboardInterrupt):
+            pass
+        for output in outputs:
+            try:
+                output.finish()
+            except NetkatError as error:
+                code = code or _fault(error, say)
+        if request.only_count:
+            print(_plural(counted, "").rstrip())
+        return code
+
+
+def _quiet_interrupt() -> ExitStack:
+    """SIGINT as KeyboardInterrupt while a file is read: there is no wait that it has to end."""
+    import signal
+
+    undo = ExitStack()
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        undo.callback(signal.signal, signal.SIGINT, before)
+    return undo
+
+
+def _batches(packets: Iterable[Packet], limit: int) -> Iterable[list[Packet]]:
+    """Packets in lists; what came before a fault is handed on first."""
+    batch: list[Packet] = []
+    left = limit or sys.maxsize
+    try:
+        for packet in packets:
+            batch.append(packet)
+            left -= 1
+            if len(batch) >= _BATCH or not left:
+                full, batch = batch, []
+                yield full
+                if not left:
+                    return
+    except NetkatError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

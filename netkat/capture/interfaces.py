@@ -1,0 +1,66 @@
+"""The interfaces that can be watched."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from netkat.capture.live import ANY_NAME, first_interface
+from netkat.capture.place import in_place
+from netkat.errors import InterfaceNotFound
+from netkat.wire.ring import hardware_type, is_up
+
+
+class Watchable(NamedTuple):
+    """One interface as -D lists it."""
+
+    name: str
+    up: bool
+    loopback: bool
+
+
+def watchable(netns: str | int | None = None) -> list[Watchable]:
+    """Every interface of the namespace and "any"; those that are up come first, loopback last."""
+
+    def ask() -> list[Watchable]:
+        found = []
+        for _, name in socket.if_nameindex():
+            try:
+                found.append(Watchable(name, is_up(name), hardware_type(name) == 772))
+            except (OSError, InterfaceNotFound):
+                continue  # gone since the list was made
+        found.sort(key=lambda one: (not one.up, one.loopback))
+        at = next((place for place, one in enumerate(found) if one.loopback or not one.up),
+                  len(found))
+        return [*found[:at], Watchable(ANY_NAME, True, False), *found[at:]]
+
+    return in_place(netns, ask)
+
+
+def chosen(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
+    """The names that -i means: names as they are, numbers by the order of -D, none the first.
+
+    Errors: InterfaceNotFound.
+    """
+    if not words:
+        names = [one.name for one in watchable(netns) if one.up and one.name != ANY_NAME]
+        return (first_interface(names),)
+    found = []
+    for word in words:
+        if not word:
+            raise InterfaceNotFound("-i: an interface's name is empty")
+        if word.isdecimal() and word not in (name for _, name in socket.if_nameindex()):
+            found.append(_numbered(int(word), netns))
+        else:
+            found.append(word)
+    return tuple(dict.fromkeys(found))
+
+
+def _numbered(number: int, netns: str | int | None) -> str:
+    interfaces = watchable(netns)
+    if not 1 <= number <= len(interfaces):
+        raise InterfaceNotFound(
+            f"-i: no interface has the number {number}", hint="netkat sniff -D lists them"
+        )
+    return interfaces[number - 1].name

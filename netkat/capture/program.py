@@ -1,0 +1,35 @@
+"""The compiled filter, for people to look at."""
+
+from __future__ import annotations
+
+from netkat.bpf.libpcap import Instruction, image
+from netkat.bpf.pcap_filter import compile_filter
+from netkat.capture import linktype as lt
+from netkat.capture.live import Watch, program_for
+from netkat.capture.place import in_place
+from netkat.capture.reader import CaptureFile
+
+
+def compiled(watch: Watch, netns: str | int | None, path: str | None) -> list[Instruction]:
+    """What libpcap makes of the filter for the first interface, or for a file.
+
+    The kernel is given this with -Q's test before it and, where there is no link
+    header, with its loads moved.
+    """
+    if path is not None:
+        with CaptureFile(path) as file:
+            return compile_filter(
+                watch.filter_text, linktype=lt.to_dlt(file.linktype), snaplen=watch.snaplen,
+                optimize=watch.optimize,
+            )
+    if watch.linktype is not None:
+        return compile_filter(
+            watch.filter_text, linktype=lt.to_dlt(watch.linktype), snaplen=watch.snaplen,
+            optimize=watch.optimize,
+        )
+    return in_place(netns, lambda: program_for(watch.interfaces[0], watch)[1])
+
+
+def disassembled(program: list[Instruction]) -> str:
+    """As tcpdump -d prints it."""
+    return image(program)

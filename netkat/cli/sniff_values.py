@@ -1,0 +1,191 @@
+"""sniff's words turned into a request. Each fault says what would have been taken."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+from netkat.apps.sniff.request import SniffRequest
+from netkat.capture import linktype as lt
+from netkat.capture.live import DEFAULT_BUFFER, Watch
+from netkat.capture.text.style import Style
+from netkat.capture.writer import Rotation
+from netkat.errors import BadArgument
+
+_MAX_SNAPLEN = 262144
+_UNITS = {"": 1_000_000, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def request(given: dict[str, Any]) -> SniffRequest:
+    """The whole request. Errors: BadArgument."""
+    _check(given)
+    writes = given["write"] is not None
+    shows = not writes or given["show"]
+    return SniffRequest(
+        watch=_watch(given, shows),
+        style=_style(given),
+        read=given["read"],
+        write=given["write"],
+        rotation=_rotation(given),
+        nanosecond_file=_nano(given),
+        show=shows,
+        json=given["json"],
+        stats=given["stats"],
+        only_count=given["only_count"],
+        count=_number(given["count"], "-c", 1, 1 << 62) if given["count"] else 0,
+        drops=given["drops"],
+        netns=netns(given),
+        user=given["user"],
+    )
+
+
+def netns(given: dict[str, Any]) -> str | int | None:
+    """--netns, --pod or --container as a namespace. Errors: BadArgument."""
+    named = [name for name in ("netns", "pod", "container") if given[name] is not None]
+    if len(named) > 1:
+        raise BadArgument(f"--{named[0]} and --{named[1]} exclude each other")
+    if given["pod"] is not None:
+        from netkat.capture.place import pod_netns
+
+        return pod_netns(given["pod"])
+    if given["container"] is not None:
+        from netkat.capture.place import container_netns
+
+        return container_netns(given["container"])
+    where: str | None = given["netns"]
+    if where is not None and where.isdecimal() and not os.path.exists(f"/run/netns/{where}"):
+        return int(where)
+    return where
+
+
+def _check(given: dict[str, Any]) -> None:
+    if given["read"] is not None:
+        for name, letter in (
+            ("interface", "-i"), ("drops", "--drops"), ("netns", "--netns"), ("pod", "--pod"),
+            ("container", "--container"), ("user", "-Z"),
+        ):
+            if given[name]:
+                raise BadArgument(f"-r reads a file, {letter} asks for a live capture")
+    if given["write"] is None:
+        for name, letter in (
+            ("rotate_size", "-C"), ("rotate_seconds", "-G"), ("rotate_files", "-W"),
+        ):
+            if given[name] is not None:
+                raise BadArgument(f"{letter} is about the file of -w, which is not there")
+    if given["rotate_files"] is not None and not (given["rotate_size"] or given["rotate_seconds"]):
+        raise BadArgument("-W goes with -C or -G")
+    if given["write"] == "-" and (given["show"] or given["json"] or given["stats"]):
+        raise BadArgument("-w - and lines cannot share standard output: name a file for -w")
+    if given["json"] and given["stats"]:
+        raise BadArgument("--json and --stats exclude each other")
+    if given["only_count"] and given["read"] is None:
+        raise BadArgument("--count counts the packets of a file: give -r FILE")
+
+
+def _watch(given: dict[str, Any], shows: bool) -> Watch:
+    snaplen = _number(given["snaplen"], "-s", 0, _MAX_SNAPLEN) if given["snaplen"] else 0
+    if given["immediate"]:
+        hold = 1
+    elif shows or given["packet_buffered"]:
+        hold = 10
+    else:
+        # Nobody looks on: fuller blocks cost less.
+        hold = 100
+    linktype = None
+    if given["linktype"] is not None:
+        linktype = lt.by_name(given["linktype"])
+        if linktype is None:
+            raise BadArgument(f"-y: {given['linktype']!r} is no link type", hint="such as EN10MB")
+    buffer = DEFAULT_BUFFER
+    if given["buffer"] is not None:
+        buffer = _number(given["buffer"], "-B", 1, 4 << 20) << 10
+    direction = given["direction"] or "inout"
+    if direction not in ("in", "out", "inout"):
+        raise BadArgument(f"-Q: {direction!r} is not in, out or inout")
+    return Watch(
+        interfaces=_interfaces(given), filter_text=_filter(given), direction=direction,
+        promiscuous=not given["no_promiscuous"], snaplen=snaplen or _MAX_SNAPLEN,
+        buffer=buffer, hold_ms=hold, optimize=not given["no_optimizer"], linktype=linktype,
+    )
+
+
+def _interfaces(given: dict[str, Any]) -> tuple[str, ...]:
+    if given["read"] is not None:
+        return ()
+    from netkat.capture.interfaces import chosen
+
+    words = [word for text in given["interface"] or () for word in text.split(",")]
+    return chosen(words, netns(given))
+
+
+def _filter(given: dict[str, Any]) -> str:
+    words = " ".join(given["expression"] or ())
+    if given["filter_file"] is None:
+        return words
+    if words:
+        raise BadArgument("-F and a filter on the command line exclude each other")
+    try:
+        with open(given["filter_file"], encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadArgument(f"-F {given['filter_file']}: {reason}") from None
+
+
+def _style(given: dict[str, Any]) -> Style:
+    dump = ""
+    for name, letter in (("hexadecimal", "x"), ("hex_ascii", "X")):
+        dump = letter * min(given[name], 2) or dump
+    if given["ascii_only"] and not dump:
+        dump = "A"
+    if given["stamp"] > 5:
+        raise BadArgument("-t goes up to five times")
+    return Style(
+        stamp=given["stamp"], nanoseconds=_nano(given), numeric=bool(given["numeric"]),
+        verbose=given["verbose"], quiet=given["quiet"], link=given["link"],
+        absolute=given["absolute"], checksums=not given["no_checksums"],
+        number=given["number"], dump=dump, color=_color(), interface=_several(given),
+    )
+
+
+def _several(given: dict[str, Any]) -> bool:
+    return sum(len(text.split(",")) for text in given["interface"] or ()) > 1
+
+
+def _color() -> bool:
+    return (
+        sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )
+
+
+def _nano(given: dict[str, Any]) -> bool:
+    precision = given["precision"]
+    if precision not in (None, "micro", "nano"):
+        raise BadArgument(f"--time-stamp-precision: {precision!r} is not micro or nano")
+    if given["micro"] and (given["nano"] or precision == "nano"):
+        raise BadArgument("--micro and --nano exclude each other")
+    return bool(given["nano"]) or precision == "nano"
+
+
+def _rotation(given: dict[str, Any]) -> Rotation:
+    size = 0
+    if given["rotate_size"] is not None:
+        match = re.fullmatch(r"([0-9]{1,9})([kKmMgG]?)", given["rotate_size"])
+        if match is None or not int(match[1]):
+            raise BadArgument(f"-C: {given['rotate_size']!r} is not a size", hint="10, 500k, 1g")
+        size = int(match[1]) * _UNITS[match[2].lower()]
+    return Rotation(
+        size=size,
+        seconds=_number(given["rotate_seconds"], "-G", 1, 1 << 31)
+        if given["rotate_seconds"] else 0,
+        files=_number(given["rotate_files"], "-W", 1, 1 << 31) if given["rotate_files"] else 0,
+    )
+
+
+def _number(word: str, option: str, least: int, most: int) -> int:
+    if not (word.isascii() and word.isdigit()) or not least <= int(word[:20]) <= most:
+        raise BadArgument(f"{option}: {word!r} is not a number from {least} to {most}")
+    return int(word)

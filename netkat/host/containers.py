@@ -1,0 +1,176 @@
+"""Pods and containers of this node, found through /proc and cgroups; no runtime is needed for it.
+
+A container's id and a pod's uid stand in the cgroup of its processes. A pod's
+name does not: it is looked for in the kubelet's log directory (whose names hold
+namespace, name and uid), then in what the kubelet gives every container (the
+host name, the service account's namespace), then, where crictl and a CRI socket
+are there, by asking the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from netkat.errors import BadArgument, SetupError
+
+PROC = Path("/proc")
+LOGS = ("var/log/pods",)
+CRI_SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/run/cri-dockerd.sock",
+)
+_SERVICE_ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount/namespace"
+_ID = re.compile(r"[0-9a-f]{6,64}")
+_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+_ASK = 5.0
+"""Seconds that crictl may take."""
+
+
+class NotOnThisNode(SetupError, LookupError):
+    """No such pod or container runs on this node."""
+
+
+def container_netns(container: str, proc: Path = PROC) -> str:
+    """Network namespace of a container, by its id or the id's beginning (6 digits at least).
+
+    ``runtime://id``, as kubectl prints it, is taken as well. Errors:
+    BadArgument, NotOnThisNode, SetupError (a beginning that fits several).
+    """
+    wanted = container.rpartition("://")[2].lower()
+    if not _ID.fullmatch(wanted):
+        raise BadArgument(
+            f"--container: {container!r} is no container id", hint="6 to 64 hexadecimal digits"
+        )
+    found: dict[str, int] = {}
+    pattern = re.compile(rf"(?<![0-9a-f])({wanted}[0-9a-f]{{{64 - len(wanted)}}})(?![0-9a-f])")
+    for pid, cgroup in _cgroups(proc):
+        for match in pattern.finditer(cgroup):
+            found.setdefault(match[1], pid)
+    if not found:
+        raise NotOnThisNode(f"no process of a container {wanted} runs on this node", hint=_VIEW)
+    if len(found) > 1:
+        raise SetupError(f"{len(found)} containers begin with {wanted}", hint="give more digits")
+    return _namespace(next(iter(found.values())), f"container {wanted}", proc)
+
+
+def pod_netns(pod: str, proc: Path = PROC) -> str:
+    """Network namespace of a pod, by NAMESPACE/NAME (default/NAME for a bare name).
+
+    Errors: BadArgument, NotOnThisNode.
+    """
+    namespace, _, name = pod.rpartition("/")
+    namespace = namespace or "default"
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
+        raise BadArgument(f"--pod: {pod!r} is not NAMESPACE/NAME")
+    for uid in _uids_by_logs(namespace, name, proc):
+        if (pid := _pid_of_uid(uid, proc)) is not None:
+            return _namespace(pid, f"pod {pod}", proc)
+    if (pid := _pid_by_environment(namespace, name, proc)) is not None:
+        return _namespace(pid, f"pod {pod}", proc)
+    uid_by_runtime = _uid_by_runtime(namespace, name)
+    if uid_by_runtime is not None:
+        pid = _pid_of_uid(uid_by_runtime, proc)
+        if pid is not None:
+            return _namespace(pid, f"pod {pod}", proc)
+    raise NotOnThisNode(f"no pod {namespace}/{name} runs on this node", hint=_VIEW)
+
+
+_VIEW = "inside a container only its own processes are seen: run with the host's pid namespace"
+
+
+def _namespace(pid: int, what: str, proc: Path) -> str:
+    path = proc / str(pid) / "ns" / "net"
+    try:
+        os.stat(path)
+    except PermissionError:
+        raise SetupError(f"entering {what} needs CAP_SYS_PTRACE and CAP_SYS_ADMIN") from None
+    except OSError:
+        raise NotOnThisNode(f"{what} has just ended") from None
+    return str(path)
+
+
+def _cgroups(proc: Path) -> Iterator[tuple[int, str]]:
+    """Every process's pid and cgroup file."""
+    for entry in sorted((one for one in os.listdir(proc) if one.isdecimal()), key=int):
+        try:
+            yield int(entry), (proc / entry / "cgroup").read_text()
+        except OSError:
+            continue  # it has ended since, or is not ours to see
+
+
+def _pid_of_uid(uid: str, proc: Path) -> int | None:
+    # systemd's cgroup names have underscores where a uid has hyphens.
+    forms = {f"pod{uid}", f"pod{uid.replace('-', '_')}"}
+    for pid, cgroup in _cgroups(proc):
+        if any(form in cgroup for form in forms):
+            return pid
+    return None
+
+
+def _uids_by_logs(namespace: str, name: str, proc: Path) -> list[str]:
+    """From the kubelet's /var/log/pods/NAMESPACE_NAME_UID, ours or the host's."""
+    found: list[tuple[float, str]] = []
+    for root in (Path("/"), proc / "1" / "root"):
+        for place in LOGS:
+            try:
+                entries = os.listdir(root / place)
+            except OSError:
+                continue
+            for entry in entries:
+                parts = entry.split("_")
+                if parts[:2] == [namespace, name] and len(parts) == 3:
+                    # A pod of a StatefulSet comes again under its name: the newest first.
+                    found.append((_age(root / place / entry), parts[2]))
+    return [uid for _, uid in sorted(found, reverse=True)]
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _pid_by_environment(namespace: str, name: str, proc: Path) -> int | None:
+    wanted = f"HOSTNAME={name}".encode()
+    for pid, cgroup in _cgroups(proc):
+        if "kubepods" not in cgroup:
+            continue
+        try:
+            environment = (proc / str(pid) / "environ").read_bytes().split(b"\0")
+            if wanted not in environment:
+                continue
+            inside = (proc / str(pid) / "root" / _SERVICE_ACCOUNT).read_text().strip()
+        except OSError:
+            continue
+        if inside == namespace:
+            return pid
+    return None
+
+
+def _uid_by_runtime(namespace: str, name: str) -> str | None:
+    """What crictl says, where it and a socket are there."""
+    socket_path = next((path for path in CRI_SOCKETS if os.path.exists(path)), None)
+    crictl = shutil.which("crictl")
+    if socket_path is None or crictl is None:
+        return None
+    import json
+
+    try:
+        said = subprocess.run(
+            [crictl, "--runtime-endpoint", f"unix://{socket_path}", "pods", "--name",
+             f"^{re.escape(name)}$", "--namespace", f"^{re.escape(namespace)}$",
+             "--state", "ready", "-o", "json"],
+            capture_output=True, timeout=_ASK, check=False,
+        )
+        items = json.loads(said.stdout or b"{}").get("items") or []
+        return str(items[0]["metadata"]["uid"]) if items else None
+    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+        return None
