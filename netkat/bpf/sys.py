@@ -97,6 +97,8 @@ def address(buffer: bytearray) -> int:
 class Descriptor:
     """Owns one descriptor; closing it is how the kernel is told that the object is not wanted."""
 
+    fd = -1
+
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
