@@ -1,0 +1,134 @@
+"""What the stack can tell: plain frozen facts, copied out of gostack.h's structs."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netkat.flow import IPAddress
+    from netkat.stack.ffi import CData
+
+
+class State(enum.IntEnum):
+    """TCP states (RFC 9293), by gVisor's numbers (tcp.EndpointState)."""
+
+    NONE = 0
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECEIVED = 3
+    FIN_WAIT_1 = 4
+    FIN_WAIT_2 = 5
+    TIME_WAIT = 6
+    CLOSED = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+    INITIAL = 12
+    BOUND = 13
+    CONNECTING = 14
+    ERROR = 15
+
+
+OVER = frozenset({State.TIME_WAIT, State.CLOSED, State.ERROR})
+"""States in which the peer counts on nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """One connection at one moment. Times are in microseconds, ``cwnd`` in segments.
+
+    ``mss`` is bytes of payload a segment; ``unacked`` bytes that were written
+    and that the peer has not acknowledged, ``unread`` bytes that wait to be read.
+    """
+
+    state: State
+    rtt: int
+    rtt_var: int
+    rto: int
+    cwnd: int
+    mss: int
+    retransmits: int
+    unacked: int
+    unread: int
+    fin_acked: bool
+    fin_received: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the wire showed of one flow. ``icmp_*`` are of the last ICMP error that quotes it."""
+
+    syns_sent: int = 0
+    frames_received: int = 0
+    resets: int = 0
+    reset_ttl: int = 0
+    icmp_errors: int = 0
+    icmp_type: int = 0
+    icmp_code: int = 0
+    icmp_version: int = 0
+    icmp_ttl: int = 0
+    icmp_sender: IPAddress | None = None
+    icmp_mtu: int = 0
+    hairpins: int = 0
+    hairpin_ttl: int = 0
+    hairpin_mac: bytes = b""
+    neighbor_requests: int = 0
+    neighbor_replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StackStatistics:
+    """Counters of one stack; bytes are of frames, without virtio-net headers."""
+
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    queue_full: int
+    malformed: int
+    retransmits: int
+    fast_retransmits: int
+    timeouts: int
+    checksum_errors: int
+    endpoints: int
+    queued: int
+
+
+def read_info(out: CData) -> Info:
+    """A gs_info."""
+    return Info(
+        state=State(out.state),
+        rtt=out.rtt_us,
+        rtt_var=out.rtt_var_us,
+        rto=out.rto_us,
+        cwnd=out.cwnd,
+        mss=out.mss,
+        retransmits=out.retransmits,
+        unacked=out.unacked,
+        unread=out.unread,
+        fin_acked=bool(out.fin_acked),
+        fin_received=bool(out.fin_received),
+    )
+
+
+def read_observation(out: CData) -> Observation:
+    """A gs_observation."""
+    sender: IPAddress | None = None
+    if out.icmp_version == 4:
+        sender = IPv4Address(bytes(out.icmp_sender)[:4])
+    elif out.icmp_version == 6:
+        sender = IPv6Address(bytes(out.icmp_sender))
+    names = set(Observation.__dataclass_fields__) - {"icmp_sender", "hairpin_mac"}
+    numbers = {name: int(getattr(out, name)) for name in names}
+    return Observation(**numbers, icmp_sender=sender, hairpin_mac=bytes(out.hairpin_mac))
+
+
+def read_statistics(out: CData) -> StackStatistics:
+    """A gs_statistics."""
+    return StackStatistics(
+        **{name: int(getattr(out, name)) for name in StackStatistics.__dataclass_fields__}
+    )

@@ -1,0 +1,61 @@
+"""The owner of one handle of the library: closed once, and loudly when it was forgotten."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from netkat.stack.ffi import EndpointHandle, StackHandle, load
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+H = TypeVar("H", StackHandle, EndpointHandle)
+
+
+class Owner(Generic[H]):
+    """Base of Stack and Endpoint. A closed one has handle 0, which the library refuses."""
+
+    def __init__(self, handle: H) -> None:
+        self._ffi, self._lib, self._loaded = load()
+        self._handle: H = handle
+        self._closing = threading.Lock()
+
+    def close(self) -> None:
+        """Close; more than once is once."""
+        with self._closing:
+            handle, self._handle = self._handle, type(self._handle)(0)
+        # In a forked child the handle is still the parent's.
+        if handle and self._loaded.usable:
+            self._let_go(handle)
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return not self._handle
+
+    def _let_go(self, handle: H) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0) and self._loaded.usable:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def __repr__(self) -> str:
+        state = f"handle {self._handle}" if self._handle else "closed"
+        return f"<netkat.stack.{type(self).__name__} {state}>"
