@@ -73,9 +73,10 @@ class Capture:
         self.packets: list[Packet] = []
 
     def so_far(self) -> list[Packet]:
-        """What has been captured up to now, waiting until nothing new comes."""
-        size, quiet_since = -1, time.monotonic()
-        while time.monotonic() - quiet_since < 0.05:
+        """What has been captured up to now, waiting (2 s at most) until nothing new comes."""
+        size, began = -1, time.monotonic()
+        quiet_since = began
+        while time.monotonic() - quiet_since < 0.05 and time.monotonic() - began < 2:
             now = self._path.stat().st_size
             if now != size:
                 size, quiet_since = now, time.monotonic()
