@@ -1,0 +1,259 @@
+"""The packet socket: whole frames to and from one interface, past netfilter and the routes.
+
+AF_PACKET taps see a frame before tc, netfilter and the routing code do, and what
+is sent here skips netfilter's OUTPUT and POSTROUTING (packet(7),
+net/packet/af_packet.c). tc and nft egress hooks still see it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import shlex
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, NetkatError
+from netkat.wire import uapi
+from netkat.wire.base import WireStatistics
+
+if TYPE_CHECKING:
+    from netkat.wire.batch import ReceiveBatch, SendBatch
+
+RECEIVE_BUFFER = 32 << 20
+"""Bytes. A sender with a window of 8 MiB may fill that while the receiving thread waits for
+its turn; the kernel counts a frame with its overhead, up to twice its size."""
+
+SEND_BUFFER = 4 << 20
+"""Bytes: a batch of 64 super-frames. More would only queue up behind the device."""
+
+STUCK = 1.0
+"""Seconds that a frame waits for room in the send buffer. A device that completes nothing
+for so long is stuck, and waiting on would keep close() and signals waiting too."""
+
+_BLOCK_ALL: list[uapi.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
+_GONE = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO})
+_CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
+
+
+class PacketSocket:
+    """A Wire on one interface of the calling thread's network namespace.
+
+    On a link with ``ethernet`` False the frame is the bare packet.
+    ``qdisc_bypass`` goes around tc egress, and hides what is sent from the
+    host's own captures.
+
+    Errors: MissingCapability, InterfaceNotFound, InterfaceDown.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        index: int,
+        *,
+        ethernet: bool,
+        filter: Sequence[uapi.Instruction],  # noqa: A002, the word for it everywhere
+        qdisc_bypass: bool = False,
+    ) -> None:
+        self.interface, self.index, self.ethernet = interface, index, ethernet
+        self._lock = threading.Lock()
+        self._received = self._dropped = self._unreadable = self._sent = 0
+        self._refused: dict[int, int] = {}
+        with ExitStack() as undo:
+            self._socket = undo.enter_context(_open(interface))
+            self._program = _BLOCK_ALL
+            self._attach(_BLOCK_ALL)
+            self._set_options(qdisc_bypass)
+            self._bind()
+            self._drain()
+            self.set_filter(filter)
+            undo.pop_all()
+        self._writable = select.poll()
+        self._writable.register(self._socket, select.POLLOUT)
+
+    def fileno(self) -> int:
+        """Polls readable while frames wait, or the interface went down; -1 once closed."""
+        return self._socket.fileno()
+
+    def set_filter(self, instructions: Sequence[uapi.Instruction]) -> None:
+        """Change the filter, from one frame to the next.
+
+        Errors: NetkatError when the kernel has no room for it.
+        """
+        program = list(instructions)
+        try:
+            self._attach(program)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            self._attach_alone(program)
+        self._program = program
+
+    def receive(self, batch: ReceiveBatch) -> int:
+        """Fill the batch with the frames that wait, without waiting; 0 if none.
+
+        Errors: InterfaceDown.
+        """
+        while True:
+            try:
+                return batch.receive(self._socket.fileno())
+            except OSError as error:
+                # A frame that struct virtio_net_hdr has no words for (SCTP or tunnel
+                # GSO) is taken off the queue and reported so: packet_rcv_vnet().
+                if error.errno != errno.EINVAL:
+                    raise self._fault(error) from None
+                self._unreadable += 1
+
+    def send(self, batch: SendBatch, count: int) -> None:
+        """Send the first ``count`` frames, in order; waits while the socket's buffer is full.
+
+        Errors: InterfaceDown.
+        """
+        first = 0
+        while first < count:
+            try:
+                taken = batch.send(self._socket.fileno(), first, count)
+                self._sent += taken
+                first += taken
+            except OSError as error:
+                if error.errno == errno.EAGAIN and self._writable.poll(STUCK * 1000):
+                    continue
+                self._refuse(error)
+                first += 1
+
+    def statistics(self) -> WireStatistics:
+        """The counters so far."""
+        with self._lock:
+            if self._socket.fileno() >= 0:
+                # The kernel clears them with every read.
+                raw = self._socket.getsockopt(
+                    uapi.SOL_PACKET, uapi.PACKET_STATISTICS, uapi.TPACKET_STATS.size
+                )
+                received, without_room = uapi.TPACKET_STATS.unpack(raw)
+                self._received += received
+                self._dropped += without_room
+            dropped = self._dropped + self._unreadable
+            return WireStatistics(self._received, dropped, self._sent, dict(self._refused))
+
+    def close(self) -> None:
+        """Close; more than once is once. The counters stay."""
+        if self._socket.fileno() >= 0:
+            self.statistics()
+            self._socket.close()
+
+    def _set_options(self, qdisc_bypass: bool) -> None:
+        sock = self._socket
+        sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_VNET_HDR, 1)
+        try:
+            sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_IGNORE_OUTGOING, 1)
+        except OSError as error:
+            # Before Linux 4.20: the filter refuses them one by one.
+            if error.errno != errno.ENOPROTOOPT:
+                raise
+        _buffer(sock, uapi.SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _buffer(sock, uapi.SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+        if qdisc_bypass:
+            sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_QDISC_BYPASS, 1)
+
+    def _bind(self) -> None:
+        try:
+            # Python binds by name; the index is what the caller means by it.
+            name = socket.if_indextoname(self.index)
+            self._socket.bind((name, uapi.ETH_P_ALL))
+        except OSError:
+            raise InterfaceNotFound(
+                f"no interface {self.interface} (index {self.index})", hint="ip -br link"
+            ) from None
+        # A socket may be bound to an interface that is down; it says so only now.
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise InterfaceDown(
+                f"{self.interface} is down", hint=f"ip link set {shlex.quote(self.interface)} up"
+            )
+
+    def _drain(self) -> None:
+        """Throw away what came in before the filter: nothing, as long as it is set first."""
+        while True:
+            try:
+                self._socket.recv(1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise self._fault(error) from None
+
+    def _attach(self, program: Sequence[uapi.Instruction]) -> None:
+        value, alive = uapi.sock_fprog(program)
+        self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_FILTER, value)
+        del alive
+
+    def _attach_alone(self, program: Sequence[uapi.Instruction]) -> None:
+        """Attach with no other filter beside it.
+
+        While filters change, both count against net.core.optmem_max, which was
+        20 KiB before Linux 6.9. What comes in between is lost, and sent again.
+        """
+        self._attach(_BLOCK_ALL)
+        try:
+            self._attach(program)
+        except OSError:
+            self._attach(self._program)
+            raise NetkatError(
+                f"the filter for this many flows ({len(program)} instructions) is larger than"
+                " net.core.optmem_max allows",
+                hint="sysctl -w net.core.optmem_max=131072",
+            ) from None
+
+    def _refuse(self, error: OSError) -> None:
+        """Count a frame that the kernel would not send. Errors: when no other would go either."""
+        number = error.errno or 0
+        if number in _GONE or number in _CLOSED:
+            raise self._fault(error) from None
+        self._refused[number] = self._refused.get(number, 0) + 1
+
+    def _fault(self, error: OSError) -> NetkatError:
+        if error.errno in _CLOSED:
+            return NetkatError(f"the wire on {self.interface} is closed")
+        if error.errno not in _GONE:
+            return NetkatError(f"{self.interface}: {error.strerror}")
+        try:
+            socket.if_indextoname(self.index)
+        except OSError:
+            return InterfaceDown(f"{self.interface} vanished while it was in use")
+        return InterfaceDown(
+            f"{self.interface} went down while it was in use",
+            hint=f"ip link set {shlex.quote(self.interface)} up",
+        )
+
+
+def _open(interface: str) -> socket.socket:
+    # With protocol 0 nothing is received until bind(): no frame gets in before the filter.
+    try:
+        return socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
+        )
+    except PermissionError:
+        raise MissingCapability(
+            f"a packet socket on {interface} takes CAP_NET_RAW",
+            capability="CAP_NET_RAW",
+            hint=_with_sudo(),
+        ) from None
+
+
+def _with_sudo() -> str:
+    """This very command line with sudo, by full path: sudo has a PATH of its own."""
+    words = sys.orig_argv[1:]
+    if words and os.access(words[0], os.X_OK):
+        return shlex.join(["sudo", os.path.abspath(words[0]), *words[1:]])
+    return shlex.join(["sudo", sys.executable, *words])
+
+
+def _buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
+    """Past net.core.rmem_max or wmem_max where CAP_NET_ADMIN allows it, else up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
