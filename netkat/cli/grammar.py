@@ -24,15 +24,20 @@ class _AsGiven:
         return value
 
 
+def _take_as_given(command: TyperCommand | TyperGroup) -> None:
+    # Not typer's public side: where another typer has no such name, this does
+    # nothing and the start is slower.
+    for parameter in command.params:
+        parameter._runtime_param = _AsGiven()  # type: ignore[attr-defined]
+
+
 class PlainCommand(TyperCommand):
     """A command whose parameters stay words, flags and counts; cli.values reads them."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for parameter in self.params:
-            # Not typer's public side: where another typer has no such name,
-            # this does nothing and the start is slower.
-            parameter._runtime_param = _AsGiven()  # type: ignore[attr-defined]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As ever, without conversions."""
+        _take_as_given(self)
+        return super().parse_args(ctx, args)
 
 
 class NetcatGroup(TyperGroup):
@@ -40,6 +45,7 @@ class NetcatGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put ``connect`` in front of what names no command and no option of netkat's own."""
+        _take_as_given(self)
         if not self._is_own(args) and not (ctx.resilient_parsing and not args):
             args = ["connect", *args]
         return super().parse_args(ctx, args)

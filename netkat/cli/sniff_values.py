@@ -63,14 +63,20 @@ def netns(given: dict[str, Any]) -> str | int | None:
 def _check(given: dict[str, Any]) -> None:
     if given["read"] is not None:
         for name, letter in (
-            ("interface", "-i"), ("drops", "--drops"), ("netns", "--netns"), ("pod", "--pod"),
-            ("container", "--container"), ("user", "-Z"),
+            ("interface", "-i"),
+            ("drops", "--drops"),
+            ("netns", "--netns"),
+            ("pod", "--pod"),
+            ("container", "--container"),
+            ("user", "-Z"),
         ):
             if given[name]:
                 raise BadArgument(f"-r reads a file, {letter} asks for a live capture")
     if given["write"] is None:
         for name, letter in (
-            ("rotate_size", "-C"), ("rotate_seconds", "-G"), ("rotate_files", "-W"),
+            ("rotate_size", "-C"),
+            ("rotate_seconds", "-G"),
+            ("rotate_files", "-W"),
         ):
             if given[name] is not None:
                 raise BadArgument(f"{letter} is about the file of -w, which is not there")
@@ -105,9 +111,15 @@ def _watch(given: dict[str, Any], shows: bool) -> Watch:
     if direction not in ("in", "out", "inout"):
         raise BadArgument(f"-Q: {direction!r} is not in, out or inout")
     return Watch(
-        interfaces=_interfaces(given), filter_text=_filter(given), direction=direction,
-        promiscuous=not given["no_promiscuous"], snaplen=snaplen or _MAX_SNAPLEN,
-        buffer=buffer, hold_ms=hold, optimize=not given["no_optimizer"], linktype=linktype,
+        interfaces=_interfaces(given),
+        filter_text=_filter(given),
+        direction=direction,
+        promiscuous=not given["no_promiscuous"],
+        snaplen=snaplen or _MAX_SNAPLEN,
+        buffer=buffer,
+        hold_ms=hold,
+        optimize=not given["no_optimizer"],
+        linktype=linktype,
     )
 
 
@@ -143,10 +155,18 @@ def _style(given: dict[str, Any]) -> Style:
     if given["stamp"] > 5:
         raise BadArgument("-t goes up to five times")
     return Style(
-        stamp=given["stamp"], nanoseconds=_nano(given), numeric=bool(given["numeric"]),
-        verbose=given["verbose"], quiet=given["quiet"], link=given["link"],
-        absolute=given["absolute"], checksums=not given["no_checksums"],
-        number=given["number"], dump=dump, color=_color(), interface=_several(given),
+        stamp=given["stamp"],
+        nanoseconds=_nano(given),
+        numeric=bool(given["numeric"]),
+        verbose=given["verbose"],
+        quiet=given["quiet"],
+        link=given["link"],
+        absolute=given["absolute"],
+        checksums=not given["no_checksums"],
+        number=given["number"],
+        dump=dump,
+        color=_color(),
+        interface=_several(given),
     )
 
 
@@ -156,7 +176,9 @@ def _several(given: dict[str, Any]) -> bool:
 
 def _color() -> bool:
     return (
-        sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM", "") not in ("", "dumb")
     )
 
@@ -180,7 +202,8 @@ def _rotation(given: dict[str, Any]) -> Rotation:
     return Rotation(
         size=size,
         seconds=_number(given["rotate_seconds"], "-G", 1, 1 << 31)
-        if given["rotate_seconds"] else 0,
+        if given["rotate_seconds"]
+        else 0,
         files=_number(given["rotate_files"], "-W", 1, 1 << 31) if given["rotate_files"] else 0,
     )
 
