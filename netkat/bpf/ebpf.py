@@ -75,8 +75,10 @@ class Ingress:
             except SetupError:
                 raise
             except OSError as error:
+                # CAP_NET_ADMIN as well, for a program of a networking type.
+                needs = ("CAP_BPF", "CAP_NET_ADMIN")
                 raise put_into_words(
-                    error, "loading the eBPF guard", "eBPF guard", ("CAP_BPF",), link.name
+                    error, "loading the eBPF guard", "eBPF guard", needs, link.name
                 ) from None
             self.close = undo.pop_all().close
 

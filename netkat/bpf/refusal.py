@@ -78,8 +78,9 @@ def _not_permitted(what: str, needs: tuple[str, ...]) -> MissingCapability:
         return MissingCapability(
             f"{what}: needs {names}", capability=names, hint="run as root, or with " + names
         )
+    names = f"{' and '.join(needs)} {'is' if len(needs) == 1 else 'are'} held"
     return MissingCapability(
-        f"{what}: not permitted although {' and '.join(needs)} are held: in a user namespace,"
+        f"{what}: not permitted although {names}: in a user namespace,"
         " or forbidden by seccomp or a security module",
         capability=" and ".join(needs),
         hint="run in the host's own user namespace",

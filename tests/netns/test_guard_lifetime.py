@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -191,7 +192,7 @@ def test_the_next_run_takes_what_is_left(ends: Pair, wire: Veth, step: str) -> N
 
 def test_close_more_than_once(ends: Pair, wire: Veth) -> None:
     for step in ("tcx", *KEPT_STEPS):
-        guard = ends.host.call(lambda step=step: attach(wire.link, step, flows=[wire.flow()]))
+        guard = ends.host.call(partial(attach, wire.link, step, flows=[wire.flow()]))
         guard.close()
         guard.close()
 

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
@@ -237,7 +238,7 @@ def test_words_for_what_cannot_be(hook: Hook) -> None:
         hook.guard("xdp")
     for step in ("tcx", "clsact", "cbpf", "auto"):
         with pytest.raises(InterfaceDown, match="ghost0 went away"):
-            hook.host.call(lambda step=step: attach(GuardLink("ghost0", 4242, True), step))
+            hook.host.call(partial(attach, GuardLink("ghost0", 4242, True), step))
 
 
 def test_full_is_told(hook: Hook) -> None:

@@ -118,6 +118,14 @@ def test_no_route(pair: Pair, destination: str) -> None:
         ask(pair, destination, interface="down0")
 
 
+def test_asked_for_interface_without_a_route(pair: Pair) -> None:
+    """IPv4's own rule (ip_route_output_key_hash_rcu); IPv6 has no such."""
+    route = ask(pair, "192.0.2.1", interface="eth0")
+    assert (route.gateway, route.table, route.local) == (None, 0, False)
+    with pytest.raises(NoRoute, match="on eth0"):
+        ask(pair, "2001:db8::1", interface="eth0")
+
+
 def test_zones(pair: Pair) -> None:
     there = pair.peer.link_local
     route = ask(pair, f"{there}%eth0")
