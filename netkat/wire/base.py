@@ -22,8 +22,9 @@ class WireStatistics:
 
     ``received`` and ``dropped`` are the kernel's own (PACKET_STATISTICS): frames
     that passed the socket's filter, and those of them for which the socket's
-    buffer had no room (or ``struct virtio_net_hdr`` no words: SCTP or tunnel GSO). ``refused`` counts frames that the kernel would not send,
-    by errno: ENOBUFS is a qdisc, tc or nft egress hook that ate the frame.
+    buffer had no room (or ``struct virtio_net_hdr`` no words: SCTP or tunnel GSO).
+    ``refused`` counts frames that the kernel would not send, by errno: ENOBUFS
+    is a qdisc, tc or nft egress hook that ate the frame.
     """
 
     received: int = 0
