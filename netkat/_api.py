@@ -136,4 +136,4 @@ def clean() -> list[str]:
     """Remove what killed runs of netkat left behind, and nothing else; a line for each thing."""
     from netkat.bpf.leftovers import remove
 
-    return remove()
+    return [str(leftover) for leftover in remove()]

@@ -1,6 +1,7 @@
 """What a program holds: TCP connections, UDP endpoints, listeners."""
 
 from netkat.conn.datagram import UdpConnection
+from netkat.conn.listener import TcpListener
 from netkat.conn.stream import TcpConnection
 
-__all__ = ["TcpConnection", "UdpConnection"]
+__all__ = ["TcpConnection", "TcpListener", "UdpConnection"]

@@ -14,7 +14,7 @@ from netkat.engine.path import Path, plan_path
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
-from netkat.errors import NetkatError, TimedOut
+from netkat.errors import NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.ports import Reservation, reserve
 

@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from ipaddress import ip_network
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
+from netkat.bpf.cbpf import Instruction
 from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.socket_filter import flow_filter
 from netkat.errors import GuardFailed, NetkatError
@@ -129,7 +131,7 @@ class Uplink:
             if destination in self._routes:
                 return
             gateway = next_hop if next_hop != destination else None
-            stack.add_route(destination, gateway)
+            stack.add_route(ip_network(destination.packed), gateway)
             self._routes.add(destination)
             if next_hop_mac is not None:
                 stack.add_neighbor(next_hop or destination, next_hop_mac)
@@ -186,10 +188,8 @@ class Uplink:
             self.drop(session)
         self._undo.close()
 
-    def _filter(self) -> list[object]:
-        return list(
-            flow_filter(list(self._flows), list(self._next_hops()), ethernet=self.link.ethernet)
-        )
+    def _filter(self) -> list[Instruction]:
+        return flow_filter(self._flows, self._next_hops(), ethernet=self.link.ethernet)
 
     def _next_hops(self) -> Iterator[IPAddress]:
         yield from {hop for hop in self._flows.values() if hop is not None}
