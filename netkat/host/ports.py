@@ -80,34 +80,54 @@ def reserve(
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
+    if port:
+        held, entry = _try(protocol, local, port, remote, remote_port, interface)
+        # An entry without NAT is the trace of this host's own earlier connection:
+        # bind() has shown that it is over.
+        if entry is None or not entry.translated:
+            return held
+        held.close()
+        raise PortTaken(
+            f"port {port} on {local} is in use by {entry}",
+            owner=str(entry),
+            hint="leave -p away and netkat takes a free one",
+        )
     refused: list[Reservation] = []
     try:
-        for _ in range(1 if port else TRIES):
-            held = _hold(protocol, local, port, interface)
-            try:
-                in_use = _flow_on(held, protocol, local, remote, remote_port)
-            except BaseException:
-                held.close()
-                raise
-            # On a port that was asked for, an entry without NAT is the trace of this
-            # host's own earlier connection: bind() has shown that it is over.
-            if in_use is None or (port and not in_use.translated):
+        while len(refused) < TRIES:
+            held, entry = _try(protocol, local, 0, remote, remote_port, interface)
+            if entry is None:
                 return held
             # Kept open until the end, or the kernel may choose it again.
             refused.append(held)
+    except PortTaken:
+        if not refused:
+            raise
     finally:
         for other in refused:
             other.close()
-    if port:
-        raise PortTaken(
-            f"port {port} on {local} is in use by {in_use}",
-            owner=str(in_use),
-            hint="leave -p away and netkat takes a free one",
-        )
     raise PortTaken(
-        f"no free {protocol} port on {local}: conntrack has flows on all {TRIES} that were tried",
-        owner=str(in_use),
+        f"no free {protocol} port on {local}: each of {len(refused)} tried is in use by a flow"
+        " that only conntrack knows",
+        owner=str(entry),
     )
+
+
+def _try(
+    protocol: Protocol,
+    local: IPAddress,
+    port: int,
+    remote: IPAddress | None,
+    remote_port: int,
+    interface: str | None,
+) -> tuple[Reservation, conntrack.Entry | None]:
+    """Hold a port, and what conntrack has on it."""
+    held = _hold(protocol, local, port, interface)
+    try:
+        return held, _flow_on(held, protocol, local, remote, remote_port)
+    except BaseException:
+        held.close()
+        raise
 
 
 def _hold(protocol: Protocol, local: IPAddress, port: int, interface: str | None) -> Reservation:

@@ -47,8 +47,9 @@ class Route:
     ``gateway`` None: the destination is on the link itself. It may be of another
     family (RTA_VIA, RFC 5549). ``mtu`` in bytes where route or path MTU discovery
     set one, else None: the link's counts. ``local``: the kernel would deliver it to
-    this very host. ``onlink``: the gateway counts as a neighbour although no
-    subnet of the interface holds it. ``kind`` is one of KINDS.
+    this very host. ``table`` 0: no table has a route, and since an interface was asked
+    for, IPv4 takes the destination to be on its link. ``onlink``: the gateway counts
+    as a neighbour although no subnet of the interface holds it. ``kind`` is one of KINDS.
     """
 
     interface: str
@@ -130,7 +131,7 @@ def route_past_local(
 def is_own(address: IPAddress) -> bool:
     """Whether the kernel takes packets for this address in (its local table says so)."""
     zone = _zone(address)
-    index = link(zone).index if zone else None
+    index = _zone_index(zone) if zone else None
     if index is None and address.version == 6 and address.is_link_local:
         from netkat.host.link import addresses
 
@@ -183,25 +184,29 @@ def _zone(address: IPAddress | None) -> str | None:
     return address.scope_id if isinstance(address, IPv6Address) else None
 
 
+def _zone_index(zone: str) -> int:
+    """A zone is an interface's name or its index (RFC 4007)."""
+    return link(int(zone) if zone.isdigit() else zone).index
+
+
 def _outgoing(
     destination: IPAddress, source: IPAddress | None, interface: str | None
 ) -> int | None:
     """The interface that was asked for, by name or by a zone; they must not contradict."""
-    indexes = {}
-    for name in (interface, _zone(destination), _zone(source)):
-        if name is not None:
-            found = link(int(name) if name.isdigit() and name != interface else name)
-            indexes[found.index] = found.name
-    if len(indexes) > 1:
+    asked = {} if interface is None else {link(interface).index: interface}
+    for zone in (_zone(destination), _zone(source)):
+        if zone is not None:
+            asked.setdefault(_zone_index(zone), zone)
+    if len(asked) > 1:
         raise BadArgument(
-            f"{destination}: {' and '.join(indexes.values())} are two different interfaces"
+            f"{destination}: {' and '.join(asked.values())} are two different interfaces"
         )
-    if not indexes and destination.version == 6 and destination.is_link_local:
+    if not asked and destination.version == 6 and destination.is_link_local:
         raise BadArgument(
             f"{destination} is link-local: on which interface?",
             hint=f"write {destination}%eth0, or name the interface with -i",
         )
-    return next(iter(indexes), None)
+    return next(iter(asked), None)
 
 
 def _flow_attributes(protocol: Protocol | None, local_port: int, remote_port: int) -> bytes:

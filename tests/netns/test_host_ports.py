@@ -253,14 +253,16 @@ def test_every_port_in_use_is_said(pair: Pair) -> None:
             for port in (4444, 4445)
         ]
         pair.host.sysctl("net.ipv4.ip_local_port_range", "4444 4445")
-        with pytest.raises(PortTaken, match="each of 2 tried .* only conntrack knows"):
+        with pytest.raises(PortTaken, match=r"each of 2 tried .* only conntrack knows"):
             pair.host.call(
                 lambda: reserve(Protocol.TCP, local, remote=remote, remote_port=server.port)
             )
         pair.host.sysctl("net.ipv4.ip_local_port_range", "4446 4446")
-        with peer(pair.host, "tcp-echo", port=4446):
-            with pytest.raises(PortTaken, match="held by a socket"):
-                pair.host.call(lambda: reserve(Protocol.TCP, local))
+        with (
+            peer(pair.host, "tcp-echo", port=4446),
+            pytest.raises(PortTaken, match="held by a socket"),
+        ):
+            pair.host.call(lambda: reserve(Protocol.TCP, local))
         for flow in flows:
             flow.close()
 
