@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -86,9 +85,10 @@ def test_import_takes_less_than_50_ms() -> None:
         assert python(code, "-S").returncode == 0
         return time.perf_counter() - begun
 
-    # The median of interleaved runs: another process may have the core for a moment.
-    pairs = [(seconds("pass"), seconds("import netkat")) for _ in range(7)]
-    assert statistics.median(second - first for first, second in pairs) < 0.050
+    # The fastest of interleaved runs: what another process takes of the core is not ours.
+    pairs = [(seconds("pass"), seconds("import netkat")) for _ in range(9)]
+    bare, whole = (min(times) for times in zip(*pairs, strict=True))
+    assert whole - bare < 0.050
 
 
 WITHOUT = """
