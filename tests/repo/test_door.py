@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -81,11 +81,12 @@ def test_import_does_not_map_the_library() -> None:
 
 def test_import_takes_less_than_50_ms() -> None:
     def seconds(code: str) -> float:
-        begun = time.perf_counter()
+        """Of the processor, not of the clock: other tests may be running."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert python(code, "-S").returncode == 0
-        return time.perf_counter() - begun
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The fastest of interleaved runs: what another process takes of the core is not ours.
     pairs = [(seconds("pass"), seconds("import netkat")) for _ in range(9)]
     bare, whole = (min(times) for times in zip(*pairs, strict=True))
     assert whole - bare < 0.050
