@@ -1,8 +1,13 @@
-"""gVisor's network stack, typed: the only room that talks to libgostack."""
+"""The TCP/IP stack: libgostack (Go, gVisor netstack) behind typed objects.
 
-from netkat.stack.endpoint import Endpoint
-from netkat.stack.facts import Info, Observation, StackStatistics
-from netkat.stack.ffi import Code, StackError, live_handles
+Importing this loads no library: the first Stack does, and with it come the Go
+runtime's threads.
+"""
+
+from netkat.stack.codes import Code, StackError
+from netkat.stack.endpoint import Endpoint, Option
+from netkat.stack.facts import Info, Observation, StackStatistics, State
+from netkat.stack.ffi import live_handles
 from netkat.stack.stack import Stack
 
 __all__ = [
@@ -10,8 +15,10 @@ __all__ = [
     "Endpoint",
     "Info",
     "Observation",
+    "Option",
     "Stack",
     "StackError",
     "StackStatistics",
+    "State",
     "live_handles",
 ]

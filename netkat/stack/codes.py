@@ -21,7 +21,7 @@ class Code(enum.IntEnum):
     NEXT_HOP = -8
     PIPE = -9
     MESSAGE_SIZE = -10
-    ADDRESS_IN_USE = -11
+    IN_USE = -11
     NOT_CONNECTED = -12
     NO_MEMORY = -13
     FAULT = -14
@@ -37,7 +37,7 @@ _ERRNO = {
     Code.NEXT_HOP: (errno.EHOSTUNREACH, "the next hop did not answer"),
     Code.PIPE: (errno.EPIPE, "sending after the write side was shut down"),
     Code.MESSAGE_SIZE: (errno.EMSGSIZE, "datagram too long"),
-    Code.ADDRESS_IN_USE: (errno.EADDRINUSE, "address and port are in use in this stack"),
+    Code.IN_USE: (errno.EADDRINUSE, "address and port are in use in this stack"),
     Code.NOT_CONNECTED: (errno.ENOTCONN, "not connected"),
     Code.NO_MEMORY: (errno.ENOBUFS, "a queue of the stack is full"),
     Code.FAULT: (errno.EIO, "unexpected error of the stack"),

@@ -1,19 +1,20 @@
-"""An endpoint in the stack: a TCP connection, a TCP listener or a UDP endpoint. Nothing waits."""
+"""One TCP connection, TCP listener or UDP endpoint in the stack. Nothing here waits."""
 
 from __future__ import annotations
 
 import enum
-import warnings
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from netkat.stack.facts import OVER, Info, read_info
-from netkat.stack.ffi import EndpointHandle, check, check_process, ffi, lib
+from netkat.stack import facts
+from netkat.stack.codes import check, fault
+from netkat.stack.ffi import EndpointHandle
+from netkat.stack.handle import Owner
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
+    from netkat.stack.ffi import Loaded
 
 
 class Option(enum.IntEnum):
@@ -26,116 +27,109 @@ class Option(enum.IntEnum):
     RECEIVE_BUFFER = 5
     SEND_BUFFER = 6
     BROADCAST = 7
+    MIN_TTL = 8
+    MAX_SEGMENT = 9
 
 
-class Endpoint:
-    """Owns one endpoint handle. close() is idempotent; a collected open one warns and closes."""
+class Endpoint(Owner[EndpointHandle]):
+    """Made by Stack.connect, bind and listen, and by accept().
 
-    __slots__ = ("__weakref__", "_closed", "_handle", "_version")
+    BlockingIOError says "not now": wait for readable_fd() or writable_fd().
+    Every other error is a StackError.
+    """
 
-    def __init__(self, handle: int, version: int) -> None:
-        self._handle = EndpointHandle(handle)
+    def __init__(self, loaded: Loaded, handle: EndpointHandle, version: int) -> None:
+        super().__init__(loaded, handle)
         self._version = version
-        self._closed = False
 
     def connect_result(self) -> None:
-        """Return once a TCP connection is open. Errors: BlockingIOError until decided, StackError."""
-        check(lib.gs_connect_result(self._handle))
+        """Return once the connection is open. Errors: BlockingIOError while it is not decided."""
+        check(self._lib.gs_connect_result(self._handle))
+
+    def accept(self) -> tuple[Endpoint, IPAddress, int]:
+        """A client's connection, with its address and port."""
+        remote, port = self._ffi.new("uint8_t[16]"), self._ffi.new("uint16_t *")
+        handle = EndpointHandle(check(self._lib.gs_accept(self._handle, remote, port)))
+        return Endpoint(self._loaded, handle, self._version), self._address(remote), port[0]
 
     def readable_fd(self) -> int:
-        """Polls readable while a read or accept would not wait. The endpoint owns it."""
-        return check(lib.gs_readable_fd(self._handle))
+        """A descriptor that polls readable while a receive or an accept would not wait.
+
+        The endpoint's own: do not close it. It is level-triggered: do not read it.
+        """
+        return check(self._lib.gs_readable_fd(self._handle))
 
     def writable_fd(self) -> int:
-        """Polls readable while a write would not wait. The endpoint owns it."""
-        return check(lib.gs_writable_fd(self._handle))
+        """Polls **readable** while a send would not wait, or a connect is decided."""
+        return check(self._lib.gs_writable_fd(self._handle))
 
     def recv_into(self, buffer: Buffer) -> int:
-        """Bytes read, 0 at the end of a stream; UDP: one datagram, cut at the buffer."""
-        memory = ffi.from_buffer(buffer)
-        return check(lib.gs_recv(self._handle, memory, len(memory)))
+        """Read into the buffer: bytes. TCP: 0 is the end of the stream. UDP: one datagram, cut."""
+        raw = self._ffi.from_buffer(buffer, True)
+        count = self._lib.gs_recv(self._handle, raw, len(raw))
+        if count < 0:
+            raise fault(count)
+        return count
 
     def recv_from_into(self, buffer: Buffer) -> tuple[int, int, IPAddress, int]:
-        """One datagram: bytes read, its whole length, the sender's address and port."""
-        memory = ffi.from_buffer(buffer)
-        full, remote, port = ffi.new("uint64_t *"), ffi.new("uint8_t[16]"), ffi.new("uint16_t *")
-        count = check(
-            lib.gs_recv_from(self._handle, memory, len(memory), full, remote, port)
-        )
+        """One datagram: bytes in the buffer, its whole length, its sender's address and port."""
+        new = self._ffi.new
+        full, remote, port = new("uint64_t *"), new("uint8_t[16]"), new("uint16_t *")
+        raw = self._ffi.from_buffer(buffer, True)
+        count = self._lib.gs_recv_from(self._handle, raw, len(raw), full, remote, port)
+        if count < 0:
+            raise fault(count)
         return count, full[0], self._address(remote), port[0]
 
     def send(self, data: Buffer) -> int:
-        """Bytes taken; UDP: one datagram."""
-        memory = ffi.from_buffer(data)
-        return check(lib.gs_send(self._handle, memory, len(memory)))
+        """Hand over bytes; how many were taken (TCP: perhaps fewer than all)."""
+        raw = self._ffi.from_buffer(data)
+        count = self._lib.gs_send(self._handle, raw, len(raw))
+        if count < 0:
+            raise fault(count)
+        return count
 
     def send_to(self, data: Buffer, address: IPAddress, port: int) -> int:
-        """One datagram to an address."""
-        memory = ffi.from_buffer(data)
-        return check(
-            lib.gs_send_to(
-                self._handle,
-                memory,
-                len(memory),
-                address.version,
-                packed(address),
-                port,
-            )
-        )
-
-    def accept(self) -> tuple[Endpoint, IPAddress, int]:
-        """A connection from the listener's queue, with the peer's address and port."""
-        remote, port = ffi.new("uint8_t[16]"), ffi.new("uint16_t *")
-        handle = check(lib.gs_accept(self._handle, remote, port))
-        return Endpoint(handle, self._version), self._address(remote), port[0]
+        """Send one datagram to somebody; its length."""
+        raw, to = self._ffi.from_buffer(data), facts.packed(address)
+        count = self._lib.gs_send_to(self._handle, raw, len(raw), address.version, to, port)
+        if count < 0:
+            raise fault(count)
+        return count
 
     def shutdown(self, how: int) -> None:
-        """``how`` as socket.SHUT_RD, SHUT_WR, SHUT_RDWR. What is over already stays so."""
-        lib.gs_shutdown(self._handle, how + 1)
+        """socket.SHUT_RD, SHUT_WR (FIN after what is queued) or SHUT_RDWR.
 
-    def info(self) -> Info:
-        """Facts of the moment."""
-        out = ffi.new("gs_info *")
-        check(lib.gs_endpoint_info(self._handle, out))
-        return read_info(out)
+        Errors: StackError (NOT_CONNECTED) where the connection is over already.
+        """
+        # The library's numbers are a mask: 1 read, 2 write.
+        check(self._lib.gs_shutdown(self._handle, how + 1))
+
+    def abort(self) -> None:
+        """End at once, with a RST to a peer that is still there. close() is still to follow."""
+        if self._handle:
+            check(self._lib.gs_abort(self._handle))
 
     def over(self) -> bool:
         """True once the peer counts on nothing any more: both sides ended, or reset."""
-        return self._closed or self.info().state in OVER
+        return self.closed or self.info().state in facts.OVER
+
+    def info(self) -> facts.Info:
+        """Facts of the moment."""
+        raw = self._ffi.new("gs_info *")
+        check(self._lib.gs_endpoint_info(self._handle, raw))
+        return facts.read_info(raw)
 
     def set_option(self, option: Option, value: int) -> None:
-        """Errors: StackError (INVALID)."""
-        check(lib.gs_option_set(self._handle, option, value))
+        """Set an option. Errors: StackError (INVALID)."""
+        check(self._lib.gs_option_set(self._handle, option, value))
 
     def get_option(self, option: Option) -> int:
-        """Errors: StackError."""
-        return check(lib.gs_option_get(self._handle, option))
+        """An option's value."""
+        return check(self._lib.gs_option_get(self._handle, option))
 
-    def abort(self) -> None:
-        """RST to a peer that is still there."""
-        if not self._closed:
-            lib.gs_abort(self._handle)
+    def _address(self, raw: object) -> IPAddress:
+        return facts.address(self._version, bytes(self._ffi.buffer(raw)))
 
-    def close(self) -> None:
-        """Let go of the handle; more than once is once."""
-        if not self._closed:
-            self._closed = True
-            check_process()
-            lib.gs_close(self._handle)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
-
-    def __repr__(self) -> str:
-        return f"<netkat.stack.Endpoint {self._handle}{' closed' if self._closed else ''}>"
-
-    def _address(self, memory: object) -> IPAddress:
-        raw = bytes(ffi.buffer(memory))
-        return IPv4Address(raw[:4]) if self._version == 4 else IPv6Address(raw)
-
-
-def packed(address: IPAddress) -> object:
-    """An address as the ABI wants it: 16 bytes."""
-    return ffi.from_buffer(address.packed.ljust(16, b"\0"))
+    def _let_go(self, handle: EndpointHandle) -> None:
+        self._lib.gs_close(handle)

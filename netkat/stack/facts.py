@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
+from netkat.flow import IPAddress
+
 if TYPE_CHECKING:
-    from netkat.flow import IPAddress
     from netkat.stack.ffi import CData
 
 
@@ -117,11 +118,7 @@ def read_info(out: CData) -> Info:
 
 def read_observation(out: CData) -> Observation:
     """A gs_observation."""
-    sender: IPAddress | None = None
-    if out.icmp_version == 4:
-        sender = IPv4Address(bytes(out.icmp_sender)[:4])
-    elif out.icmp_version == 6:
-        sender = IPv6Address(bytes(out.icmp_sender))
+    sender = address(out.icmp_version, bytes(out.icmp_sender)) if out.icmp_version else None
     names = set(Observation.__dataclass_fields__) - {"icmp_sender", "hairpin_mac"}
     numbers = {name: int(getattr(out, name)) for name in names}
     return Observation(**numbers, icmp_sender=sender, hairpin_mac=bytes(out.hairpin_mac))
@@ -132,3 +129,13 @@ def read_statistics(out: CData) -> StackStatistics:
     return StackStatistics(
         **{name: int(getattr(out, name)) for name in StackStatistics.__dataclass_fields__}
     )
+
+
+def address(version: int, raw: bytes) -> IPAddress:
+    """An address of gostack.h: 16 bytes, IPv4 in the first four."""
+    return IPv4Address(raw[:4]) if version == 4 else IPv6Address(raw)
+
+
+def packed(value: IPAddress) -> bytes:
+    """An address as gostack.h wants it: 16 bytes."""
+    return value.packed.ljust(16, b"\0")

@@ -6,7 +6,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from netkat.stack.ffi import EndpointHandle, StackHandle, load
+from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,8 +19,8 @@ H = TypeVar("H", StackHandle, EndpointHandle)
 class Owner(Generic[H]):
     """Base of Stack and Endpoint. A closed one has handle 0, which the library refuses."""
 
-    def __init__(self, handle: H) -> None:
-        self._ffi, self._lib, self._loaded = load()
+    def __init__(self, loaded: Loaded, handle: H) -> None:
+        self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
         self._handle: H = handle
         self._closing = threading.Lock()
 

@@ -1,143 +1,139 @@
-"""One TCP/IP stack on one link."""
+"""One TCP/IP stack on one link: frames go in and out in batches, endpoints are made on it."""
 
 from __future__ import annotations
 
-import warnings
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
-from netkat.stack.endpoint import Endpoint, packed
-from netkat.stack.facts import (
-    Observation,
-    StackStatistics,
-    read_observation,
-    read_statistics,
-)
-from netkat.stack.ffi import CData, StackHandle, check, check_process, ffi, lib
+from netkat.flow import Protocol
+from netkat.stack import facts
+from netkat.stack.codes import check
+from netkat.stack.endpoint import Endpoint
+from netkat.stack.ffi import CData, EndpointHandle, StackHandle, load
+from netkat.stack.handle import Owner
 
 if TYPE_CHECKING:
     from netkat.flow import Flow, IPAddress
 
-IPNetwork = IPv4Network | IPv6Network
-NO_MAC = bytes(6)
+BACKLOG = 128
+"""Connections that may wait to be accepted; the kernel's own default was the same (SOMAXCONN)."""
 
 
-class Stack:
-    """``mtu`` is the IP MTU in bytes; ``mac`` six bytes, or None on a link without Ethernet header.
+class Stack(Owner[StackHandle]):
+    """A stack of its own. Making the first one loads the library.
 
-    inject() is for one thread at a time and so is drain(); all else may be
-    called from any. close() is idempotent and ends every endpoint.
+    arm() and inject() are for one thread at a time, and so is drain()
+    (gostack.h); all else may be called from any. close() ends every endpoint.
+    Errors: LibraryMissing, LibraryMismatch.
     """
 
-    def __init__(self, mtu: int, mac: bytes | None, *, gso: bool = True) -> None:
-        check_process()
-        link = ffi.new("gs_link *")
-        link.mtu, link.mac = mtu, mac or NO_MAC
-        link.ethernet, link.gso = int(mac is not None), int(gso)
-        self._closed = True
-        self._handle = StackHandle(check(lib.gs_stack_new(link)))
-        self._closed = False
-        self.outgoing_fd = check(lib.gs_outgoing_fd(self._handle))
-        """Polls readable when frames wait and the last drain came back empty; read it, then drain."""
+    def __init__(self, mtu: int, mac: bytes | None, gso: bool = True) -> None:
+        """``mtu`` in bytes of IP; ``mac`` None is a link without Ethernet header.
+
+        With ``gso`` frames of up to 64 KiB leave, for the kernel or the card to cut.
+        """
+        loaded = load()
+        link = loaded.ffi.new("gs_link *")
+        link.mtu, link.ethernet, link.gso = mtu, mac is not None, gso
+        link.mac = mac or bytes(6)
+        handle = StackHandle(check(loaded.calls.gs_stack_new(link)))
+        super().__init__(loaded, handle)
+        self.outgoing_fd = check(self._lib.gs_outgoing_fd(handle))
+        """Polls readable when frames wait and the last drain came back empty. Read it, then
+        drain until it is empty again. The stack's own: do not close it."""
 
     def add_address(self, address: IPAddress) -> None:
-        """Give the stack an address, alone in its prefix."""
-        check(lib.gs_address_add(self._handle, address.version, packed(address)))
+        """An address of our own, alone in its prefix; once more is no error."""
+        check(self._lib.gs_address_add(self._handle, address.version, facts.packed(address)))
 
-    def add_route(self, network: IPNetwork, gateway: IPAddress | None) -> None:
-        """A route; without a gateway the network is on-link. The longest prefix wins."""
-        via = ffi.NULL if gateway is None else packed(gateway)
-        check(
-            lib.gs_route_add(
-                self._handle,
-                network.version,
-                packed(network.network_address),
-                network.prefixlen,
-                via,
-            )
-        )
+    def add_route(
+        self,
+        destination: IPAddress | IPv4Network | IPv6Network,
+        gateway: IPAddress | None = None,
+    ) -> None:
+        """The way to an address or network; without a gateway on-link. The longest prefix wins."""
+        if isinstance(destination, IPv4Network | IPv6Network):
+            network: IPAddress = destination.network_address
+            length = destination.prefixlen
+        else:
+            network, length = destination, destination.max_prefixlen
+        hop = self._ffi.NULL if gateway is None else facts.packed(gateway)
+        raw = facts.packed(network)
+        check(self._lib.gs_route_add(self._handle, network.version, raw, length, hop))
 
     def add_neighbor(self, address: IPAddress, mac: bytes) -> None:
-        """Fix a next hop's MAC: it is not asked for."""
-        check(
-            lib.gs_neighbor_add(
-                self._handle, address.version, packed(address), ffi.from_buffer(mac)
-            )
-        )
+        """A next hop whose MAC is known, so that it is not asked for."""
+        raw = facts.packed(address)
+        check(self._lib.gs_neighbor_add(self._handle, address.version, raw, mac))
 
-    def arm(self, batch: CData, n: int) -> None:
-        """Point a receive batch of n entries at the stack's own memory."""
-        check(lib.gs_arm(self._handle, batch, n))
+    def arm(self, pointer: CData, n: int) -> None:
+        """Lend memory to the first ``n`` entries of a ReceiveBatch; once, before any inject."""
+        check(self._lib.gs_arm(self._handle, pointer, n))
 
-    def inject(self, batch: CData, n: int) -> None:
-        """Hand over the first n frames of the armed batch."""
-        check(lib.gs_inject(self._handle, batch, n))
+    def inject(self, pointer: CData, n: int) -> int:
+        """Hand the first ``n`` frames of the armed batch to the stack."""
+        return check(self._lib.gs_inject(self._handle, pointer, n))
 
-    def drain(self, batch: CData, n: int) -> int:
-        """Fill up to n entries of a send batch; valid until the next drain."""
-        return check(lib.gs_drain(self._handle, batch, n))
+    def drain(self, pointer: CData, n: int) -> int:
+        """Fill up to ``n`` entries of a SendBatch: how many. Valid until the next drain."""
+        return check(self._lib.gs_drain(self._handle, pointer, n))
 
     def connect(self, flow: Flow) -> Endpoint:
-        """Begin a TCP connection, or open a connected UDP endpoint. Errors: StackError."""
-        assert flow.remote is not None
-        handle = lib.gs_connect(
+        """Begin to connect (TCP: connect_result() tells), or open a UDP endpoint with a peer."""
+        assert flow.remote is not None, "a flow with a peer"
+        local, remote = facts.packed(flow.local), facts.packed(flow.remote)
+        result = self._lib.gs_connect(
             self._handle,
             flow.protocol,
             flow.version,
-            packed(flow.local),
+            local,
             flow.local_port,
-            packed(flow.remote),
+            remote,
             flow.remote_port,
         )
-        return Endpoint(check(handle), flow.version)
+        return self._endpoint(flow, result)
 
     def bind(self, flow: Flow) -> Endpoint:
-        """Open a UDP endpoint without a peer. Errors: StackError."""
-        handle = lib.gs_bind(self._handle, flow.version, packed(flow.local), flow.local_port)
-        return Endpoint(check(handle), flow.version)
+        """A UDP endpoint without a peer."""
+        assert flow.protocol is Protocol.UDP
+        local = facts.packed(flow.local)
+        result = self._lib.gs_bind(self._handle, flow.version, local, flow.local_port)
+        return self._endpoint(flow, result)
 
-    def listen(self, flow: Flow, backlog: int) -> Endpoint:
-        """Open a TCP listener. Errors: StackError."""
-        handle = lib.gs_listen(
-            self._handle, flow.version, packed(flow.local), flow.local_port, backlog
-        )
-        return Endpoint(check(handle), flow.version)
+    def listen(self, flow: Flow, backlog: int = BACKLOG) -> Endpoint:
+        """A TCP listener."""
+        assert flow.protocol is Protocol.TCP
+        local = facts.packed(flow.local)
+        result = self._lib.gs_listen(self._handle, flow.version, local, flow.local_port, backlog)
+        return self._endpoint(flow, result)
 
-    def observe(self, flow: Flow) -> Observation:
-        """What the wire showed of a flow; all zero where nothing was seen."""
-        assert flow.remote is not None
-        out = ffi.new("gs_observation *")
+    def observe(self, flow: Flow) -> facts.Observation:
+        """What the wire showed of a flow with a peer; all zero where nothing was seen."""
+        assert flow.remote is not None, "a flow with a peer"
+        raw = self._ffi.new("gs_observation *")
+        local, remote = facts.packed(flow.local), facts.packed(flow.remote)
         check(
-            lib.gs_observe(
+            self._lib.gs_observe(
                 self._handle,
                 flow.protocol,
                 flow.version,
-                packed(flow.local),
+                local,
                 flow.local_port,
-                packed(flow.remote),
+                remote,
                 flow.remote_port,
-                out,
+                raw,
             )
         )
-        return read_observation(out)
+        return facts.read_observation(raw)
 
-    def statistics(self) -> StackStatistics:
-        """The stack's counters."""
-        out = ffi.new("gs_statistics *")
-        check(lib.gs_stack_statistics(self._handle, out))
-        return read_statistics(out)
+    def statistics(self) -> facts.StackStatistics:
+        """Counters so far."""
+        raw = self._ffi.new("gs_statistics *")
+        check(self._lib.gs_stack_statistics(self._handle, raw))
+        return facts.read_statistics(raw)
 
-    def close(self) -> None:
-        """End every endpoint and the stack; more than once is once."""
-        if not self._closed:
-            self._closed = True
-            check_process()
-            lib.gs_stack_close(self._handle)
+    def _endpoint(self, flow: Flow, result: int) -> Endpoint:
+        return Endpoint(self._loaded, EndpointHandle(check(result)), flow.version)
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
-
-    def __repr__(self) -> str:
-        return f"<netkat.stack.Stack {self._handle}{' closed' if self._closed else ''}>"
+    def _let_go(self, handle: StackHandle) -> None:
+        self._lib.gs_stack_close(handle)
