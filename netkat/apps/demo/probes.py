@@ -149,9 +149,12 @@ def _kind(probe: Probe, ended: Ended, words: str) -> str:
     if ended.output:
         return "error"  # something answered, and it was not the pod
     # A datagram that nobody answered is no fault to a netcat; nc's exit status says nothing.
-    if probe.protocol == "udp" and not words and (probe.path == "kernel" or ended.status == 0):
+    datagram_went = probe.protocol == "udp" and (probe.path == "kernel" or ended.status == 0)
+    if datagram_went and not words:
         return "no answer"
-    # netkat's exit status is 1 when the network said no, 2 when it never came to the network.
-    if probe.path == "netkat" and ended.status != 1:
+    # netkat's exit status is 1 when the network said no, 2 when it never came to the network;
+    # Python's is 1 as well when it breaks.
+    asked = datagram_went or (ended.status == 1 and words.startswith("netkat: "))
+    if probe.path == "netkat" and not asked:
         return "error"
     return next((kind for word, kind in _WORDS.items() if word in words.lower()), "error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netkat.apps.demo.cluster import CLIENT, GATEWAY, NODES, POD, SERVICE, SERVICE_PORTS
-from netkat.apps.demo.measure import SEATS, VIA_ASKER, Block, Row
+from netkat.apps.demo.measure import PROTOCOLS, SEATS, VIA_ASKER, Block, Row
 from netkat.apps.demo.paint import Paint, Style
 from netkat.apps.demo.probes import Outcome
 
@@ -25,8 +25,8 @@ def heading(pod_node: str, paint: Paint) -> list[str]:
         branch = "┬" if number == 0 else "└" if number == len(NODES) - 1 else "├"
         pod = f" ── pod {POD}" if node == pod_node else ""
         lines.append(f"{before}{branch}── {node} {address}{pod}")
-    ports = " and ".join(f"{port}/{protocol}" for protocol, port in SERVICE_PORTS.items())
-    question = f"Does the LoadBalancer address {SERVICE}, {ports}, work from outside?"
+    ports = " and ".join(f"{SERVICE_PORTS[protocol]}/{protocol}" for protocol in PROTOCOLS)
+    question = f"Does the LoadBalancer address {SERVICE}, port {ports}, work from outside?"
     return [
         paint(question, Style.STRONG),
         "",
