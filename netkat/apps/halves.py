@@ -8,7 +8,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
-from netkat.errors import NetkatError
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Half(threading.Thread):
         self.moved = 0
         self.last: float | None = None
         self.ended_at: float | None = None
-        self.fault: NetkatError | OSError | None = None
+        self.fault: Exception | None = None
         self.fault_at = 0.0
 
     @property
@@ -85,7 +84,8 @@ class Half(threading.Thread):
         """The thread's whole life."""
         try:
             self.relay()
-        except (NetkatError, OSError) as error:
+        except Exception as error:
+            # Whatever it is: a relay that does not hear of it would wait for ever.
             self.fault, self.fault_at = error, time.monotonic()
         finally:
             os.eventfd_write(self._nudge, 1)

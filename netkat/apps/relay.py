@@ -27,7 +27,7 @@ import time
 from netkat.apps.delivery import Delivery, open_bytes
 from netkat.apps.halves import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender
 from netkat.apps.stdio import Input, Output, Stop
-from netkat.errors import ConnectionReset, LocalStreamFailed, NetkatError, Undelivered
+from netkat.errors import ConnectionReset, NetworkError, Undelivered
 from netkat.flow import Protocol
 
 QUIET = 2.0
@@ -183,7 +183,7 @@ class Relay:
         """A RST that met the sender first: what the peer said before it is still to be read."""
         fault, receiver = sender.fault, self._receiver
         assert fault is not None
-        if isinstance(fault, LocalStreamFailed) or receiver.ended:
+        if not isinstance(fault, NetworkError) or receiver.ended:
             raise self._named(fault)
         over = max(sender.fault_at, receiver.last or 0.0) + LAST_WORDS
         if receiver.writing:
@@ -230,7 +230,7 @@ class Relay:
             done = delivery.wait()
         return ending if done else Ending.CANCELLED
 
-    def _named(self, fault: NetkatError | OSError) -> NetkatError | OSError:
+    def _named(self, fault: Exception) -> Exception:
         """A reset says how much it cost."""
         if not isinstance(fault, ConnectionReset):
             return fault

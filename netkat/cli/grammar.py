@@ -24,28 +24,31 @@ class _AsGiven:
         return value
 
 
-def _take_as_given(command: TyperCommand | TyperGroup) -> None:
+def _as_given(parameters: list[Any]) -> list[Any]:
     # Not typer's public side: where another typer has no such name, this does
     # nothing and the start is slower.
-    for parameter in command.params:
-        parameter._runtime_param = _AsGiven()  # type: ignore[attr-defined]
+    for parameter in parameters:
+        parameter._runtime_param = _AsGiven()
+    return parameters
 
 
 class PlainCommand(TyperCommand):
     """A command whose parameters stay words, flags and counts; cli.values reads them."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, without conversions."""
-        _take_as_given(self)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All of them, --help included."""
+        return _as_given(super().get_params(ctx))
 
 
 class NetcatGroup(TyperGroup):
     """``netkat HOST PORT`` and ``netkat -vz HOST PORT`` are ``netkat connect …``."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All of them, --help and completion included."""
+        return _as_given(super().get_params(ctx))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put ``connect`` in front of what names no command and no option of netkat's own."""
-        _take_as_given(self)
         if not self._is_own(args) and not (ctx.resilient_parsing and not args):
             args = ["connect", *args]
         return super().parse_args(ctx, args)

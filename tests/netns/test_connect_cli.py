@@ -74,7 +74,7 @@ def test_both_ways_with_a_real_netcat(pair: Pair, tmp_path: Path, tool: str, ver
 
 def test_a_late_answer_after_our_end_of_input(pair: Pair) -> None:
     server = pair.peer.popen(
-        ["socat", f"TCP-LISTEN:{PORT}", "SYSTEM:cat >/dev/null; sleep 1; echo answer"]
+        ["socat", "-t", "10", f"TCP-LISTEN:{PORT}", "SYSTEM:cat >/dev/null; sleep 1; echo answer"]
     )
     listening(pair.peer, PORT)
     done = run(pair, pair.peer.ipv4, PORT, input=b"hi\n")
