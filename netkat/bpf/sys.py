@@ -46,6 +46,7 @@ class Command(enum.IntEnum):
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
     PROG_QUERY = 16
+    RAW_TRACEPOINT_OPEN = 17
     LINK_CREATE = 28
 
 

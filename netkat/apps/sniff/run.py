@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
 from netkat.apps.sniff.request import SniffRequest
 from netkat.apps.sniff.signals import CaptureSignals
+from netkat.apps.sniff.weave import Weave
 from netkat.capture import linktype as lt
 from netkat.capture.live import LiveCapture
 from netkat.capture.packet import Packet
@@ -19,7 +21,10 @@ from netkat.capture.place import in_place
 from netkat.capture.reader import CaptureFile
 from netkat.capture.selection import Selection
 from netkat.capture.writer import CaptureWriter, Format, LastFileWritten, WriteFailed
-from netkat.errors import BadArgument, NetkatError
+from netkat.errors import BadArgument, InterfaceDown, NetkatError
+
+if TYPE_CHECKING:
+    from netkat.capture.drops import DropWatch
 
 Say = Callable[[str], None]
 
@@ -88,6 +93,8 @@ class _Live:
         self._captured = 0
         self._outputs: list[Output] = []
         self._counts: dict[str, InterfaceCounts] = {}
+        self._drops: DropWatch | None = None
+        self._weave = Weave(request.watch.hold_ms / 1000 * 2 + 0.005)
 
     def run(self) -> int:
         """Open, watch, count, close."""
@@ -103,9 +110,9 @@ class _Live:
                 drops = in_place(request.netns, lambda: DropWatch(request.watch))
                 undo.callback(drops.close)
                 capture.watch_descriptor(drops.fileno())
-                self._drops: DropWatch | None = drops
-            else:
-                self._drops = None
+                self._drops = drops
+                if not drops.filtered:
+                    self._say("netkat: this filter asks for link headers: --drops shows every drop")
             if request.user is not None:
                 become(request.user)
             linktypes = {linktype for _, linktype in capture.sources}
@@ -136,12 +143,15 @@ class _Live:
         try:
             self._watch(capture, signals)
             if not self._enough():
-                self._take(capture.stop())
+                self._take_rest(capture)
         except LastFileWritten:
             pass
+        except InterfaceDown as error:
+            # The interface is gone, its last packets are still in the ring.
+            code = _fault(error, self._say)
+            code = self._take_what_is_left(capture, code)
         except NetkatError as error:
             code = _fault(error, self._say)
-        # The interface may be gone, its last packets are still in the ring.
         self._counts = self._read_counts(capture)
         for output in self._outputs:
             try:
@@ -151,17 +161,36 @@ class _Live:
         self._say_counts("\n")
         return code
 
+    def _take_rest(self, capture: LiveCapture) -> None:
+        rest = capture.stop()
+        if self._drops is not None:
+            self._weave.add(rest)
+            self._weave.add(self._drops.packets())
+            rest = self._weave.ready(everything=True)
+        self._take(rest)
+
+    def _take_what_is_left(self, capture: LiveCapture, code: int) -> int:
+        try:
+            self._take_rest(capture)
+        except InterfaceDown:
+            pass  # another of several; that the first is gone was said
+        except NetkatError as error:
+            return _fault(error, self._say)
+        return code
+
     def _watch(self, capture: LiveCapture, signals: CaptureSignals) -> None:
         fast = self._fast_writer(capture)
         while not signals.ended and not self._enough():
-            capture.wait(1.0 if self._request.stats else None)
+            capture.wait(self._patience())
             signals.clear()
             if fast is not None:
                 self._copy_blocks(capture, fast)
+            elif self._drops is not None:
+                self._weave.add(capture.packets())
+                self._weave.add(self._drops.packets())
+                self._take(self._weave.ready())
             else:
                 self._take(capture.packets())
-            if self._drops is not None:
-                self._take(self._drops.packets())
             if signals.take_counts():
                 self._counts = self._read_counts(capture)
                 self._say_counts(", ")
@@ -169,9 +198,15 @@ class _Live:
                 if isinstance(output, Statistics):
                     output.tick()
 
+    def _patience(self) -> float | None:
+        """Seconds until something is due though no descriptor says so."""
+        if self._weave:
+            return self._weave.slack
+        return 1.0 if self._request.stats else None
+
     def _fast_writer(self, capture: LiveCapture) -> CaptureWriter | None:
         """The file, when nothing but it wants the packets: blocks then go through unopened."""
-        if len(self._outputs) != 1 or self._request.count or not capture.in_place:
+        if len(self._outputs) != 1 or self._request.count or self._drops or not capture.in_place:
             return None
         output = self._outputs[0]
         return output.writer if isinstance(output, FileOutput) else None
@@ -212,6 +247,8 @@ class _Live:
         )
         for line in text.split("\n"):
             self._say(line)
+        if self._drops is not None and (lost := self._drops.lost()):
+            self._say(f"{lost} drops of this host could not be told of: too many at once")
 
 
 def _plural(count: int, what: str) -> str:

@@ -1,0 +1,38 @@
+"""Frames and drops in one order of time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Iterable
+
+from netkat.capture.packet import Packet
+
+
+class Weave:
+    """Holds packets back until nothing older can come: a frame waits in the ring, a drop does not.
+
+    ``slack`` is how many seconds late the latest may be.
+    """
+
+    def __init__(self, slack: float) -> None:
+        self.slack = slack
+        self._heap: list[tuple[int, int, Packet]] = []
+        self._order = itertools.count()
+
+    def add(self, packets: Iterable[Packet]) -> None:
+        """Take packets, in any order."""
+        for packet in packets:
+            heapq.heappush(self._heap, (packet.time_ns, next(self._order), packet))
+
+    def ready(self, *, everything: bool = False) -> list[Packet]:
+        """Those that may go on, by time."""
+        limit = time.time_ns() - int(self.slack * 1e9)
+        found = []
+        while self._heap and (everything or self._heap[0][0] <= limit):
+            found.append(heapq.heappop(self._heap)[2])
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)

@@ -1,0 +1,129 @@
+"""The kernel's own drops as packets: with the reason, and the function that gave the packet up."""
+
+from __future__ import annotations
+
+import bisect
+import os
+import socket
+import struct
+import time
+
+from netkat.bpf import drop_watch
+from netkat.bpf.libpcap import FilterRefused, Matcher
+from netkat.bpf.pcap_filter import compile_filter
+from netkat.capture import linktype as lt
+from netkat.capture.live import Watch
+from netkat.capture.packet import Packet
+
+_SLL2 = struct.Struct("!HxxIHBB8s")
+_PREFIX = "SKB_DROP_REASON_"
+_IP = (0x0800, 0x86DD)
+
+
+class DropWatch:
+    """Drops in the calling thread's network namespace that match the Watch's filter.
+
+    The filter sees the packet from its network header on. What it can only ask
+    of a link header cannot be told for a drop: then every drop is shown.
+    ``filtered`` says which. Errors: those of netkat.bpf.drop_watch.DropWatch.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._matches: Matcher | None = None
+        self.filtered = True
+        if watch.filter_text.strip():
+            try:
+                program = compile_filter(watch.filter_text, linktype=lt.LINUX_SLL2)
+                self._matches = Matcher(program)
+            except FilterRefused:
+                self.filtered = False
+        self._netns = os.stat("/proc/thread-self/ns/net").st_ino
+        self._names = dict(socket.if_nameindex())
+        self._symbols: _Symbols | None = None
+        self._watch = drop_watch.DropWatch()
+
+    def fileno(self) -> int:
+        """Polls readable while drops wait."""
+        return self._watch.fileno()
+
+    def packets(self) -> list[Packet]:
+        """The drops that wait, by time; ``drop`` of each says why and where."""
+        shift = time.time_ns() - time.monotonic_ns()
+        found = []
+        for drop in self._watch.take():
+            if drop.netns != self._netns:
+                continue
+            packet = self._packet(drop, shift)
+            if packet is not None:
+                found.append(packet)
+        found.sort(key=lambda one: one.time_ns)
+        return found
+
+    def lost(self) -> int:
+        """Drops, of the whole host, that went by untold: the buffer was full."""
+        return self._watch.lost()
+
+    def close(self) -> None:
+        """Detach; more than once is once."""
+        self._watch.close()
+
+    def _packet(self, drop: drop_watch.Drop, shift: int) -> Packet | None:
+        protocol = socket.ntohs(drop.protocol)
+        cooked = _SLL2.pack(protocol, drop.interface, 0, 0, 0, b"") + drop.data
+        length = _length(drop.data, protocol, drop.length)
+        if self._matches is not None and not self._matches(cooked, length + 20):
+            return None
+        bare = protocol in _IP
+        return Packet(
+            drop.monotonic + shift,
+            length if bare else length + 20,
+            drop.data if bare else cooked,
+            lt.RAW if bare else lt.LINUX_SLL2,
+            self._names.get(drop.interface, ""),
+            drop=self._why(drop),
+        )
+
+    def _why(self, drop: drop_watch.Drop) -> str:
+        if self._symbols is None:
+            self._symbols = _Symbols()
+        reason = self._watch.reasons.get(drop.reason, f"reason {drop.reason}")
+        where = self._symbols.name(drop.location)
+        name = reason.removeprefix(_PREFIX)
+        interface = self._names.get(drop.interface, "")
+        return " ".join(
+            (name, *(("on", interface) if interface else ()), *(("in", where) if where else ()))
+        )
+
+
+def _length(data: bytes, protocol: int, skb: int) -> int:
+    """The packet's own length. skb->len counts from wherever it was being read when it died."""
+    if protocol == 0x0800 and len(data) >= 4:
+        return int.from_bytes(data[2:4], "big") or max(skb, len(data))
+    if protocol == 0x86DD and len(data) >= 6:
+        return 40 + int.from_bytes(data[4:6], "big")
+    return max(skb, len(data))
+
+
+class _Symbols:
+    """Kernel functions by address, from /proc/kallsyms."""
+
+    def __init__(self) -> None:
+        self._addresses: list[int] = []
+        self._names: list[str] = []
+        try:
+            with open("/proc/kallsyms", encoding="ascii", errors="replace") as file:
+                lines = [line.split() for line in file]
+        except OSError:
+            return
+        table = sorted(
+            (int(words[0], 16), words[2]) for words in lines if words[1] in "tTwW"
+        )
+        # kptr_restrict shows all addresses as 0 to those who may not see them.
+        if table and table[-1][0]:
+            self._addresses = [address for address, _ in table]
+            self._names = [name for _, name in table]
+
+    def name(self, address: int) -> str:
+        """The function that holds the address, or ""."""
+        at = bisect.bisect_right(self._addresses, address) - 1
+        return self._names[at] if at >= 0 else ""
