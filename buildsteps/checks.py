@@ -46,7 +46,7 @@ def python_steps() -> list[Step]:
     """What reads Python."""
     return [
         Step("ruff check", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
-        Step("ruff format", [PYTHON, "-m", "ruff", "format", "--quiet", "--diff", "."]),
+        Step("ruff format", [PYTHON, "-m", "ruff", "format", "--check", "."]),
         Step("mypy --strict", [PYTHON, "-m", "mypy", "--no-error-summary"]),
     ]
 
