@@ -30,6 +30,8 @@ STRANGER: dict[int, IPAddress] = {4: IPv4Address("198.51.100.8"), 6: IPv6Address
 FLOWS = [
     *(Flow(p, OURS[v], 1000, PEER[v], 80) for p in Protocol for v in (4, 6)),
     *(Flow(Protocol.TCP, OURS[v], 2000) for v in (4, 6)),
+    # What stands in the local address, for a header length that points there.
+    Flow(Protocol.TCP, OURS[4], 0x0201),
 ]
 
 
@@ -191,10 +193,20 @@ def benches() -> Iterator[dict[str, Bench]]:
 GOOD = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, 6, 0) + PEER[4].packed + OURS[4].packed
 
 
+def chained(count: int) -> bytes:
+    """An IPv6 packet of ours behind that many extension headers."""
+    kinds = [60] * count + [6]
+    data = struct.pack("!IHBB", 6 << 28, 0, kinds[0], 64) + PEER[6].packed + OURS[6].packed
+    return data + b"".join(bytes([kind]) + bytes(7) for kind in kinds[1:]) + b"\0\x50\x03\xe8"
+
+
 @given(packets())
 @example((0x0800, GOOD + struct.pack("!HH", 80, 1000)))
 @example((0x0800, GOOD + struct.pack("!HHB", 80, 1000, 0)[:3]))
 @example((0x0800, GOOD[:10]))
+@example((0x0800, b"\x44" + GOOD[1:] + bytes(4)))
+@example((0x86DD, chained(6)))
+@example((0x86DD, chained(7)))
 @settings(
     max_examples=700,
     deadline=None,
