@@ -98,8 +98,8 @@ class LiveCapture:
         self._poll.register(descriptor, select.POLLIN)
 
     def filenos(self) -> list[int]:
-        """Descriptors that poll readable while packets wait, for an event loop."""
-        return [source.ring.fileno() for source in self._sources]
+        """Descriptors that poll readable while packets wait or after wake(), for an event loop."""
+        return [*(source.ring.fileno() for source in self._sources), self._wake]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for packets, at most ``timeout`` seconds; False after wake() or in vain."""

@@ -1,0 +1,241 @@
+"""Packets for Python programs: ``for packet in netkat.sniff(…)`` and ``async for``."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from netkat.capture.interfaces import chosen
+from netkat.capture.live import DEFAULT_BUFFER, Counts, LiveCapture, Watch
+from netkat.capture.packet import Packet
+from netkat.capture.place import in_place
+from netkat.errors import BadArgument
+
+if TYPE_CHECKING:
+    import os
+
+    from netkat.capture.reader import CaptureFile
+    from netkat.capture.selection import Selection
+
+
+class Sniffer:
+    """Packets as they come, oldest first; armed when it is made, so none after that is missed.
+
+    Iterate it with ``for`` or ``async for`` (asyncio), once or in pieces: what
+    comes in between waits in the ring. It ends after ``count`` packets, after
+    ``timeout`` seconds, or by close() from any thread. A context manager of both
+    kinds; an iteration that runs to its end closes it.
+    """
+
+    def __init__(self, watch: Watch, netns: str | int | None, count: int, timeout: float | None):
+        """Errors: any SetupError."""
+        self._capture = in_place(netns, lambda: LiveCapture(watch))
+        self._waiting: deque[Packet] = deque()
+        self._left = count or None
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._lock = threading.Lock()
+        self._closed = self._busy = False
+        self._counts: dict[str, Counts] = {}
+
+    @property
+    def interfaces(self) -> list[str]:
+        """The names that are watched."""
+        return [name for name, _ in self._capture.sources]
+
+    def counts(self) -> dict[str, Counts]:
+        """The kernel's counters by interface: frames received by the filter, and dropped."""
+        if not self._closed:
+            self._counts = self._capture.counts()
+        return self._counts
+
+    def __iter__(self) -> Iterator[Packet]:
+        return self
+
+    def __next__(self) -> Packet:
+        """The next packet; waits for it. Errors: InterfaceDown."""
+        while (packet := self._next()) is None:
+            left = self._patience()
+            if left == 0:
+                self.close()
+            if not self._begin():
+                raise StopIteration
+            try:
+                self._capture.wait(left)
+                self._waiting.extend(self._capture.packets())
+            finally:
+                self._end()
+        return packet
+
+    def __aiter__(self) -> AsyncIterator[Packet]:
+        return self
+
+    async def __anext__(self) -> Packet:
+        """The same, on asyncio's loop; cancelling it loses no packet."""
+        while (packet := self._next()) is None:
+            left = self._patience()
+            if left == 0:
+                self.close()
+            if not self._begin():
+                raise StopAsyncIteration
+            try:
+                await _readable(self._capture.filenos(), left)
+                self._waiting.extend(self._capture.packets())
+            finally:
+                self._end()
+        return packet
+
+    def close(self) -> None:
+        """End it; more than once is once. A wait in another thread ends."""
+        with self._lock:
+            if self._closed:
+                return
+            self._counts = self._capture.counts()
+            self._closed, busy = True, self._busy
+        if busy:
+            # Whoever reads the rings takes them down when it has stopped.
+            self._capture.wake()
+        else:
+            self._capture.close()
+
+    def _begin(self) -> bool:
+        """Take the rings for reading; False when they are closed."""
+        with self._lock:
+            self._busy = not self._closed
+            return self._busy
+
+    def _end(self) -> None:
+        with self._lock:
+            self._busy, closed = False, self._closed
+        if closed:
+            self._capture.close()
+
+    def __enter__(self) -> Sniffer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Sniffer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def _next(self) -> Packet | None:
+        if self._left == 0:
+            self.close()
+            return None
+        if not self._waiting and self._begin():
+            try:
+                self._waiting.extend(self._capture.packets())
+            finally:
+                self._end()
+        if not self._waiting:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        return self._waiting.popleft()
+
+    def _patience(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(self._deadline - time.monotonic(), 0)
+
+
+async def _readable(descriptors: Sequence[int], timeout: float | None) -> None:
+    """Wait until one of them is readable, or in vain."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, wake)
+    try:
+        await asyncio.wait_for(ready, timeout)
+    except asyncio.TimeoutError:
+        pass
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+
+
+def sniff(
+    expression: str = "",
+    *,
+    interface: str | Sequence[str] | None = None,
+    count: int = 0,
+    timeout: float | None = None,
+    direction: str = "inout",
+    promiscuous: bool = True,
+    snaplen: int = 262144,
+    buffer: int = DEFAULT_BUFFER,
+    netns: str | int | None = None,
+) -> Sniffer:
+    """Watch packets, as ``netkat sniff`` does.
+
+    ``expression`` is in tcpdump's filter language; ``interface`` a name, several,
+    "any", or None for the first that is up; ``count`` packets end it (0: never),
+    ``timeout`` seconds as well; ``buffer`` bytes of ring an interface; ``netns`` a
+    namespace's name, path or pid. Needs CAP_NET_RAW.
+    Errors: BadArgument (also for a wrong filter), InterfaceNotFound,
+    InterfaceDown, MissingCapability; InterfaceDown while iterating when an
+    interface goes away.
+    """
+    if count < 0 or snaplen < 0 or buffer <= 0 or (timeout is not None and timeout < 0):
+        raise BadArgument("count, snaplen, buffer and timeout are not negative")
+    words = [interface] if isinstance(interface, str) else list(interface or ())
+    watch = Watch(
+        interfaces=chosen(words, netns), filter_text=expression, direction=direction,
+        promiscuous=promiscuous, snaplen=snaplen or 262144, buffer=buffer, hold_ms=5,
+    )
+    return Sniffer(watch, netns, count, timeout)
+
+
+def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator[Packet]:
+    """The packets of a pcap or pcapng file that match.
+
+    Errors: BadArgument (no file, no capture file, a wrong filter; also from the
+    iteration, where a file is damaged: what came before has been given).
+    """
+    import os
+
+    from netkat.capture.reader import CaptureFile
+    from netkat.capture.selection import Selection
+
+    file = CaptureFile(os.fspath(path))
+    try:
+        selection = Selection(Watch(filter_text=expression), file.linktype)
+    except BaseException:
+        file.close()
+        raise
+    return _packets(file, selection)
+
+
+def _packets(file: CaptureFile, selection: Selection) -> Iterator[Packet]:
+    with file:
+        yield from selection.of(file.packets)
