@@ -9,6 +9,7 @@ handing over to a sleeping thread would cost more than the work.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from netkat.stack import Stack
     from netkat.wire.base import Wire
 
+_log = logging.getLogger(__name__)
+
 Tap = Callable[[bytes, bool, str, bool, float], None]
 """tap(frame, outgoing, interface, ethernet, time): called with each frame, for -d."""
+
+REPORT = "this is a fault of netkat: -vv shows where; please report it"
 
 BATCH = 64
 """Frames a batch. 64 super-frames are 4 MiB: beyond that the cost of a call no longer shows."""
@@ -144,3 +149,7 @@ class Pump:
         except NetkatError as fault:
             if not self._stopping:
                 self._on_fault(fault)
+        except Exception as error:
+            # A pump that died in silence would leave every connection waiting for ever.
+            _log.exception("the pump stopped")
+            self._on_fault(NetkatError(f"the pump stopped: {error!r}", hint=REPORT))

@@ -12,8 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from ipaddress import ip_network
+from contextlib import ExitStack, suppress
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
@@ -131,7 +130,7 @@ class Uplink:
             if destination in self._routes:
                 return
             gateway = next_hop if next_hop != destination else None
-            stack.add_route(ip_network(destination.packed), gateway)
+            stack.add_route(destination, gateway)
             self._routes.add(destination)
             if next_hop_mac is not None:
                 stack.add_neighbor(next_hop or destination, next_hop_mac)
@@ -164,7 +163,8 @@ class Uplink:
         with self._lock:
             self._sessions.discard(session)
             self._closing[session] = time.monotonic() + ORPHAN
-        session.endpoint.shutdown(SHUT_RDWR)
+        with suppress(NetkatError):  # it may be over already
+            session.endpoint.shutdown(SHUT_RDWR)
         self.flush()
         if self._pump is not None:
             self._pump.attend()
@@ -174,8 +174,9 @@ class Uplink:
         with self._lock:
             self._sessions.discard(session)
             self._closing.pop(session, None)
-        session.endpoint.abort()
-        self.flush()
+        if not session.endpoint.over():
+            session.endpoint.abort()
+            self.flush()
         session.endpoint.close()
         session.release()
 

@@ -65,7 +65,7 @@ class Endpoint(Owner[EndpointHandle]):
 
     def recv_into(self, buffer: Buffer) -> int:
         """Read into the buffer: bytes. TCP: 0 is the end of the stream. UDP: one datagram, cut."""
-        raw = self._ffi.from_buffer(buffer, True)
+        raw = self._ffi.from_buffer(buffer, require_writable=True)
         count = self._lib.gs_recv(self._handle, raw, len(raw))
         if count < 0:
             raise fault(count)
@@ -75,7 +75,7 @@ class Endpoint(Owner[EndpointHandle]):
         """One datagram: bytes in the buffer, its whole length, its sender's address and port."""
         new = self._ffi.new
         full, remote, port = new("uint64_t *"), new("uint8_t[16]"), new("uint16_t *")
-        raw = self._ffi.from_buffer(buffer, True)
+        raw = self._ffi.from_buffer(buffer, require_writable=True)
         count = self._lib.gs_recv_from(self._handle, raw, len(raw), full, remote, port)
         if count < 0:
             raise fault(count)
