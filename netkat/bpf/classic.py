@@ -55,6 +55,7 @@ EXTENSION_HEADERS: Final = 6
 
 _LD_LEN, _JGE_X, _LD_IMM = 0x80, 0x3D, 0x00
 _ETHERNET_HEADER = 14
+_IN_REACH = 250
 _OFFSET, _NEXT, _END = 0, 1, 2
 """Scratch memory: the transport header's offset, the next header's number, an end to check."""
 
@@ -78,7 +79,7 @@ class _Writer:
     def __init__(self, flows: list[Flow], base: int) -> None:
         self.flows, self.base = flows, base
         self.out = Assembler()
-        self.drop, self.skip = Label(), Label()
+        self.skip = Label()
 
     def write(self) -> list[Instruction]:
         out, untagged = self.out, Label()
@@ -96,8 +97,6 @@ class _Writer:
                 headers()
                 out.place(other)
         out.go(self.skip)
-        out.place(self.drop)
-        out.add(RET, SHOT)
         out.place(self.skip)
         out.add(RET, UNSPEC)
         return out.assemble()
@@ -214,10 +213,20 @@ class _Writer:
         self._address(remote, remote_at, elsewhere)
         if remote:
             out.add(LD_W_IND, self.base)
-            for flow in flows:
-                out.jump(JEQ, flow.remote_port << 16 | flow.local_port, self.drop)
+            self._one_of([flow.remote_port << 16 | flow.local_port for flow in flows])
         else:
             out.add(LD_H_IND, self.base + 2)
-            for flow in flows:
-                out.jump(JEQ, flow.local_port, self.drop)
+            self._one_of([flow.local_port for flow in flows])
         out.place(elsewhere)
+
+    def _one_of(self, values: list[int]) -> None:
+        """Drop when A is one of them. Each has a drop in reach: a far jump costs two more."""
+        out = self.out
+        for at in range(0, len(values), _IN_REACH):
+            hit, more = Label(), Label()
+            for value in values[at : at + _IN_REACH]:
+                out.jump(JEQ, value, hit)
+            out.go(more)
+            out.place(hit)
+            out.add(RET, SHOT)
+            out.place(more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from netkat.bpf import tc
@@ -149,11 +150,16 @@ class ClassicGuard(Guard):
         )
 
     def add(self, flow: Flow) -> None:
-        check(flow)
-        if flow not in self._flows:
+        self.add_all([flow])
+
+    def add_all(self, flows: Iterable[Flow]) -> None:
+        new = [flow for flow in flows if flow not in self._flows]
+        for flow in new:
+            check(flow)
+        if new:
             drops = self._hook.drops()
-            self._replace([*self._flows, flow])
-            self._flows[flow] = drops
+            self._replace([*self._flows, *new])
+            self._flows.update(dict.fromkeys(new, drops))
 
     def remove(self, flow: Flow) -> None:
         if flow in self._flows:
@@ -174,8 +180,10 @@ class ClassicGuard(Guard):
         try:
             return pack(guard_program(flows, ethernet=self.link.ethernet))
         except ProgramTooLong as error:
+            full = f"the classic guard on {self.link.name} has no room for {len(flows)} flows"
             raise GuardFailed(
-                f"the classic guard on {self.link.name} has no room for {len(flows)} flows: {error}"
+                f"{full}: {error}",
+                hint="the steps tcx and clsact hold more",
             ) from None
 
     def _replace(self, flows: list[Flow]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netkat.errors import BadArgument
@@ -53,6 +54,11 @@ class Guard(ABC):
     @abstractmethod
     def add(self, flow: Flow) -> None:
         """Keep this flow from the kernel from now on. Errors: GuardFailed, BadArgument."""
+
+    def add_all(self, flows: Iterable[Flow]) -> None:
+        """Several at once. Errors: as add(); those before the one refused stay added."""
+        for flow in flows:
+            self.add(flow)
 
     @abstractmethod
     def remove(self, flow: Flow) -> None:

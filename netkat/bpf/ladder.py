@@ -55,8 +55,7 @@ def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -
         _sweep(link)
     guard = _best(link) if wanted is None else _one(link, wanted)
     try:
-        for flow in flows:
-            guard.add(flow)
+        guard.add_all(flows)
     except BaseException:
         guard.close()
         raise

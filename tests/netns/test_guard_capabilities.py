@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from netkat.bpf.tcx import FIRST, TcxLink
-from tests.helpers.guard_lab import PASS, Veth, add_filter, packet, state, veth, witness
+from tests.helpers.guard_lab import PASS, Veth, add_filter, state, veth, witness
+from tests.helpers.guard_packets import packet
 from tests.helpers.netns import ROOT, Pair, netns_pair
 
 CHILD = """

@@ -17,7 +17,8 @@ import pytest
 from netkat.bpf import leftovers
 from netkat.bpf.ladder import GuardLink, attach
 from netkat.bpf.tcx import attached
-from tests.helpers.guard_lab import PASS, Veth, add_filter, packet, state, veth, within, witness
+from tests.helpers.guard_lab import PASS, Veth, add_filter, state, veth, within, witness
+from tests.helpers.guard_packets import packet
 from tests.helpers.netns import Pair, netns_pair
 
 KEPT_STEPS = ("clsact", "cbpf")

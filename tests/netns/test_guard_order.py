@@ -21,11 +21,11 @@ from tests.helpers.guard_lab import (
     Veth,
     Witness,
     add_filter,
-    packet,
     state,
     veth,
     witness,
 )
+from tests.helpers.guard_packets import packet
 from tests.helpers.netns import Namespace, Pair, netns_pair
 
 
@@ -256,3 +256,14 @@ def test_full_is_told(hook: Hook) -> None:
     guard.remove(flows[0])
     guard.add(hook.wire.flow())
     assert hook.wire.answered_ports(packet(hook.wire.flow()), packet(flows[1])) == []
+
+
+def test_thousands_of_flows_in_a_classic_program(hook: Hook) -> None:
+    flows = [hook.wire.flow(shift=shift) for shift in range(3000)]
+    guard = hook.guard("cbpf", *flows)
+    other = hook.wire.flow(shift=3000)
+    some = [packet(flows[at]) for at in (0, 249, 250, 1500, 2999)]
+    assert hook.wire.answered_ports(*some, packet(other)) == [other.local_port]
+    with pytest.raises(GuardFailed, match="no room for 6000 flows"):
+        guard.add_all(hook.wire.flow(shift=shift) for shift in range(3000, 6000))
+    assert hook.wire.answered_ports(*some, packet(other)) == [other.local_port]

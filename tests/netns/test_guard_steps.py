@@ -15,30 +15,32 @@ from netkat.bpf.ladder import Guard, attach
 from netkat.bpf.tcx import LAST, TcxLink
 from netkat.flow import Flow, Protocol
 from tests.helpers.guard_lab import (
-    AH,
-    DESTINATION,
-    FRAGMENT,
-    HOP_BY_HOP,
     LOCAL_PORT,
     NEXT,
-    PADDING,
     REMOTE_PORT,
-    ROUTING,
-    TCP,
-    UDP,
     Tun,
     Veth,
     Wire,
     add_filter,
-    datagram,
-    ipv4,
-    ipv6,
     one_cpu,
-    packet,
-    segment,
     state,
     veth,
     witness,
+)
+from tests.helpers.guard_packets import (
+    AH,
+    DESTINATION,
+    FRAGMENT,
+    HOP_BY_HOP,
+    PADDING,
+    ROUTING,
+    TCP,
+    UDP,
+    datagram,
+    ipv4,
+    ipv6,
+    packet,
+    segment,
 )
 from tests.helpers.netns import Namespace, Pair, netns_pair
 
