@@ -101,6 +101,7 @@ class Cluster:
         call(self._in("lb", "nft", "-f", "-"), text=_ARRIVALS)
 
     def close(self) -> None:
+        """Take down the pod and every namespace."""
         if self._server is not None:
             self._server.close()
             self._server = None

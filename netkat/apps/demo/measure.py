@@ -36,6 +36,7 @@ class Row:
 
     @property
     def client(self) -> Outcome:
+        """What the client outside got: the measure of the others."""
         return self.outcomes[SEATS.index(CLIENT_SEAT)]
 
     def wrong(self, outcome: Outcome) -> bool:

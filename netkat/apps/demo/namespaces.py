@@ -41,6 +41,7 @@ class Namespaces:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
+        """Remove them, found by name: one that was made is removed, remembered or not."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

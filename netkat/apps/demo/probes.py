@@ -71,6 +71,7 @@ class Outcome:
 
     @property
     def answered(self) -> bool:
+        """The pod answered."""
         return self.kind == "answer"
 
     @property
