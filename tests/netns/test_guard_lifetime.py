@@ -46,7 +46,7 @@ def ends() -> Iterator[Pair]:
 def wire(ends: Pair) -> Iterator[Veth]:
     with veth(ends) as made:
         yield made
-        assert state(ends.host, made.link.index) == (None, [])
+        assert within(1, lambda: state(ends.host, made.link.index) == (None, []))
 
 
 @contextmanager
