@@ -175,4 +175,14 @@ int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 int32_t gs_observe(uint64_t stack, uint8_t protocol, uint8_t version, uint8_t *local, uint16_t local_port,
                    uint8_t *remote, uint16_t remote_port, gs_observation *out);
 
+/* Records of a capture file from packets that lie in a block of a TPACKET_V3
+ * ring: `count` of them, the first at `packets`, none beyond `size` bytes.
+ * `interface_number` is a pcapng interface number. Returns the bytes written to `out`,
+ * which a block's worth of room always holds. Reads and writes caller's memory only. */
+#define GS_PCAP_MICRO 0
+#define GS_PCAP_NANO 1
+#define GS_PCAPNG 2
+int64_t gs_capture_records(void *packets, uint64_t size, uint32_t count, int32_t form, uint32_t interface_number,
+                           void *out, uint64_t room);
+
 #endif

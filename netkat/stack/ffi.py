@@ -110,6 +110,17 @@ class Library(Protocol):
         out: CData,
     ) -> int: ...
 
+    def gs_capture_records(
+        self,
+        packets: CData,
+        size: int,
+        count: int,
+        form: int,
+        interface_number: int,
+        out: CData,
+        room: int,
+    ) -> int: ...
+
 
 CALLS = tuple(name for name in vars(Library) if name.startswith("gs_"))
 
