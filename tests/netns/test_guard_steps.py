@@ -23,6 +23,7 @@ from tests.helpers.guard_lab import (
     Wire,
     add_filter,
     one_cpu,
+    packet_socket,
     state,
     veth,
     witness,
@@ -156,6 +157,17 @@ def test_a_listener_has_any_peer(
         # The flow that has an entry of its own is counted there.
         assert moved(guard, listener, 2)
         assert moved(guard, peers[2], 1)
+
+
+def test_the_tap_still_has_its_copy(ends: Pair, ethernet: Veth, step: str) -> None:
+    flow = ethernet.flow()
+    tap = ends.host.call(lambda: packet_socket(ends.host.interface))
+    tap.settimeout(2)
+    with tap, guarded(ends.host, ethernet, step, flow):
+        wanted = ethernet.frame(packet(flow))
+        assert ethernet.answers(packet(flow)) == []
+        while tap.recv(2000) != wanted:
+            pass
 
 
 def test_the_kernels_own_connection_lives_beside_the_flow(
