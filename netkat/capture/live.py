@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.bpf.libpcap import NETMASK_UNKNOWN
 from netkat.bpf.pcap_filter import (
@@ -21,8 +21,11 @@ from netkat.bpf.pcap_filter import (
 )
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet, from_record
-from netkat.errors import BadArgument, InterfaceNotFound
+from netkat.errors import BadArgument, InterfaceNotFound, LibraryMissing
 from netkat.wire.ring import ANY, BLOCK, Block, ReceiveRing, hardware_type
+
+if TYPE_CHECKING:
+    from netkat.stack.records import RecordCopier
 
 DEFAULT_BUFFER = 32 * BLOCK
 ANY_NAME = "any"
@@ -266,3 +269,13 @@ def _netmask(name: str) -> int:
 def first_interface(names: Sequence[str]) -> str:
     """What is watched without -i: the first interface that is not loopback, as tcpdump does."""
     return next((name for name in names if name != "lo"), ANY_NAME)
+
+
+def block_copier() -> RecordCopier | None:
+    """What copies whole blocks into files; None without the library, and Python does it, slower."""
+    from netkat.stack.records import RecordCopier
+
+    try:
+        return RecordCopier(BLOCK)
+    except LibraryMissing:
+        return None

@@ -9,7 +9,8 @@ from typing import BinaryIO
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
 from netkat.errors import BadArgument
-from netkat.wire.ring import PACKET_HEADER, Block
+from netkat.stack.records import Form, RecordCopier
+from netkat.wire.ring import Block
 
 MAX_PACKET = 1 << 24
 """No packet is larger; a file that says so is damaged."""
@@ -80,8 +81,17 @@ class PcapReader:
 class PcapFormat:
     """Turns packets into the bytes of a classic capture file."""
 
-    def __init__(self, linktype: int, snaplen: int, *, nanoseconds: bool = False) -> None:
+    def __init__(
+        self,
+        linktype: int,
+        snaplen: int,
+        *,
+        nanoseconds: bool = False,
+        copier: RecordCopier | None = None,
+    ) -> None:
+        """``copier`` makes block() possible: whole ring blocks without a look at each packet."""
         self._linktype, self._snaplen, self._nano = linktype, snaplen, nanoseconds
+        self._copier = copier
 
     def begin(self) -> bytes:
         """The file's header."""
@@ -107,32 +117,18 @@ class PcapFormat:
             parts.append(packet.raw)
         return b"".join(parts)
 
-    def block(self, block: Block, interface: str, linktype: int) -> bytes | None:
-        """The records of a whole ring block; None where packets() must look at each one."""
-        if block.cooked or linktype != self._linktype:
+    def block(self, block: Block, interface: str, linktype: int) -> memoryview | None:
+        """The records of a whole ring block, good until the next; None where packets() must do."""
+        if self._copier is None or block.cooked or linktype != self._linktype:
             return None
-        buffer, offset, parts = block.buffer, block.first, list[bytes | memoryview]()
-        unpack, pack, nano, add = (
-            PACKET_HEADER.unpack_from, _NATIVE_RECORD.pack, self._nano, parts.append,
-        )
-        for _ in range(block.count):
-            following, seconds, fraction, kept, length, status, data, *_ = unpack(buffer, offset)
-            if status & 0x10:  # TP_STATUS_VLAN_VALID: the tag must go back into the frame
-                return None
-            if nano:
-                # tpacket3_hdr has the four words of a nanosecond record in their order.
-                add(buffer[offset + 4 : offset + 20])
-            else:
-                add(pack(seconds, fraction // 1000, kept, length))
-            add(buffer[offset + data : offset + data + kept])
-            offset += following
-        return b"".join(parts)
+        form = Form.PCAP_NANO if self._nano else Form.PCAP_MICRO
+        return self._copier.copy(block.packets, block.count, form, 0)
 
     def end(self) -> bytes:
         """Nothing: the format has no place for counts."""
         return b""
 
-    def whole(self, data: bytes) -> int:
+    def whole(self, data: bytes | memoryview) -> int:
         """How many of these bytes are whole records."""
         at = 0
         while at + 16 <= len(data):

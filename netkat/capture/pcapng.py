@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from netkat.capture.packet import Packet
-from netkat.wire.ring import OUTGOING, PACKET_HEADER, Block
+from netkat.stack.records import Form, RecordCopier
+from netkat.wire.ring import Block
 
 SECTION, INTERFACE, SIMPLE, STATISTICS, ENHANCED, OLD_PACKET = (
     0x0A0D0D0A, 1, 3, 5, 6, 2,
@@ -68,8 +69,13 @@ class PcapngFormat:
         counts: Callable[[], dict[str, InterfaceCounts]] = dict,
         start_ns: int = 0,
         comment: str = "",
+        copier: RecordCopier | None = None,
     ) -> None:
-        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began."""
+        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began.
+
+        ``copier`` makes block() possible: whole ring blocks without a look at each packet.
+        """
+        self._copier = copier
         self._snaplen, self._filter, self._counts = snaplen, filter_text, counts
         self._start, self._last, self._comment = start_ns, start_ns, comment
         self._interfaces: dict[tuple[str, int], int] = {}
@@ -117,39 +123,17 @@ class PcapngFormat:
             )
         return b"".join(parts)
 
-    def block(self, filled: Block, interface: str, linktype: int) -> bytes | None:
-        """The same for a whole ring block; None where packets() must look at each one."""
-        if filled.cooked:
+    def block(self, filled: Block, interface: str, linktype: int) -> memoryview | bytes | None:
+        """The same for a whole ring block, good until the next; None where packets() must do."""
+        if self._copier is None or filled.cooked:
             return None
-        parts: list[bytes | memoryview] = []
         described: list[bytes] = []
         number = self._interfaces.get((interface, linktype))
         if number is None:
             number = self._describe(interface, linktype, described)
-            parts += described
-        buffer, offset, unpack, pack, time = (
-            filled.buffer, filled.first, PACKET_HEADER.unpack_from, _EPB.pack, self._last,
-        )
-        tails = _tails()
-        for _ in range(filled.count):
-            (
-                following, seconds, fraction, kept, length, status, data,
-                _, _, _, _, _, _, kind, _, _,
-            ) = unpack(buffer, offset)
-            if status & 0x10:  # TP_STATUS_VLAN_VALID: the tag must go back into the frame
-                for name in [key for key in self._interfaces if described and key[0] == interface]:
-                    del self._interfaces[name]
-                return None
-            time = seconds * 1_000_000_000 + fraction
-            tail = tails[kind == OUTGOING][kept & 3]
-            total = 32 + kept + len(tail)
-            parts += (
-                pack(ENHANCED, total, number, time >> 32, time & 0xFFFFFFFF, kept, length),
-                buffer[offset + data : offset + data + kept], tail, _TOTAL.pack(total),
-            )
-            offset += following
-        self._last = max(self._last, time)
-        return b"".join(parts)
+        self._last = max(self._last, filled.last_ns)
+        records = self._copier.copy(filled.packets, filled.count, Form.PCAPNG, number)
+        return b"".join((*described, records)) if described else records
 
     def end(self) -> bytes:
         """Interface statistics: what the kernel counted."""
@@ -172,7 +156,7 @@ class PcapngFormat:
             parts.append(block(STATISTICS, body))
         return b"".join(parts)
 
-    def whole(self, data: bytes) -> int:
+    def whole(self, data: bytes | memoryview) -> int:
         """How many of these bytes are whole blocks."""
         at = 0
         while at + 12 <= len(data):
@@ -185,11 +169,3 @@ class PcapngFormat:
 
 def _stamp(time: int) -> bytes:
     return struct.pack("=II", time >> 32 & 0xFFFFFFFF, time & 0xFFFFFFFF)
-
-
-def _tails() -> tuple[list[bytes], list[bytes]]:
-    """Padding and direction option by length % 4, incoming and outgoing."""
-    return (
-        [padding + _DIRECTION["in"] for padding in _PADDING],
-        [padding + _DIRECTION["out"] for padding in _PADDING],
-    )

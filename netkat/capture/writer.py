@@ -21,9 +21,11 @@ class Format(Protocol):
 
     def begin(self) -> bytes: ...
     def packets(self, packets: Sequence[Packet]) -> bytes: ...
-    def block(self, block: Block, interface: str, linktype: int) -> bytes | None: ...
+    def block(
+        self, block: Block, interface: str, linktype: int
+    ) -> bytes | memoryview | None: ...
     def end(self) -> bytes: ...
-    def whole(self, data: bytes) -> int: ...
+    def whole(self, data: bytes | memoryview) -> int: ...
 
 
 class WriteFailed(SetupError, OSError):
@@ -139,7 +141,7 @@ class CaptureWriter:
         self._number = 0
         self._open()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         view, done = memoryview(data), 0
         try:
             while done < len(data):
@@ -150,7 +152,7 @@ class CaptureWriter:
             raise self._explain(error) from None
         self._size += done
 
-    def _cut(self, data: bytes, done: int) -> None:
+    def _cut(self, data: bytes | memoryview, done: int) -> None:
         """Take the torn record off the file's end, so that every reader reads it all."""
         if self._regular:
             os.ftruncate(self._fd, self._size + self._form.whole(data[:done]))

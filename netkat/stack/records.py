@@ -1,4 +1,4 @@
-"""Capture-file records out of a receive ring's block, made by the library: 20 times Python's rate."""
+"""Capture-file records out of a receive ring's block, made by the library: many at once."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ BLOCK = 1 << 18
 """Bytes a block: holds the largest super-frame (64 KiB, BIG TCP not) several times."""
 _FRAME = 1 << 11  # must divide a block; V3 packs packets tighter and only checks it
 
-_BLOCK_HEADER = struct.Struct("=8xIIII")  # status, packets, offset of the first, length used
+_BLOCK_HEADER = struct.Struct("=8xIIII8x8xII")
+"""tpacket_block_desc: status, packets, offset of the first, length used, and the
+last packet's seconds and nanoseconds."""
 _STATUS_USER = 1
 
 PACKET_HEADER = struct.Struct("=IIIIIIHH4xIH10x2xHiHBB8s")
@@ -85,10 +87,18 @@ class RingStatistics(NamedTuple):
 class Block:
     """A filled block. The memory is the kernel's again after ReceiveRing.release()."""
 
-    __slots__ = ("buffer", "cooked", "count", "first")
+    __slots__ = ("buffer", "cooked", "count", "first", "last_ns")
 
-    def __init__(self, buffer: memoryview, first: int, count: int, cooked: bool) -> None:
+    def __init__(
+        self, buffer: memoryview, first: int, count: int, cooked: bool, last_ns: int
+    ) -> None:
         self.buffer, self.first, self.count, self.cooked = buffer, first, count, cooked
+        self.last_ns = last_ns
+
+    @property
+    def packets(self) -> memoryview:
+        """The block from its first packet's header (struct tpacket3_hdr) on."""
+        return self.buffer[self.first :]
 
     def records(self) -> list[Record]:
         """Copies of all frames in it."""
@@ -192,12 +202,12 @@ class ReceiveRing:
         # Taking a lock is a barrier: on arm64 the packets might else be read
         # from before the status was.
         with self._fence:
-            status, count, first, _ = _BLOCK_HEADER.unpack_from(block)
+            status, count, first, _, seconds, rest = _BLOCK_HEADER.unpack_from(block)
         if not status & _STATUS_USER:
             if fault := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise self._fault(fault)
             return None
-        return Block(block, first, count, self._cooked)
+        return Block(block, first, count, self._cooked, seconds * 1_000_000_000 + rest)
 
     def release(self) -> None:
         """Hand the block that take() gave back to the kernel."""

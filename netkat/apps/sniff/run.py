@@ -13,7 +13,7 @@ from netkat.apps.sniff.request import SniffRequest
 from netkat.apps.sniff.signals import CaptureSignals
 from netkat.apps.sniff.weave import Weave
 from netkat.capture import linktype as lt
-from netkat.capture.live import LiveCapture
+from netkat.capture.live import LiveCapture, block_copier
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
@@ -71,11 +71,15 @@ def _format(
 ) -> Format:
     assert request.write is not None
     watch = request.watch
+    copier = block_copier() if request.read is None else None
     if request.write.endswith(".pcapng"):
         return PcapngFormat(
-            watch.snaplen, filter_text=watch.filter_text, counts=counts, start_ns=start_ns
+            watch.snaplen, filter_text=watch.filter_text, counts=counts, start_ns=start_ns,
+            copier=copier,
         )
-    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file)
+    return PcapFormat(
+        linktype, watch.snaplen, nanoseconds=request.nanosecond_file, copier=copier
+    )
 
 
 def _fault(error: NetkatError, say: Say) -> int:
