@@ -55,7 +55,8 @@ def go_steps(go: str) -> list[Step]:
     """What reads and runs Go."""
     return [
         Step("gofmt", [toolchain.gofmt(go), "-l", "gostack"], silent=True),
-        Step("go vet", [go, "vet", "./gostack/..."]),
+        # -race here too: it compiles the very packages that the next step needs.
+        Step("go vet", [go, "vet", "-race", "./gostack/..."]),
         Step("go test -race", [go, "test", "-race", "./gostack/..."]),
     ]
 
