@@ -20,6 +20,7 @@ the last datagram either way.
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import select
 import time
@@ -166,7 +167,7 @@ class Relay:
     def _judge_stream(self, now: float) -> Ending | float | None:
         sender, receiver = self._sender, self._receiver
         if receiver.fault is not None:
-            raise self._named(receiver.fault)
+            return self._judge_failed_receiver(now)
         if sender is not None and sender.fault is not None:
             return self._judge_failed_sender(sender, now)
         if not receiver.ended:
@@ -178,6 +179,17 @@ class Relay:
         assert receiver.ended_at is not None
         over = max(sender.waiting_since, receiver.ended_at) + QUIET
         return Ending.IN_ORDER if now >= over else over
+
+    def _judge_failed_receiver(self, now: float) -> float:
+        """The stack tells each fault once: the one who comes second hears "not connected"."""
+        fault, sender = self._receiver.fault, self._sender
+        assert fault is not None
+        if getattr(fault, "errno", None) == errno.ENOTCONN and sender is not None:
+            if sender.fault is not None:
+                raise self._named(sender.fault)
+            if now < self._receiver.fault_at + THREAD_END:
+                return self._receiver.fault_at + THREAD_END
+        raise self._named(fault)
 
     def _judge_failed_sender(self, sender: Sender, now: float) -> float:
         """A RST that met the sender first: what the peer said before it is still to be read."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from netkat.apps.relay import Ending, Relay
-from netkat.errors import NetkatError
 from tests.helpers.kernel_conn import KernelConn
 
 
@@ -39,7 +38,7 @@ class Run:
     def _run(self) -> None:
         try:
             self.ending = self.relay.run()
-        except (NetkatError, OSError) as error:
+        except Exception as error:
             self.error = error
 
     def type(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -11,7 +12,13 @@ import pytest
 
 from netkat.apps import delivery
 from netkat.apps.relay import Ending, Relay
-from netkat.errors import LocalStreamFailed, Refused, Undelivered
+from netkat.errors import (
+    ConnectionReset,
+    LocalStreamFailed,
+    NetworkError,
+    Refused,
+    Undelivered,
+)
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn
 from tests.helpers.relaying import Run, feed, fill, receive_all, relays
@@ -157,3 +164,35 @@ def test_shared_descriptors_keep_their_flags(runs: Callable[..., Run]) -> None:
     assert not os.get_blocking(read)
     os.close(write)
     assert receive_all(run.conn.peer) == b""
+
+
+def test_a_fault_that_is_told_once_is_the_one_that_is_named(runs: Callable[..., Run]) -> None:
+    told = threading.Event()
+
+    class ToldOnce(KernelConn):
+        """As the stack: whoever asks first hears of the RST, the other that it is not connected."""
+
+        def send(self, data: memoryview) -> int:
+            told.set()
+            raise ConnectionReset("Connection reset by peer [RST from 10.9.0.2]")
+
+        def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int:
+            told.wait(5)
+            error = NetworkError("not connected")
+            error.errno = errno.ENOTCONN
+            raise error
+
+    run = runs(ToldOnce())
+    run.type(b"x")
+    with pytest.raises(Undelivered, match=r"reset by peer \[RST from 10.9.0.2\]; 1 bytes were not"):
+        run.result(SOON)
+
+
+def test_a_surprise_in_a_thread_ends_it(runs: Callable[..., Run]) -> None:
+    class Surprising(KernelConn):
+        def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int:
+            raise TypeError("a bug")
+
+    run = runs(Surprising())
+    with pytest.raises(TypeError, match="a bug"):
+        run.result(SOON)
