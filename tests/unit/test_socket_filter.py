@@ -176,6 +176,27 @@ def test_arp() -> None:
     assert not passes(V4, reply, [HOP4], ethernet=False)
 
 
+@pytest.mark.parametrize("place", range(2, 8))
+def test_arp_for_other_protocols_is_not_ours(place: int) -> None:
+    """Protocol, address lengths and operation must be those of IPv4 on Ethernet (RFC 826)."""
+    frame = Arrival(Arp(2, HOP4, V4.local)).frame()
+    data = bytearray(frame.data)
+    data[14 + place] ^= 0x40
+    program = flow_filter([V4], None, ethernet=True)
+    assert run(program, frame)
+    assert not run(program, replace(frame, data=bytes(data)))
+
+
+@BOTH
+def test_an_error_that_quotes_the_other_ip_version(flow: Flow) -> None:
+    error = Error(ROUTER[flow.version], flow.local, 3, turned(answer(flow)))
+    frame = Arrival(error).frame()
+    data = bytearray(frame.data)
+    data[14 + (20 if flow.version == 4 else 40) + 8] ^= 0x20  # 4 becomes 6, and 6 becomes 4
+    assert run(flow_filter([flow], [], ethernet=True), frame)
+    assert not run(flow_filter([flow], [], ethernet=True), replace(frame, data=bytes(data)))
+
+
 def test_neighbor_advertisements() -> None:
     reply = Neighbor(136, HOP6, V6.local, HOP6)
     assert passes(V6, reply, [HOP6])
