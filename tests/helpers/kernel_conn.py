@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import select
@@ -73,6 +74,10 @@ class KernelConn:
         if self.protocol == Protocol.TCP:
             linger = struct.pack("ii", 1, 0)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            # A thread in recv() on a UDP socket sleeps through its close.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
     def _named(self, call: object) -> int:
