@@ -13,12 +13,12 @@ from netkat.bpf.ebpf import EbpfGuard, Ingress
 from netkat.bpf.guard import Guard, GuardLink, Step, check
 from netkat.bpf.kept_filter import KeptFilter
 from netkat.bpf.namespace import Namespace
-from netkat.bpf.netlink import Netlink
 from netkat.bpf.ownership import tag_of
 from netkat.bpf.refusal import put_into_words
 from netkat.bpf.tcx import foreign
 from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow
+from netkat.netlink import Netlink
 
 
 def _words(error: OSError, link: GuardLink) -> SetupError:

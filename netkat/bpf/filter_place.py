@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 
 from netkat.bpf import tc
-from netkat.bpf.netlink import Netlink
 from netkat.bpf.ownership import HANDLE, Tag, tag_of
+from netkat.netlink import Netlink
 
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 """What deleting yields when somebody deleted first: the filter, the interface, the qdisc."""

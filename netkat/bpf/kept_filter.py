@@ -12,9 +12,9 @@ import threading
 
 from netkat.bpf.filter_place import take_away
 from netkat.bpf.keeper import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
-from netkat.bpf.netlink import Netlink
 from netkat.bpf.ownership import Owner
 from netkat.errors import GuardFailed
+from netkat.netlink import Netlink
 
 _START = (
     "import sys; sys.path[:] = sys.argv.pop().split(':');"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from netkat.bpf import tc
 from netkat.bpf.filter_place import take_away
-from netkat.bpf.netlink import Netlink
 from netkat.bpf.ownership import Tag, alive, tag_of
 from netkat.bpf.refusal import put_into_words
+from netkat.netlink import Netlink
 
 
 @dataclass(frozen=True, slots=True)

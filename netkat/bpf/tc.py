@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from netkat.bpf.netlink import (
-    CREATE,
-    DUMP,
-    ECHO,
-    EXCL,
-    REPLACE,
+from netkat.netlink import (
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_ECHO,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
     Netlink,
     attribute,
     attributes,
@@ -83,7 +83,7 @@ class Filter:
 def qdiscs(netlink: Netlink) -> Iterator[Qdisc]:
     """The ingress and clsact qdiscs of every interface."""
     body = _TCMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    for answer in netlink.ask(_GET_QDISC, DUMP, body):
+    for answer in netlink.ask(_GET_QDISC, NLM_F_DUMP, body):
         qdisc = _qdisc(answer)
         if qdisc is not None:
             yield qdisc
@@ -93,7 +93,7 @@ def qdisc(netlink: Netlink, interface: int) -> Qdisc | None:
     """The interface's, or None."""
     body = _TCMSG.pack(socket.AF_UNSPEC, interface, 0, _CLSACT, 0)
     try:
-        answers = netlink.ask(_GET_QDISC, ECHO, body)
+        answers = netlink.ask(_GET_QDISC, NLM_F_ECHO, body)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -116,7 +116,7 @@ def add_clsact(netlink: Netlink, interface: int) -> bool:
     """Make the interface's clsact qdisc; False when something stands there already."""
     body = _TCMSG.pack(socket.AF_UNSPEC, interface, _CLSACT_HANDLE, _CLSACT, 0)
     try:
-        netlink.ask(_NEW_QDISC, CREATE | EXCL, body + attribute(_KIND, b"clsact\0"))
+        netlink.ask(_NEW_QDISC, NLM_F_CREATE | NLM_F_EXCL, body + attribute(_KIND, b"clsact\0"))
     except OSError as error:
         if error.errno == errno.EEXIST:
             return False
@@ -136,7 +136,7 @@ def filters(netlink: Netlink, interface: int, *, egress: bool = False) -> list[F
     body = _TCMSG.pack(socket.AF_UNSPEC, interface, 0, parent, 0)
     return [
         found
-        for answer in netlink.ask(_GET_FILTER, DUMP, body)
+        for answer in netlink.ask(_GET_FILTER, NLM_F_DUMP, body)
         if (found := _filter(answer)) is not None
     ]
 
@@ -169,7 +169,7 @@ def set_program(netlink: Netlink, interface: int, handle: int, program_fd: int, 
         netlink,
         interface,
         handle,
-        CREATE | EXCL,
+        NLM_F_CREATE | NLM_F_EXCL,
         attribute(_FD, struct.pack("=I", program_fd)),
         attribute(_NAME, name.encode() + b"\0"),
     )
@@ -187,7 +187,7 @@ def set_classic(
         netlink,
         interface,
         handle,
-        REPLACE if replace else CREATE | EXCL,
+        NLM_F_REPLACE if replace else NLM_F_CREATE | NLM_F_EXCL,
         attribute(_OPS_LEN, struct.pack("=H", len(ops) // _FILTER_SIZE)),
         attribute(_OPS, ops),
     )

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netkat import netlink
 from netkat.errors import MissingCapability
 from netkat.flow import IPAddress, Protocol
-from netkat.host import netlink
 from netkat.host.route import address_family, unpack_address
 
 _CT_GET = 1 << 8 | 1

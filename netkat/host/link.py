@@ -8,9 +8,9 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from netkat import netlink
 from netkat.errors import InterfaceNotFound, SetupError
 from netkat.flow import IPAddress
-from netkat.host import netlink
 
 _RTM_GETLINK, _RTM_GETADDR = 18, 22
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10

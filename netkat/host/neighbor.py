@@ -8,8 +8,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host import netlink
 
 _RTM_GETNEIGH = 30
 _NDA_DST, _NDA_LLADDR = 1, 2

@@ -12,8 +12,8 @@ import os
 import struct
 from dataclasses import dataclass
 
+from netkat import netlink
 from netkat.flow import IPAddress, Protocol
-from netkat.host import netlink
 from netkat.host.link import addresses, link
 from netkat.host.route import Route, address_family, no_route
 from netkat.host.tables import covers, lookup, resolved

@@ -12,9 +12,9 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from netkat import netlink
 from netkat.errors import BadArgument, NoRoute
 from netkat.flow import IPAddress, Protocol
-from netkat.host import netlink
 from netkat.host.link import link
 
 RTM_GETROUTE = 26

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host import netlink
 from netkat.host.link import InterfaceAddress, addresses, link
 from netkat.host.route import (
     RTA_DST,

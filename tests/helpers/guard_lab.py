@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from netkat.bpf import tc
 from netkat.bpf.guard import GuardLink
-from netkat.bpf.netlink import Netlink, attribute, nested
+from netkat.netlink import Netlink, attribute, nested
 from netkat.bpf.program import Program
 from netkat.bpf.sys import HashMap
 from netkat.flow import Flow, IPAddress, Protocol

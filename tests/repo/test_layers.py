@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"errors", "flow", "frame"}
+BASE = {"errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {"netkat", "_api", "_stack"}
 
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "errors": {"flow"},
     "flow": set[str](),
     "frame": {"errors", "flow"},
+    "netlink": {"errors"},
     "_version": set[str](),
     "wire": BASE,
     "bpf": BASE,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netkat.errors import SetupError
-from netkat.host import netlink
+from netkat import netlink
 from netkat.host.link import Link, addresses, link
-from netkat.host.netlink import Netlink, NetlinkError
+from netkat.netlink import Netlink, NetlinkError
 
 ATTRIBUTES = st.lists(st.tuples(st.integers(1, 0x3FFF), st.binary(max_size=40)), max_size=8)
 

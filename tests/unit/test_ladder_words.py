@@ -12,7 +12,7 @@ import pytest
 from netkat.bpf import ladder, refusal
 from netkat.bpf.guard import Guard, GuardLink, Step, check
 from netkat.bpf.ladder import Unattached
-from netkat.bpf.netlink import attribute, attributes, nested
+from netkat.netlink import attribute, attributes, nested
 from netkat.bpf.ownership import HANDLE, Owner, Tag, alive, tag_of
 from netkat.bpf.tc import Filter
 from netkat.errors import (

@@ -1,8 +1,9 @@
 """A small netlink codec: requests, dumps, attributes, errors (RFC 3549, linux/netlink.h).
 
-netkat asks four short questions before its first SYN. Importing pyroute2 for
-them takes about 200 ms, more than all the rest of the start, so this is written
-out here; nothing on the way of a connect imports pyroute2. Numbers are in host
+netkat asks four short questions before its first SYN, and sets a filter on the
+guard's lower steps. Importing pyroute2 for them takes about 200 ms, more than
+all the rest of the start, so this is written out here; nothing on the way of a
+connect imports pyroute2. Numbers are in host
 byte order unless a kernel header says otherwise.
 """
 
@@ -13,6 +14,7 @@ import itertools
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO = 0x1, 0x4, 0x8
+NLM_F_DUMP = 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 _NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLMSGERR_ATTR_MSG = 1
@@ -52,13 +56,13 @@ class NetlinkError(SetupError, OSError):
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(reason or os.strerror(code))
-        self.errno, self.reason = code, reason
+        self.errno, self.reason, self.strerror = code, reason, self.message
 
 
 class Netlink:
     """One netlink socket. Cheap (some 10 µs): open it, ask, close it.
 
-    It belongs to the network namespace of the thread that opened it.
+    It belongs to the network namespace of the thread that opened it; any thread may ask.
     """
 
     def __init__(self, family: int = NETLINK_ROUTE) -> None:
@@ -66,6 +70,7 @@ class Netlink:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
         )
         self._sequence = itertools.count(1)
+        self._lock = threading.Lock()
         try:
             self._socket.settimeout(_PATIENCE)
             for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
@@ -79,10 +84,11 @@ class Netlink:
 
     def get(self, kind: int, body: bytes) -> bytes:
         """Ask for one object; the body of the answer. Errors: NetlinkError."""
-        sequence = self._send(kind, NLM_F_REQUEST, body)
-        for answer, _, payload in self._receive(sequence):
-            if answer not in (_NLMSG_ERROR, _NLMSG_DONE):
-                return payload
+        with self._lock:
+            sequence = self._send(kind, NLM_F_REQUEST, body)
+            for answer, _, payload in self._receive(sequence):
+                if answer not in (_NLMSG_ERROR, _NLMSG_DONE):
+                    return payload
         raise NetlinkError(errno.ENODATA)
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
@@ -92,16 +98,37 @@ class Netlink:
         the caller filters again.
         """
         for _ in range(_DUMP_TRIES):
-            sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
-            bodies, interrupted = [], False
-            for answer, flags, payload in self._receive(sequence):
-                interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
-                if answer == _NLMSG_DONE:
-                    break
-                bodies.append(payload)
+            with self._lock:
+                bodies, interrupted = self._dump(kind, body)
             if not interrupted:
                 break
         return bodies
+
+    def _dump(self, kind: int, body: bytes) -> tuple[list[bytes], bool]:
+        sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
+        bodies, interrupted = [], False
+        for answer, flags, payload in self._receive(sequence):
+            interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+            if answer == _NLMSG_DONE:
+                break
+            bodies.append(payload)
+        return bodies, interrupted
+
+    def ask(self, kind: int, flags: int, body: bytes) -> list[bytes]:
+        """A request with flags of its own, acknowledged: the bodies of all answers.
+
+        Errors: NetlinkError.
+        """
+        if flags & NLM_F_DUMP == NLM_F_DUMP:
+            return self.dump(kind, body)
+        with self._lock:
+            sequence = self._send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
+            bodies = []
+            for answer, _, payload in self._receive(sequence):
+                if answer == _NLMSG_ERROR:
+                    break
+                bodies.append(payload)
+            return bodies
 
     def close(self) -> None:
         """Close; more than once is once."""
