@@ -45,8 +45,11 @@ class Result:
 def python_steps() -> list[Step]:
     """What reads Python."""
     return [
-        Step("ruff check", [PYTHON, "-m", "ruff", "check", "--quiet", "."]),
-        Step("ruff format", [PYTHON, "-m", "ruff", "format", "--check", "."]),
+        Step("ruff check", [PYTHON, "-m", "ruff", "check", "--output-format=concise", "."]),
+        Step(
+            "ruff format",
+            [PYTHON, "-m", "ruff", "format", "--check", "--output-format=concise", "."],
+        ),
         Step("mypy --strict", [PYTHON, "-m", "mypy", "--no-error-summary"]),
     ]
 
