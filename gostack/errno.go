@@ -1,6 +1,10 @@
 package main
 
-import "gvisor.dev/gvisor/pkg/tcpip"
+import (
+	"gvisor.dev/gvisor/pkg/tcpip"
+
+	"netkat/gostack/internal/netstack"
+)
 
 // The GS_E codes of gostack.h, as plain numbers: cgo is not to be had in tests.
 const (
@@ -31,6 +35,8 @@ func code(err tcpip.Error) int32 {
 		return eRefused
 	case *tcpip.ErrConnectionReset, *tcpip.ErrConnectionAborted, *tcpip.ErrAborted:
 		return eReset
+	case *netstack.NextHopSilent:
+		return eNextHop
 	case *tcpip.ErrTimeout:
 		return eTimeout
 	case *tcpip.ErrHostUnreachable, *tcpip.ErrNetworkUnreachable, *tcpip.ErrHostDown,

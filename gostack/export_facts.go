@@ -107,6 +107,9 @@ func flag(b bool) C.uint8_t {
 
 //export gs_option_set
 func gs_option_set(h C.uint64_t, option C.uint32_t, value C.int64_t) C.int32_t {
+	if s, ok := stackOf(h); ok {
+		return C.int32_t(code(s.SetDefault(uint32(option), int64(value))))
+	}
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

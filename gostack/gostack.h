@@ -160,7 +160,8 @@ int32_t gs_close(uint64_t endpoint);
 /* RST now. */
 int32_t gs_abort(uint64_t endpoint);
 int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
-/* Options: see GS_OPT_. */
+/* Options. Set on a stack, an option holds for the endpoints that are opened on it
+ * later: the only way to have it in force before the first segment leaves. */
 #define GS_OPT_NODELAY 1
 #define GS_OPT_KEEPALIVE 2
 #define GS_OPT_TTL 3
@@ -168,7 +169,7 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_RECEIVE_BUFFER 5
 #define GS_OPT_SEND_BUFFER 6
 #define GS_OPT_BROADCAST 7
-int32_t gs_option_set(uint64_t endpoint, uint32_t option, int64_t value);
+int32_t gs_option_set(uint64_t endpoint_or_stack, uint32_t option, int64_t value);
 int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 
 /* What the wire saw of the flow (version, protocol, both ends as in gs_connect). */

@@ -26,6 +26,7 @@ type Endpoint struct {
 	Counters Counters
 
 	queue    *queue
+	onRoom   func()
 	ethernet bool
 	gso      bool
 
@@ -41,13 +42,14 @@ type Counters struct {
 	Malformed, BadChecksum, QueueFull      atomic.Uint64
 }
 
-// New makes an endpoint. mtu is the IP MTU; an empty mac means a link without Ethernet header.
-func New(mtu uint32, mac tcpip.LinkAddress, gso bool) (*Endpoint, error) {
+// New makes an endpoint. mtu is the IP MTU; an empty mac means a link without Ethernet
+// header. onRoom is called when there is room again after Crowded said otherwise.
+func New(mtu uint32, mac tcpip.LinkAddress, gso bool, onRoom func()) (*Endpoint, error) {
 	q, err := newQueue()
 	if err != nil {
 		return nil, err
 	}
-	e := &Endpoint{queue: q, ethernet: mac != "", gso: gso, mac: mac, mtu: mtu}
+	e := &Endpoint{queue: q, onRoom: onRoom, ethernet: mac != "", gso: gso, mac: mac, mtu: mtu}
 	if e.ethernet {
 		// gVisor's ethernet wrapper takes its header off this number again.
 		e.mtu += header.EthernetMinimumSize
@@ -62,20 +64,67 @@ func (e *Endpoint) WakeFD() int { return e.queue.wake }
 // Queued counts the frames that wait to be drained.
 func (e *Endpoint) Queued() int { return e.queue.length() }
 
+// Crowded reports whether a sender of datagrams should wait for room in the queue.
+func (e *Endpoint) Crowded() bool { return e.queue.crowded() }
+
 // WritePackets queues packets for the next drain.
 func (e *Endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
-	slice := pkts.AsSlice()
-	for _, pkt := range slice {
-		e.Observer.outgoing(pkt)
-	}
-	n := e.queue.push(slice)
-	if n < len(slice) {
-		e.Counters.QueueFull.Add(uint64(len(slice) - n))
-		if n == 0 {
-			return 0, &tcpip.ErrNoBufferSpace{}
+	all := pkts.AsSlice()
+	ours := all
+	for i, pkt := range all {
+		if !solicited(pkt) {
+			ours = withoutUnsolicited(all, i)
+			break
 		}
 	}
-	return n, nil
+	for _, pkt := range ours {
+		e.Observer.outgoing(pkt)
+	}
+	if n := e.queue.push(ours); n < len(ours) {
+		e.Counters.QueueFull.Add(uint64(len(ours) - n))
+		return n, &tcpip.ErrNoBufferSpace{}
+	}
+	return len(all), nil
+}
+
+// solicited is false for what a host says of its own accord: this host's kernel owns
+// the address, so echo replies, ICMP errors, multicast reports and the like are its
+// to send. What is left is asked for by a connection: its segments, its next hop.
+func solicited(pkt *stack.PacketBuffer) bool {
+	switch pkt.TransportProtocolNumber {
+	case header.TCPProtocolNumber, header.UDPProtocolNumber:
+		return true
+	case header.ICMPv6ProtocolNumber:
+		h := pkt.TransportHeader().Slice()
+		return len(h) > 0 && header.ICMPv6(h).Type() == header.ICMPv6NeighborSolicit
+	}
+	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
+		return header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest
+	}
+	// A later fragment has no transport protocol number of its own.
+	return isFragment(pkt)
+}
+
+func isFragment(pkt *stack.PacketBuffer) bool {
+	h := pkt.NetworkHeader().Slice()
+	switch {
+	case pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber && len(h) >= header.IPv4MinimumSize:
+		ip := header.IPv4(h)
+		return (ip.More() || ip.FragmentOffset() != 0) && ip.TransportProtocol() == header.UDPProtocolNumber
+	case pkt.NetworkProtocolNumber == header.IPv6ProtocolNumber && len(h) >= header.IPv6MinimumSize:
+		return h[6] == uint8(header.IPv6FragmentExtHdrIdentifier)
+	}
+	return false
+}
+
+func withoutUnsolicited(pkts []*stack.PacketBuffer, first int) []*stack.PacketBuffer {
+	kept := append([]*stack.PacketBuffer(nil), pkts[:first]...)
+	for _, pkt := range pkts[first:] {
+		if solicited(pkt) {
+			kept = append(kept, pkt)
+		}
+	}
+	return kept
 }
 
 // deliver hands one packet buffer to the network layer.

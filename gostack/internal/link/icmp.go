@@ -17,12 +17,12 @@ func (o *Observer) incomingICMPv4(p *parsed) bool {
 	default:
 		return false
 	}
-	mtu := uint32(0)
-	if icmp.Type() == header.ICMPv4DstUnreachable && icmp.Code() == header.ICMPv4FragmentationNeeded {
-		mtu = uint32(icmp.MTU())
+	tooBig := icmp.Type() == header.ICMPv4DstUnreachable && icmp.Code() == header.ICMPv4FragmentationNeeded
+	e := icmpError{p: p, kind: uint8(icmp.Type()), code: uint8(icmp.Code()), tooBig: tooBig}
+	if tooBig {
+		e.mtu = uint32(icmp.MTU())
 	}
-	o.icmpError(p, uint8(icmp.Type()), uint8(icmp.Code()), mtu, p.segment[header.ICMPv4MinimumSize:])
-	return true
+	return o.note(e, p.segment[header.ICMPv4MinimumSize:])
 }
 
 // incomingICMPv6 lets through errors and the answers to our own neighbour solicitations.
@@ -36,11 +36,9 @@ func (o *Observer) incomingICMPv6(p *parsed) bool {
 		o.countReply()
 		return true
 	case header.ICMPv6DstUnreachable, header.ICMPv6TimeExceeded, header.ICMPv6ParamProblem:
-		o.icmpError(p, uint8(icmp.Type()), uint8(icmp.Code()), 0, p.segment[8:])
-		return true
+		return o.note(icmpError{p: p, kind: uint8(icmp.Type()), code: uint8(icmp.Code())}, p.segment[8:])
 	case header.ICMPv6PacketTooBig:
-		o.icmpError(p, uint8(icmp.Type()), uint8(icmp.Code()), icmp.MTU(), p.segment[8:])
-		return true
+		return o.note(icmpError{p: p, kind: uint8(icmp.Type()), tooBig: true, mtu: icmp.MTU()}, p.segment[8:])
 	}
 	return false
 }
@@ -51,36 +49,54 @@ func (o *Observer) countReply() {
 	o.mu.Unlock()
 }
 
-// icmpError notes an error under the flow whose packet it quotes.
-func (o *Observer) icmpError(p *parsed, icmpType, code uint8, mtu uint32, quoted []byte) {
-	key, ok := quotedFlow(quoted)
+type icmpError struct {
+	p          *parsed
+	kind, code uint8
+	tooBig     bool // path MTU discovery at work: the stack sends less, nothing has failed
+	mtu        uint32
+}
+
+// note keeps an error under the flow whose packet it quotes; false when it is about
+// none of ours, or made up, so that the stack must not see it.
+func (o *Observer) note(e icmpError, quoted []byte) bool {
+	key, number, ok := quotedFlow(quoted)
 	if !ok {
-		return
+		return false
 	}
 	o.mu.Lock()
 	r := o.flows[key]
-	var fatal func()
-	if r != nil {
-		if mtu != 0 {
-			r.ICMPMTU = mtu
-		} else {
-			r.ICMPErrors++
-			r.ICMPType, r.ICMPCode, r.ICMPVersion, r.ICMPTTL = icmpType, code, uint8(p.version), p.ttl
-			r.ICMPSender = [16]byte{}
-			copy(r.ICMPSender[:], p.source)
-			fatal = r.fatal
-		}
+	if r == nil || (r.started && r.Acked == 0 && number != r.initial) {
+		o.mu.Unlock()
+		return false // nobody's, or (before the handshake is over) not about our SYN
 	}
+	if e.tooBig {
+		defer o.mu.Unlock()
+		// gVisor takes any number for the truth, down to segments of one byte.
+		if e.mtu < smallestMTU[e.p.version == 6] {
+			return false
+		}
+		r.ICMPMTU = e.mtu
+		return true
+	}
+	r.ICMPErrors++
+	r.ICMPType, r.ICMPCode, r.ICMPVersion, r.ICMPTTL = e.kind, e.code, uint8(e.p.version), e.p.ttl
+	r.ICMPSender = [16]byte{}
+	copy(r.ICMPSender[:], e.p.source)
+	fatal := r.fatal
 	o.mu.Unlock()
 	if fatal != nil {
 		fatal()
 	}
+	// Of UDP the owner of the endpoint hears by fatal, once. Of TCP gVisor may hear too.
+	return key.Protocol == uint8(header.TCPProtocolNumber)
 }
 
+// smallestMTU is what every link of IPv4 (RFC 791) and of IPv6 (RFC 8200) carries.
+var smallestMTU = map[bool]uint32{false: 68, true: 1280}
+
 // quotedFlow reads the packet inside an ICMP error, which may be cut short: its
-// header and eight bytes are all that RFC 792 promises.
-func quotedFlow(b []byte) (FlowKey, bool) {
-	var key FlowKey
+// header and eight bytes are all that RFC 792 promises, so ports and TCP's number.
+func quotedFlow(b []byte) (key FlowKey, number uint32, ok bool) {
 	at := 0
 	switch {
 	case len(b) >= header.IPv4MinimumSize && b[0]>>4 == 4:
@@ -93,14 +109,14 @@ func quotedFlow(b []byte) (FlowKey, bool) {
 		copy(key.Remote[:], b[24:40])
 		key.Protocol, at = quotedTransport(b)
 	default:
-		return key, false
+		return key, 0, false
 	}
-	if len(b) < at+4 {
-		return key, false
+	if len(b) < at+8 {
+		return key, 0, false
 	}
 	key.LocalPort = binary.BigEndian.Uint16(b[at:])
 	key.RemotePort = binary.BigEndian.Uint16(b[at+2:])
-	return key, true
+	return key, binary.BigEndian.Uint32(b[at+4:]), true
 }
 
 // quotedTransport steps over the extension headers of a quoted IPv6 packet.

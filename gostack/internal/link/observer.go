@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -28,17 +29,24 @@ type Seen struct {
 
 	// Acked counts the sequence numbers that the peer acknowledged, SYN and FIN included.
 	Acked uint64
-	// FinReceived is set by the first segment with FIN.
+	// FinReceived is set by the first segment with FIN, in order or not.
 	FinReceived bool
+	// PeerMSS is the MSS option of the peer's SYN, and Timestamps whether it had that option.
+	PeerMSS    uint16
+	Timestamps bool
 }
 
-// flowLimit bounds what a flood of SYNs at a listener can make the observer keep.
-const flowLimit = 1 << 16
+// unclaimedLimit bounds what a flood of SYNs at a listener makes the observer keep:
+// connections on their way to be accepted. The oldest go first.
+const unclaimedLimit = 4096
 
 type record struct {
 	Seen
-	acked   uint32 // the highest acknowledgment number, or our first sequence number
-	started bool   // our SYN was seen, so acked means something
+	initial uint32 // our first sequence number
+	acked   uint32 // the highest acknowledgment number, to begin with the first sequence number
+	started bool   // our SYN was seen, so both mean something
+	claimed bool   // an endpoint watches it
+	minTTL  uint8
 	fatal   func() // told of an ICMP error, so that a connect need not wait it out
 }
 
@@ -49,6 +57,7 @@ type Observer struct {
 
 	mu               sync.Mutex
 	flows            map[FlowKey]*record
+	unclaimed        []FlowKey // in the order of their SYNs; some are claimed or gone since
 	lastKey          FlowKey
 	last             *record
 	neighborRequests uint32
@@ -64,17 +73,31 @@ func newObserver(ethernet bool) *Observer {
 func (o *Observer) Watch(key FlowKey, fatal func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r := o.flows[key]; r != nil {
-		r.fatal = fatal
-		return
+	r := o.flows[key]
+	if r == nil {
+		r = &record{}
+		o.flows[key] = r
 	}
-	o.flows[key] = &record{fatal: fatal}
+	r.claimed, r.fatal = true, fatal
+}
+
+// RequireTTL has the stack not see segments of a watched flow with a lower TTL (RFC 5082).
+func (o *Observer) RequireTTL(key FlowKey, ttl uint8) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.flows[key]; r != nil {
+		r.minTTL = ttl
+	}
 }
 
 // Forget ends a flow's record.
 func (o *Observer) Forget(key FlowKey) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.forget(key)
+}
+
+func (o *Observer) forget(key FlowKey) {
 	delete(o.flows, key)
 	o.last = nil
 }
@@ -124,17 +147,26 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) {
 	transport := pkt.TransportHeader().Slice()
 	switch pkt.TransportProtocolNumber {
 	case header.TCPProtocolNumber:
-		if len(transport) < header.TCPMinimumSize || header.TCP(transport).Flags()&header.TCPFlagSyn == 0 {
-			return
+		if len(transport) >= header.TCPMinimumSize && header.TCP(transport).Flags()&header.TCPFlagSyn != 0 {
+			o.countSent(pkt, header.TCPProtocolNumber, transport)
 		}
 	case header.UDPProtocolNumber:
-		if len(transport) < header.UDPMinimumSize {
-			return
-		}
+		o.countSent(pkt, header.UDPProtocolNumber, transport)
 	default:
-		return
+		// Fragments are made below the transport layer; the first carries its header as data.
+		if data, ok := pkt.Data().PullUp(header.UDPMinimumSize); ok && isFirstFragment(pkt) {
+			o.countSent(pkt, header.UDPProtocolNumber, data)
+		}
 	}
-	o.countSent(pkt, transport)
+}
+
+func isFirstFragment(pkt *stack.PacketBuffer) bool {
+	h := pkt.NetworkHeader().Slice()
+	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
+		return header.IPv4(h).FragmentOffset() == 0
+	}
+	return len(h) >= header.IPv6MinimumSize+header.IPv6FragmentHeaderSize &&
+		binary.BigEndian.Uint16(h[len(h)-6:])>>3 == 0
 }
 
 func (o *Observer) countRequest(is bool) {
@@ -145,9 +177,12 @@ func (o *Observer) countRequest(is bool) {
 	}
 }
 
-func (o *Observer) countSent(pkt *stack.PacketBuffer, transport []byte) {
+func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber, transport []byte) {
+	if len(transport) < header.UDPMinimumSize {
+		return
+	}
 	key := FlowKey{
-		Protocol:   uint8(pkt.TransportProtocolNumber),
+		Protocol:   uint8(protocol),
 		LocalPort:  binary.BigEndian.Uint16(transport),
 		RemotePort: binary.BigEndian.Uint16(transport[2:]),
 	}
@@ -164,20 +199,35 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, transport []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.find(&key)
-	isTCP := pkt.TransportProtocolNumber == header.TCPProtocolNumber
 	if r == nil {
-		if !isTCP || len(o.flows) >= flowLimit {
+		if protocol != header.TCPProtocolNumber {
 			return
 		}
 		// A SYN-ACK of ours: the connection is accepted only later, and by then its
 		// first sequence number has gone by.
-		r = &record{}
-		o.flows[key] = r
+		r = o.addUnclaimed(key)
 	}
 	r.SynsSent++
-	if isTCP && !r.started {
-		r.started, r.acked = true, header.TCP(transport).SequenceNumber()
+	if protocol == header.TCPProtocolNumber {
+		// Another number is another connection of the same two ends.
+		if number := header.TCP(transport).SequenceNumber(); !r.started || r.initial != number {
+			r.started, r.initial, r.acked = true, number, number
+			r.Acked, r.FinReceived = 0, false
+		}
 	}
+}
+
+func (o *Observer) addUnclaimed(key FlowKey) *record {
+	if len(o.unclaimed) >= unclaimedLimit {
+		if r := o.flows[o.unclaimed[0]]; r != nil && !r.claimed {
+			o.forget(o.unclaimed[0])
+		}
+		o.unclaimed = o.unclaimed[1:]
+	}
+	r := &record{}
+	o.flows[key] = r
+	o.unclaimed = append(o.unclaimed, key)
+	return r
 }
 
 // incoming looks at a packet from the wire; false when the stack must not see it.
@@ -208,18 +258,28 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 	if r == nil {
 		return !o.hairpin(&key, p, mac)
 	}
-	r.FramesReceived++
-	if p.protocol != header.TCPProtocolNumber || len(p.segment) < header.TCPMinimumSize {
-		return true
+	if p.ttl < r.minTTL {
+		return false
 	}
-	tcp := header.TCP(p.segment)
+	r.FramesReceived++
+	if p.protocol == header.TCPProtocolNumber && len(p.segment) >= header.TCPMinimumSize {
+		r.segment(header.TCP(p.segment), p.ttl)
+	}
+	return true
+}
+
+func (r *record) segment(tcp header.TCP, ttl uint8) {
 	flags := tcp.Flags()
 	if flags&header.TCPFlagRst != 0 {
 		r.Resets++
-		r.ResetTTL = p.ttl
+		r.ResetTTL = ttl
 	}
 	if flags&header.TCPFlagFin != 0 {
 		r.FinReceived = true
+	}
+	if offset := int(tcp.DataOffset()); flags&header.TCPFlagSyn != 0 && offset >= header.TCPMinimumSize && offset <= len(tcp) {
+		options := header.ParseSynOptions(tcp.Options(), flags&header.TCPFlagAck != 0)
+		r.PeerMSS, r.Timestamps = options.MSS, options.TS
 	}
 	if flags&header.TCPFlagAck != 0 && r.started {
 		if ahead := tcp.AckNumber() - r.acked; ahead != 0 && ahead < 1<<31 {
@@ -227,7 +287,6 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 			r.Acked += uint64(ahead)
 		}
 	}
-	return true
 }
 
 // hairpin recognises a packet of our own that came back in; the lock is held.

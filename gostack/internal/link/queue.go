@@ -7,10 +7,17 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// queueLimit is frames. TCP is bounded by its windows and UDP by its send buffer
-// (each holds its packets until they are drained), so this is reached by neither;
-// it bounds what a stuck drainer could cost with thousands of connections.
-const queueLimit = 1 << 16
+const (
+	// queueLimit is frames. TCP is bounded by its windows, UDP by crowded; this bounds
+	// what a stuck drainer could cost with thousands of connections.
+	queueLimit = 1 << 16
+
+	// crowdedAt and roomyAt are the queue's lengths at which a sender of datagrams is
+	// told to wait, and to go on: a few batches ahead of the drainer. The fragments of
+	// a large datagram escape gVisor's own count of what a socket has in flight.
+	crowdedAt = 1024
+	roomyAt   = crowdedAt / 2
+)
 
 // queue holds outgoing packets in order. Waiting is the drainer's fallback: the
 // eventfd is written only when a drain came back empty since the last write, so a
@@ -22,6 +29,7 @@ type queue struct {
 	pkts   []*stack.PacketBuffer
 	head   int
 	armed  bool
+	waited bool // a sender of datagrams was told to wait
 	closed bool
 }
 
@@ -49,27 +57,48 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 	}
 	if q.armed && len(pkts) > 0 {
 		q.armed = false
-		wakeUp(q.wake)
+		_, _ = unix.Write(q.wake, one)
 	}
 	return len(pkts)
 }
 
-// pop moves up to max packets to out. An empty answer arms the eventfd.
-func (q *queue) pop(out []*stack.PacketBuffer, max int) []*stack.PacketBuffer {
+// pop moves up to max packets to out. An empty answer arms the eventfd. roomy is
+// true once after crowded was, when there is room again.
+func (q *queue) pop(out []*stack.PacketBuffer, max int) (popped []*stack.PacketBuffer, roomy bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(max, len(q.pkts)-q.head)
 	if n == 0 {
 		q.armed = true
-		return out
+		return out, false
 	}
 	out = append(out, q.pkts[q.head:q.head+n]...)
 	clear(q.pkts[q.head : q.head+n])
 	q.head += n
-	if q.head == len(q.pkts) {
+	switch {
+	case q.head == len(q.pkts):
 		q.pkts, q.head = q.pkts[:0], 0
+	case q.head >= queueLimit/4:
+		// Never empty, under steady load: the part already drained must not stay.
+		q.pkts = append(q.pkts[:0], q.pkts[q.head:]...)
+		q.head = 0
 	}
-	return out
+	if q.waited && len(q.pkts)-q.head <= roomyAt {
+		q.waited = false
+		roomy = true
+	}
+	return out, roomy
+}
+
+// crowded reports whether a sender of datagrams should wait; pop tells when no more.
+func (q *queue) crowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.pkts)-q.head < crowdedAt || q.closed {
+		return false
+	}
+	q.waited = true
+	return true
 }
 
 func (q *queue) length() int {
@@ -92,7 +121,5 @@ func (q *queue) close() {
 	_ = unix.Close(q.wake)
 }
 
+// one is what is written to an eventfd. It cannot block: the counter is far from its limit.
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
-
-// wakeUp adds one to an eventfd. It cannot block: the counter is far from its limit.
-func wakeUp(fd int) { _, _ = unix.Write(fd, one) }

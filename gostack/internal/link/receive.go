@@ -3,6 +3,7 @@ package link
 import (
 	"encoding/binary"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,10 @@ type Mmsghdr struct {
 }
 
 // Receiver points a batch at pinned Go memory for recvmmsg to fill, and hands what
-// came to the stack without copying large frames. One thread at a time.
+// came to the stack without copying large frames. One thread at a time; the lock is
+// for a Release that comes from another.
 type Receiver struct {
+	mu       sync.Mutex
 	endpoint *Endpoint
 	slots    []slot
 	headers  []byte
@@ -44,7 +47,9 @@ type slot struct {
 
 // Arm points every entry of the batch at memory of its own.
 func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
-	r.Release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.release()
 	r.endpoint = e
 	r.slots = make([]slot, len(batch))
 	r.headers = make([]byte, VnetLen*len(batch))
@@ -74,6 +79,8 @@ func (r *Receiver) arm(i int, iov []unix.Iovec) {
 
 // Inject hands the first n frames of the batch to the stack and arms their entries again.
 func (r *Receiver) Inject(batch []Mmsghdr, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	n = min(n, len(r.slots), len(batch))
 	for i := range n {
 		length := int(batch[i].Len) - VnetLen
@@ -124,6 +131,12 @@ func (s *slot) take(length int) buffer.Buffer {
 
 // Release unpins and frees what the batch points at; it must not be received into after.
 func (r *Receiver) Release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.release()
+}
+
+func (r *Receiver) release() {
 	for i := range r.slots {
 		r.slots[i].pin.Unpin()
 		for _, v := range r.slots[i].views {
@@ -141,6 +154,9 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkPr
 		if len(frame) < header.EthernetMinimumSize {
 			e.Counters.Malformed.Add(1)
 			return 0, false
+		}
+		if frame[0]&1 == 0 && string(frame[:6]) != string(e.LinkAddress()) {
+			return 0, false // another host's, seen because the interface is promiscuous
 		}
 		mac, packet = frame[6:12], frame[header.EthernetMinimumSize:]
 		if binary.BigEndian.Uint16(frame[12:]) == uint16(header.ARPProtocolNumber) {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"runtime"
+	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -10,8 +11,10 @@ import (
 const TransmitIovecs = 20
 
 // Transmitter fills a batch with gVisor's own views for sendmmsg to read. What it
-// handed out stays pinned and referenced until the next Drain. One thread at a time.
+// handed out stays pinned and referenced until the next Drain. One thread at a time;
+// the lock is for a Release that comes from another.
 type Transmitter struct {
+	mu      sync.Mutex
 	held    []*stack.PacketBuffer
 	headers []byte
 	pin     runtime.Pinner
@@ -19,8 +22,14 @@ type Transmitter struct {
 
 // Drain fills up to len(batch) entries and returns how many.
 func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr) int {
-	t.Release()
-	t.held = e.queue.pop(t.held, len(batch))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.release()
+	var roomy bool
+	t.held, roomy = e.queue.pop(t.held, len(batch))
+	if roomy {
+		e.onRoom()
+	}
 	if len(t.held) == 0 {
 		return 0
 	}
@@ -63,6 +72,12 @@ func (t *Transmitter) fill(entry *Mmsghdr, vnet []byte, pkt *stack.PacketBuffer)
 
 // Release lets go of what the last Drain handed out.
 func (t *Transmitter) Release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.release()
+}
+
+func (t *Transmitter) release() {
 	t.pin.Unpin()
 	for i, pkt := range t.held {
 		pkt.DecRef()

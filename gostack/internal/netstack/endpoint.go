@@ -1,7 +1,6 @@
 package netstack
 
 import (
-	"io"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -17,19 +16,21 @@ import (
 
 // Endpoint is one TCP connection, TCP listener or UDP endpoint. Nothing on it waits.
 type Endpoint struct {
-	stack    *Stack
-	ep       tcpip.Endpoint
-	queue    *waiter.Queue
-	entry    waiter.Entry
-	tcp      bool
-	listener bool
-	key      link.FlowKey
-	watched  bool
+	stack   *Stack
+	ep      tcpip.Endpoint
+	queue   *waiter.Queue
+	entry   waiter.Entry
+	tcp     bool
+	key     link.FlowKey
+	peer    netip.Addr
+	watched bool
 
 	readable, writable signal
-	written            atomic.Uint64
+	written            atomic.Uint64 // payload bytes that gVisor took
 	finSent            atomic.Bool
-	icmpReported       atomic.Uint32
+	icmpReported       atomic.Uint32 // how many ICMP errors the caller was told of
+	hop                nextHop
+	minTTL             atomic.Uint32
 
 	mu     sync.Mutex
 	open   bool        // TCP: the handshake is over
@@ -69,7 +70,6 @@ func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Erro
 	if err != nil {
 		return nil, err
 	}
-	e.listener = true
 	if err := e.ep.Listen(backlog); err != nil {
 		e.Close()
 		return nil, err
@@ -79,23 +79,22 @@ func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Erro
 
 // Accept takes a connection from the listener's queue.
 func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
-	var peer tcpip.FullAddress
-	ep, wq, err := e.ep.Accept(&peer)
+	var from tcpip.FullAddress
+	ep, wq, err := e.ep.Accept(&from)
+	e.readable.settle(e.canRead)
 	if err != nil {
-		if wouldBlock(err) {
-			e.readable.settle(e.canRead)
-		}
 		return nil, netip.AddrPort{}, err
 	}
-	e.readable.settle(e.canRead)
 	conn := e.stack.wrap(ep, wq, true)
 	conn.open = true
-	local, lerr := ep.GetLocalAddress()
-	if lerr == nil {
-		conn.key = flowKey(uint8(header.TCPProtocolNumber), addrPort(local), addrPort(peer))
+	conn.minTTL.Store(e.minTTL.Load())
+	peer := addrPort(from)
+	// On a peer that is gone already this fails, and its first read says why.
+	if local, err := ep.GetLocalAddress(); err == nil {
+		conn.key = flowKey(uint8(header.TCPProtocolNumber), addrPort(local), netip.AddrPort{})
+		conn.watch(peer)
 	}
-	conn.watch(addrPort(peer))
-	return conn, addrPort(peer), nil
+	return conn, peer, nil
 }
 
 func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Error) {
@@ -115,7 +114,10 @@ func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Err
 		// dropping would turn a large datagram into an error nobody asked for.
 		_ = ep.SetSockOptInt(tcpip.MTUDiscoverOption, int(tcpip.PMTUDiscoveryDont))
 	}
-	if err := ep.Bind(full(local)); err != nil {
+	if err = s.applyDefaults(e); err == nil {
+		err = ep.Bind(full(local))
+	}
+	if err != nil {
 		e.Close()
 		return nil, err
 	}
@@ -132,11 +134,17 @@ func (s *Stack) wrap(ep tcpip.Endpoint, wq *waiter.Queue, isTCP bool) *Endpoint 
 
 func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.key = flowKey(e.key.Protocol, keyLocal(e.key), remote)
+	e.peer = remote.Addr()
 	e.watched = true
-	e.stack.Link.Observer.Watch(e.key, func() {
-		e.readable.raise()
-		e.writable.raise()
-	})
+	e.stack.Link.Observer.Watch(e.key, e.raise)
+	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
+}
+
+func (e *Endpoint) seen() link.Seen {
+	if !e.watched {
+		return link.Seen{}
+	}
+	return e.stack.Link.Observer.See(e.key)
 }
 
 // NotifyEvent implements waiter.EventListener; gVisor's queue lock is held.
@@ -147,6 +155,11 @@ func (e *Endpoint) NotifyEvent(mask waiter.EventMask) {
 	if mask&writeEvents != 0 {
 		e.writable.raise()
 	}
+}
+
+func (e *Endpoint) raise() {
+	e.readable.raise()
+	e.writable.raise()
 }
 
 // ConnectResult is nil once open, ErrConnectStarted while not decided.
@@ -165,87 +178,31 @@ func (e *Endpoint) ConnectResult() tcpip.Error {
 		e.open = true
 		return nil
 	case tcp.StateError, tcp.StateClose:
-		if err := e.ep.LastError(); err != nil {
-			e.failed = err
-		} else {
-			e.failed = &tcpip.ErrConnectionAborted{}
-		}
+		e.failed = e.whyNot(e.ep.LastError())
 		return e.failed
 	}
 	// gVisor ends a connect for some ICMP errors only; the kernel does for each of
 	// them (net/ipv4/tcp_ipv4.c, tcp_v4_err in SYN_SENT), and so does this.
-	if e.watched && e.stack.Link.Observer.See(e.key).ICMPErrors > 0 {
-		e.failed = &tcpip.ErrHostUnreachable{}
+	if e.seen().ICMPErrors > 0 {
+		e.failed = e.whyNot(&tcpip.ErrHostUnreachable{})
+		e.ep.Abort()
 		return e.failed
 	}
 	e.writable.settle(e.canWrite)
 	return &tcpip.ErrConnectStarted{}
 }
 
-// Recv reads into b; 0 without error is the end of a stream.
-func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
-	if err := e.icmpVerdict(); err != nil {
-		return 0, 0, from, err
-	}
-	w := tcpip.SliceWriter(b)
-	res, err := e.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
-	switch {
-	case err == nil:
-		e.readable.settle(e.canRead)
-		if e.tcp {
-			e.ep.ModerateRecvBuf(res.Count)
-		} else {
-			from = addrPort(res.RemoteAddr)
+func (e *Endpoint) whyNot(err tcpip.Error) tcpip.Error {
+	switch err.(type) {
+	case nil:
+		return &tcpip.ErrConnectionAborted{}
+	case *tcpip.ErrHostUnreachable:
+		// gVisor has one word for an ICMP error and for a next hop that does not answer.
+		if e.seen().ICMPErrors == 0 {
+			return &NextHopSilent{}
 		}
-		return res.Count, res.Total, from, nil
-	case wouldBlock(err):
-		e.readable.settle(e.canRead)
-		return 0, 0, from, err
 	}
-	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
-		return 0, 0, from, nil
-	}
-	return 0, 0, from, err
-}
-
-// icmpVerdict tells a UDP endpoint of the ICMP errors that gVisor keeps to itself,
-// each once. Port unreachable reaches it through gVisor.
-func (e *Endpoint) icmpVerdict() tcpip.Error {
-	if e.tcp || !e.watched {
-		return nil
-	}
-	seen := e.stack.Link.Observer.See(e.key)
-	if seen.ICMPErrors == e.icmpReported.Swap(seen.ICMPErrors) {
-		return nil
-	}
-	portUnreachable := seen.ICMPVersion == 4 && seen.ICMPType == 3 && seen.ICMPCode == 3 ||
-		seen.ICMPVersion == 6 && seen.ICMPType == 1 && seen.ICMPCode == 4
-	_ = e.ep.LastError()
-	if portUnreachable {
-		return &tcpip.ErrConnectionRefused{}
-	}
-	return &tcpip.ErrHostUnreachable{}
-}
-
-// Send writes b; TCP may take fewer. An invalid address means the peer.
-func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
-	if err := e.icmpVerdict(); err != nil {
-		return 0, err
-	}
-	options := tcpip.WriteOptions{}
-	if to.IsValid() {
-		address := full(to)
-		options.To = &address
-	}
-	r := payload{b}
-	n, err := e.ep.Write(&r, options)
-	if n > 0 {
-		e.written.Add(uint64(n))
-	}
-	if wouldBlock(err) || (e.tcp && int(n) < len(b)) {
-		e.writable.settle(e.canWrite)
-	}
-	return int(n), err
+	return err
 }
 
 // Shutdown ends the read side (1), the write side (2), or both (3).
@@ -256,13 +213,25 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	}
 	if how&2 != 0 {
 		flags |= tcpip.ShutdownWrite
+	}
+	if flags == 0 {
+		return &tcpip.ErrInvalidOptionValue{}
+	}
+	err := e.ep.Shutdown(flags)
+	if err == nil && how&2 != 0 {
 		e.finSent.Store(true)
 	}
-	return e.ep.Shutdown(flags)
+	return err
 }
 
-// Abort sends a RST to a peer that is still there.
-func (e *Endpoint) Abort() { e.ep.Abort() }
+// Abort sends a RST to a peer that is still there. Where both sides have ended in
+// order there is nothing to abort, though gVisor would send one from TIME-WAIT too.
+func (e *Endpoint) Abort() {
+	if e.tcp && tcp.EndpointState(e.ep.State()) == tcp.StateTimeWait {
+		return
+	}
+	e.ep.Abort()
+}
 
 // Close lets go of the endpoint; more than once is once.
 func (e *Endpoint) Close() {
@@ -289,24 +258,24 @@ func (e *Endpoint) ReadableFD() (int, error) { return e.readable.descriptor(e.ca
 // WritableFD is level-triggered: readable while Send, or a decided connect, would not wait.
 func (e *Endpoint) WritableFD() (int, error) { return e.writable.descriptor(e.canWrite) }
 
-func (e *Endpoint) canRead() bool  { return e.ep.Readiness(readEvents)&readEvents != 0 }
-func (e *Endpoint) canWrite() bool { return e.ep.Readiness(writeEvents)&writeEvents != 0 }
-
-func wouldBlock(err tcpip.Error) bool {
-	_, ok := err.(*tcpip.ErrWouldBlock)
-	return ok
+func (e *Endpoint) canRead() bool {
+	return e.ep.Readiness(readEvents)&readEvents != 0 || e.hasError()
 }
 
-// payload is a tcpip.Payloader over the caller's memory: one copy, into gVisor's own view.
-type payload struct{ b []byte }
-
-func (p *payload) Read(out []byte) (int, error) {
-	if len(p.b) == 0 {
-		return 0, io.EOF
+func (e *Endpoint) canWrite() bool {
+	if e.hasError() {
+		return true
 	}
-	n := copy(out, p.b)
-	p.b = p.b[n:]
-	return n, nil
+	if !e.tcp && (e.hop.pending() || e.stack.Link.Crowded()) {
+		return false
+	}
+	return e.ep.Readiness(writeEvents)&writeEvents != 0
 }
 
-func (p *payload) Len() int { return len(p.b) }
+// hasError reports an error that gVisor's own readiness does not know of.
+func (e *Endpoint) hasError() bool {
+	if e.tcp {
+		return tcp.EndpointState(e.ep.State()) == tcp.StateSynSent && e.seen().ICMPErrors > 0
+	}
+	return e.hop.failed() || e.seen().ICMPErrors != e.icmpReported.Load()
+}

@@ -1,6 +1,8 @@
 package netstack
 
 import (
+	"maps"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
@@ -13,7 +15,36 @@ const (
 	OptReceiveBuffer
 	OptSendBuffer
 	OptBroadcast
+	OptMinTTL
+	OptMaxSegment
 )
+
+// SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
+// must be in force before the first segment leaves. It is judged when one is opened.
+func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
+	if option < OptNoDelay || option > OptMaxSegment {
+		return &tcpip.ErrInvalidOptionValue{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.defaults[option] = value
+	return nil
+}
+
+func (s *Stack) applyDefaults(e *Endpoint) tcpip.Error {
+	s.mu.Lock()
+	defaults := maps.Clone(s.defaults)
+	s.mu.Unlock()
+	for option, value := range defaults {
+		if !e.tcp && (option == OptNoDelay || option == OptKeepAlive || option == OptMaxSegment) {
+			continue
+		}
+		if err := e.SetOption(option, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // SetOption sets a GS_OPT_ option.
 func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
@@ -24,8 +55,14 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 	case OptKeepAlive:
 		so.SetKeepAlive(value != 0)
 	case OptTTL:
+		if value < 1 || value > 255 {
+			return &tcpip.ErrInvalidOptionValue{}
+		}
 		return e.ep.SetSockOptInt(e.byVersion(tcpip.IPv4TTLOption, tcpip.IPv6HopLimitOption), int(value))
 	case OptTOS:
+		if value < 0 || value > 255 {
+			return &tcpip.ErrInvalidOptionValue{}
+		}
 		return e.ep.SetSockOptInt(e.byVersion(tcpip.IPv4TOSOption, tcpip.IPv6TrafficClassOption), int(value))
 	case OptReceiveBuffer:
 		so.SetReceiveBufferSize(value, true)
@@ -33,8 +70,18 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 		so.SetSendBufferSize(value, true)
 	case OptBroadcast:
 		so.SetBroadcast(value != 0)
+	case OptMinTTL:
+		if value < 0 || value > 255 {
+			return &tcpip.ErrInvalidOptionValue{}
+		}
+		e.minTTL.Store(uint32(value))
+		if e.watched {
+			e.stack.Link.Observer.RequireTTL(e.key, uint8(value))
+		}
+	case OptMaxSegment:
+		return e.ep.SetSockOptInt(tcpip.MaxSegOption, int(value))
 	default:
-		return &tcpip.ErrUnknownProtocolOption{}
+		return &tcpip.ErrInvalidOptionValue{}
 	}
 	return nil
 }
@@ -59,8 +106,12 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return so.GetSendBufferSize(), nil
 	case OptBroadcast:
 		return truth(so.GetBroadcast()), nil
+	case OptMinTTL:
+		return int64(e.minTTL.Load()), nil
+	case OptMaxSegment:
+		return int64(e.maxSegment()), nil
 	}
-	return 0, &tcpip.ErrUnknownProtocolOption{}
+	return 0, &tcpip.ErrInvalidOptionValue{}
 }
 
 func (e *Endpoint) byVersion(v4, v6 tcpip.SockOptInt) tcpip.SockOptInt {

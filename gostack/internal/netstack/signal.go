@@ -19,54 +19,68 @@ type signal struct {
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // descriptor makes the eventfd at the first call; ready is the level to begin with.
+//
+// ready is never called with the lock held, here or in settle: it takes gVisor's
+// locks, and gVisor calls raise with some of them held.
 func (s *signal) descriptor(ready func() bool) (int, error) {
+	fd, fresh, err := s.make()
+	if fresh && ready() {
+		s.raise()
+	}
+	return fd, err
+}
+
+func (s *signal) make() (fd int, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return -1, unix.EBADF
+		return -1, false, unix.EBADF
 	}
-	if !s.made {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-		if err != nil {
-			return -1, err
-		}
-		s.fd, s.made = fd, true
-		if ready() {
-			s.raiseLocked()
-		}
+	if s.made {
+		return s.fd, false, nil
 	}
-	return s.fd, nil
+	fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return -1, false, err
+	}
+	s.fd, s.made = fd, true
+	return fd, true, nil
 }
 
 func (s *signal) raise() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.raiseLocked()
-}
-
-func (s *signal) raiseLocked() {
 	if s.made && !s.up && !s.closed {
 		s.up = true
 		_, _ = unix.Write(s.fd, one)
 	}
 }
 
-// settle takes the level down unless ready says otherwise. The question is asked
-// after the level went down, so an event in between raises it again and none is lost.
+// settle takes the level down unless ready says otherwise. It asks once more after
+// the level went down: an event in between found it still up, and would be lost.
 func (s *signal) settle(ready func() bool) {
+	if !s.isUp() || ready() {
+		return
+	}
+	s.lower()
+	if ready() {
+		s.raise()
+	}
+}
+
+func (s *signal) isUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.made || !s.up || s.closed {
-		return
-	}
-	if ready() {
-		return
-	}
-	var b [8]byte
-	_, _ = unix.Read(s.fd, b[:])
-	s.up = false
-	if ready() {
-		s.raiseLocked()
+	return s.up && !s.closed
+}
+
+func (s *signal) lower() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.up && !s.closed {
+		var b [8]byte
+		_, _ = unix.Read(s.fd, b[:])
+		s.up = false
 	}
 }
 

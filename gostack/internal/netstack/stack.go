@@ -28,9 +28,11 @@ type Stack struct {
 	Tx   link.Transmitter
 
 	stack *stack.Stack
+	mtu   uint32
 
 	mu        sync.Mutex
 	endpoints map[*Endpoint]struct{}
+	defaults  map[uint32]int64 // options of endpoints to come
 	closed    bool
 }
 
@@ -39,7 +41,8 @@ type Stack struct {
 // that belong to none of its endpoints. The host owns the address and does all that.
 func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	hardware := tcpip.LinkAddress(mac)
-	l, err := link.New(mtu, hardware, gso)
+	made := &Stack{mtu: mtu, endpoints: make(map[*Endpoint]struct{}), defaults: make(map[uint32]int64)}
+	l, err := link.New(mtu, hardware, gso, made.roomAgain)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +72,8 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	if e := s.CreateNIC(nic, edge); e != nil {
 		return nil, errors.New(e.String())
 	}
-	return &Stack{Link: l, stack: s, endpoints: make(map[*Endpoint]struct{})}, nil
+	made.Link, made.stack = l, s
+	return made, nil
 }
 
 // AddAddress gives the stack an address, alone in its prefix.
@@ -115,31 +119,54 @@ func (s *Stack) Endpoints() int {
 	return len(s.endpoints)
 }
 
-// Close ends every endpoint at once. Goroutines of the stack end in the
-// background: nothing here may wait.
+// Close ends every endpoint at once. What is queued, and what gVisor would still say,
+// is dropped: who drains no more cannot send it. gVisor's goroutines end in the
+// background, since nothing here may wait.
 func (s *Stack) Close() {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	open, first := s.beginClose()
+	if !first {
 		return
 	}
-	s.closed = true
-	open := make([]*Endpoint, 0, len(s.endpoints))
-	for e := range s.endpoints {
-		open = append(open, e)
-	}
-	s.mu.Unlock()
+	s.Link.Close()
 	for _, e := range open {
-		e.Abort()
+		e.ep.Abort()
 		e.Close()
 	}
 	s.stack.Close()
 	s.Tx.Release()
 	s.Rx.Release()
-	go func() {
-		s.stack.Wait()
-		s.Link.Close()
-	}()
+	go s.stack.Wait()
+}
+
+func (s *Stack) beginClose() (open []*Endpoint, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.closed = true
+	return s.openEndpoints(), true
+}
+
+// openEndpoints must be called with the lock held.
+func (s *Stack) openEndpoints() []*Endpoint {
+	open := make([]*Endpoint, 0, len(s.endpoints))
+	for e := range s.endpoints {
+		open = append(open, e)
+	}
+	return open
+}
+
+// roomAgain wakes the senders of datagrams that waited for room in the link's queue.
+func (s *Stack) roomAgain() {
+	s.mu.Lock()
+	open := s.openEndpoints()
+	s.mu.Unlock()
+	for _, e := range open {
+		if !e.tcp {
+			e.writable.raise()
+		}
+	}
 }
 
 func (s *Stack) adopt(e *Endpoint) {

@@ -1,0 +1,116 @@
+package netstack
+
+import (
+	"io"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// Recv reads into b; 0 without error is the end of a stream. total is a datagram's whole length.
+func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
+	if err := e.pendingError(); err != nil {
+		e.readable.settle(e.canRead)
+		return 0, 0, from, err
+	}
+	w := tcpip.SliceWriter(b)
+	res, err := e.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
+	e.readable.settle(e.canRead)
+	if err == nil {
+		if e.tcp {
+			e.ep.ModerateRecvBuf(res.Count)
+		} else {
+			from = addrPort(res.RemoteAddr)
+		}
+		return res.Count, res.Total, from, nil
+	}
+	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
+		return 0, 0, from, nil
+	}
+	return 0, 0, from, err
+}
+
+// Send writes b; TCP may take fewer. An invalid address means the peer.
+func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
+	if err := e.pendingError(); err != nil {
+		return 0, err
+	}
+	options := tcpip.WriteOptions{}
+	if to.IsValid() {
+		address := full(to)
+		options.To = &address
+	}
+	if !e.tcp {
+		if err := e.mayFollow(len(b), to); err != nil {
+			return 0, err
+		}
+	}
+	n, err := e.ep.Write(&payload{b}, options)
+	if e.tcp {
+		e.written.Add(uint64(n))
+	}
+	if wouldBlock(err) || (e.tcp && int(n) < len(b)) {
+		e.writable.settle(e.canWrite)
+	}
+	return int(n), err
+}
+
+// mayFollow holds a datagram back, by ErrWouldBlock, while it would be lost on this side.
+func (e *Endpoint) mayFollow(size int, to netip.AddrPort) tcpip.Error {
+	destination := e.peer
+	if to.IsValid() {
+		destination = to.Addr()
+	}
+	if !destination.IsValid() {
+		return &tcpip.ErrDestinationRequired{}
+	}
+	if e.stack.Link.Crowded() {
+		e.writable.settle(e.canWrite)
+		return &tcpip.ErrWouldBlock{}
+	}
+	err := e.hop.admit(e, destination, size)
+	if wouldBlock(err) {
+		e.writable.settle(e.canWrite)
+	}
+	return err
+}
+
+// pendingError is what a UDP endpoint has to tell before it goes on: an ICMP error
+// about a datagram of its own, or a next hop that did not answer, each once.
+func (e *Endpoint) pendingError() tcpip.Error {
+	if e.tcp {
+		return nil
+	}
+	if e.hop.takeFailure() {
+		return &NextHopSilent{}
+	}
+	seen := e.seen()
+	if seen.ICMPErrors == e.icmpReported.Swap(seen.ICMPErrors) {
+		return nil
+	}
+	portUnreachable := seen.ICMPVersion == 4 && seen.ICMPType == 3 && seen.ICMPCode == 3 ||
+		seen.ICMPVersion == 6 && seen.ICMPType == 1 && seen.ICMPCode == 4
+	if portUnreachable {
+		return &tcpip.ErrConnectionRefused{}
+	}
+	return &tcpip.ErrHostUnreachable{}
+}
+
+func wouldBlock(err tcpip.Error) bool {
+	_, ok := err.(*tcpip.ErrWouldBlock)
+	return ok
+}
+
+// payload is a tcpip.Payloader over the caller's memory: one copy, into gVisor's own view.
+type payload struct{ b []byte }
+
+func (p *payload) Read(out []byte) (int, error) {
+	if len(p.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(out, p.b)
+	p.b = p.b[n:]
+	return n, nil
+}
+
+func (p *payload) Len() int { return len(p.b) }
