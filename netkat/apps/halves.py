@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
+from netkat.errors import NetkatError
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class Half(threading.Thread):
         """The thread's whole life."""
         try:
             self.relay()
+        except NetkatError as error:
+            # Without tracebacks: they would keep frames alive, and with them memory
+            # that cffi has lent to the library, which the interpreter's own end
+            # then frees in the wrong order (seen on 3.11: a crash in memoryview's tp_clear).
+            error.__context__ = None
+            self.fault, self.fault_at = error.with_traceback(None), time.monotonic()
         except Exception as error:
             # Whatever it is: a relay that does not hear of it would wait for ever.
             self.fault, self.fault_at = error, time.monotonic()

@@ -21,10 +21,12 @@ def main() -> NoReturn:
     from netkat.cli.commands import run  # typer: 60 ms
 
     code = run(sys.argv[1:])
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        # Nobody reads any more; the interpreter would flush once more and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            pass  # nobody reads any more
+    # Everything has been taken down by now. A thread in a write that nobody takes
+    # cannot be joined, and the interpreter's own end would free memory under it.
+    os._exit(code)
