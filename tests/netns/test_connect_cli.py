@@ -42,6 +42,12 @@ def start(pair: Pair, *arguments: object, **options: Any) -> subprocess.Popen[by
     return pair.host.popen([*NETKAT, *map(str, arguments)], cwd=ROOT, **options)
 
 
+def shell(pair: Pair, command: str, *arguments: object) -> subprocess.CompletedProcess[Any]:
+    """netkat under a shell, as "$@" of its command."""
+    argv = ["bash", "-c", command, "bash", *NETKAT, *map(str, arguments)]
+    return pair.host.run(argv, text=False, cwd=ROOT)
+
+
 def listening(space: Namespace, port: int) -> None:
     """Wait until somebody listens there."""
     end = time.monotonic() + 5
@@ -113,19 +119,15 @@ def test_null_and_closed_input(pair: Pair) -> None:
     with peer(pair.peer, "tcp-source", size=1000) as server:
         done = run(pair, pair.peer.ipv4, server.port)
         assert (done.returncode, done.stdout) == (0, pattern(1000))
-        shell = ["sh", "-c", 'exec "$@" <&-', "sh", *NETKAT, pair.peer.ipv4, str(server.port)]
-        done = pair.host.run(shell, text=False, cwd=ROOT)
-        assert done.stdout == pattern(1000)
-        shell[2] = '"$@" & wait $!'
-        done = pair.host.run(shell, text=False, cwd=ROOT)
-        assert done.stdout == pattern(1000)
+        for command in ('exec "$@" <&-', '"$@" & wait $!'):
+            done = shell(pair, command, pair.peer.ipv4, server.port)
+            assert done.stdout == pattern(1000)
 
 
 def test_a_reader_that_leaves_is_no_error(pair: Pair) -> None:
     with peer(pair.peer, "tcp-source", size=10_000_000) as server:
         command = '"$@" | head -c 10; echo "${PIPESTATUS[0]}"'
-        shell = ["bash", "-c", command, "bash", *NETKAT, pair.peer.ipv4, str(server.port)]
-        done = pair.host.run(shell, text=False, cwd=ROOT)
+        done = shell(pair, command, pair.peer.ipv4, server.port)
         assert done.stdout == pattern(10_000_000)[:10] + b"0\n"
         assert done.stderr == b""
 
