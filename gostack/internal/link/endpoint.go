@@ -94,15 +94,32 @@ func solicited(pkt *stack.PacketBuffer) bool {
 	switch pkt.TransportProtocolNumber {
 	case header.TCPProtocolNumber, header.UDPProtocolNumber:
 		return true
-	case header.ICMPv6ProtocolNumber:
-		h := pkt.TransportHeader().Slice()
-		return len(h) > 0 && header.ICMPv6(h).Type() == header.ICMPv6NeighborSolicit
 	}
 	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
 		return header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest
 	}
+	if isNeighborSolicit(pkt) {
+		return true
+	}
 	// A later fragment has no transport protocol number of its own.
 	return isFragment(pkt)
+}
+
+// isNeighborSolicit looks at the bytes: gVisor writes its solicitations as bare
+// payload, with neither a transport header nor a transport protocol set
+// (network/ipv6/ndp.go, sendNDPNS).
+func isNeighborSolicit(pkt *stack.PacketBuffer) bool {
+	h := pkt.NetworkHeader().Slice()
+	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber ||
+		len(h) < header.IPv6MinimumSize || h[6] != uint8(header.ICMPv6ProtocolNumber) {
+		return false
+	}
+	icmp := pkt.TransportHeader().Slice()
+	if len(icmp) == 0 {
+		first, ok := pkt.Data().PullUp(1)
+		return ok && header.ICMPv6Type(first[0]) == header.ICMPv6NeighborSolicit
+	}
+	return header.ICMPv6(icmp).Type() == header.ICMPv6NeighborSolicit
 }
 
 func isFragment(pkt *stack.PacketBuffer) bool {

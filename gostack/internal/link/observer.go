@@ -138,9 +138,8 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) {
 		o.countRequest(header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest)
 		return
 	case header.IPv6ProtocolNumber:
-		if pkt.TransportProtocolNumber == header.ICMPv6ProtocolNumber {
-			h := pkt.TransportHeader().Slice()
-			o.countRequest(len(h) > 0 && header.ICMPv6(h).Type() == header.ICMPv6NeighborSolicit)
+		if isNeighborSolicit(pkt) {
+			o.countRequest(true)
 			return
 		}
 	}
