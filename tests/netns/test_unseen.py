@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.helpers.capture import Packet, capture
 from tests.helpers.netns import ROOT, Namespace, Pair, namespace
 from tests.helpers.peers import pattern, peer
 from tests.helpers.rules import connections, track_connections
+from tests.helpers.socket_lb import run_inside, socket_lb
 
 IPVERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 SIZE = 200_000
@@ -165,8 +167,21 @@ def test_masqueraded_flow_lives_on(pair: Pair) -> None:
 def pod_flow_port(pair: Pair, pod: Namespace) -> int:
     """A pod behind the host, whose connections leave with the host's address."""
     subprocess.run(
-        ["ip", "link", "add", "eth0", "netns", pod.name, "type", "veth",
-         "peer", "name", "vpod", "netns", pair.host.name],
+        [
+            "ip",
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            pod.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "vpod",
+            "netns",
+            pair.host.name,
+        ],
         check=True,
     )
     pod.ip("addr add 10.77.0.2/24 dev eth0", "link set eth0 up", "route add default via 10.77.0.1")
@@ -177,9 +192,7 @@ def pod_flow_port(pair: Pair, pod: Namespace) -> int:
     return 41234
 
 
-def socket_in(
-    space: Namespace, address: str, port: int, *, source_port: int = 0
-) -> socket.socket:
+def socket_in(space: Namespace, address: str, port: int, *, source_port: int = 0) -> socket.socket:
     """A kernel connection from inside a namespace."""
     source = ("", source_port) if source_port else None
 
@@ -209,3 +222,25 @@ def until(condition: Callable[[], bool], timeout: float = 2.0) -> None:
         assert time.monotonic() < end, "did not come true"
         time.sleep(0.02)
 
+
+@IPVERSIONS
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_socket_load_balancer_catches_nc_alone(pair: Pair, version: int, protocol: str) -> None:
+    """A cgroup program rewrites nc's destination, as Cilium's does, and never sees netkat's."""
+    with (
+        peer(pair.peer, f"{protocol}-echo") as asked,
+        peer(pair.peer, f"{protocol}-echo") as elsewhere,
+        socket_lb(
+            IPv4Address(pair.peer.ipv4), IPv6Address(pair.peer.ipv6), elsewhere.port
+        ) as cgroup,
+    ):
+        arrived = "accepted" if protocol == "tcp" else "datagram"
+        target = [pair.peer.address(version), str(asked.port)]
+        udp = ["-u"] if protocol == "udp" else []
+        run_inside(cgroup, pair.host, ["nc", "-w1", *udp, *target], "x")
+        assert elsewhere.event(arrived)
+        assert asked.pending(arrived) == []
+        done = run_inside(cgroup, pair.host, netkat(*udp, *target), "x")
+        assert done.stdout == "x"
+        assert asked.event(arrived)
+        assert elsewhere.pending(arrived) == []
