@@ -14,7 +14,7 @@ from netkat.engine.path import Path, plan_path
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
-from netkat.errors import NetkatError
+from netkat.errors import NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.ports import Reservation, reserve
 
@@ -178,7 +178,7 @@ class Bypass:
 
         assert isinstance(error, StackError)
         fault = session.fault(error, connecting=True)
-        if isinstance(fault, verdict.Refused) and fault.by == "RST":
+        if isinstance(fault, Refused) and fault.by == "RST":
             # A RST is an answer as well: the guard must have seen it.
             session.prove()
         return fault
