@@ -69,6 +69,7 @@ PEERS = [
     _need("ethtool"),
     _need("git"),
     _need("iperf3"),
+    _need("iputils-ping", "ping"),
     _need("libpcap0.8", "/usr/lib/*/libpcap.so.0.8", "/usr/lib*/libpcap.so.1"),
     _need("ncat"),
     _need("netcat-openbsd", "nc.openbsd"),
