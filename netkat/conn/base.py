@@ -1,4 +1,4 @@
-"""What a TCP connection and a UDP endpoint have in common: names, timeouts, waits, the end."""
+"""What connections and listeners have in common: names, timeouts, waits, the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 """As the socket module spells it: (host, port), or (host, port, flowinfo, scope_id) for IPv6."""
 
 
-class Connection:
+class SocketShaped:
     """Shaped as a socket. Safe to use from several threads; close() wakes those that wait.
 
     ``with`` closes it. A connection that is collected while open warns

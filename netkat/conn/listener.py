@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netkat.conn.base import Address, Connection
+from netkat.conn.base import Address, SocketShaped
 from netkat.conn.stream import TcpConnection
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netkat.engine.listening import ListeningSession
 
 
-class TcpListener(Connection):
+class TcpListener(SocketShaped):
     """Shaped as a listening socket: accept, settimeout, fileno, close; iterating accepts."""
 
     _session: ListeningSession
