@@ -26,57 +26,119 @@ def ether(kind: int, payload: bytes, *, tags: tuple[tuple[int, int], ...] = ()) 
 
 
 def ip4(
-    protocol: int, payload: bytes, source: str = A4, target: str = B4, *, tos: int = 0,
-    ident: int = 1, flags: int = 0x4000, ttl: int = 64, options: bytes = b"",
+    protocol: int,
+    payload: bytes,
+    source: str = A4,
+    target: str = B4,
+    *,
+    tos: int = 0,
+    ident: int = 1,
+    flags: int = 0x4000,
+    ttl: int = 64,
+    options: bytes = b"",
     length: int | None = None,
 ) -> bytes:
     size = 20 + len(options)
-    head = struct.pack(
-        "!BBHHHBBH4s4s", 0x40 | size // 4, tos, size + len(payload) if length is None else length,
-        ident, flags, ttl, protocol, 0, IPv4Address(source).packed, IPv4Address(target).packed,
-    ) + options
+    head = (
+        struct.pack(
+            "!BBHHHBBH4s4s",
+            0x40 | size // 4,
+            tos,
+            size + len(payload) if length is None else length,
+            ident,
+            flags,
+            ttl,
+            protocol,
+            0,
+            IPv4Address(source).packed,
+            IPv4Address(target).packed,
+        )
+        + options
+    )
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
 def ip6(
-    protocol: int, payload: bytes, source: str = A6, target: str = B6, *, hops: int = 64,
+    protocol: int,
+    payload: bytes,
+    source: str = A6,
+    target: str = B6,
+    *,
+    hops: int = 64,
     flow: int = 0,
 ) -> bytes:
-    return struct.pack(
-        "!IHBB16s16s", 0x60000000 | flow, len(payload), protocol, hops,
-        IPv6Address(source).packed, IPv6Address(target).packed,
-    ) + payload
+    return (
+        struct.pack(
+            "!IHBB16s16s",
+            0x60000000 | flow,
+            len(payload),
+            protocol,
+            hops,
+            IPv6Address(source).packed,
+            IPv6Address(target).packed,
+        )
+        + payload
+    )
 
 
 def pseudo(source: str, target: str, protocol: int, length: int) -> bytes:
     if ":" in source:
         return (
-            IPv6Address(source).packed + IPv6Address(target).packed
+            IPv6Address(source).packed
+            + IPv6Address(target).packed
             + struct.pack("!IHBB", length, 0, 0, protocol)
         )
     return (
-        IPv4Address(source).packed + IPv4Address(target).packed
+        IPv4Address(source).packed
+        + IPv4Address(target).packed
         + struct.pack("!BBH", 0, protocol, length)
     )
 
 
 def tcp(
-    sport: int, dport: int, flags: int, seq: int = 0, ack: int = 0, payload: bytes = b"", *,
-    window: int = 64240, options: bytes = b"", urgent: int = 0, source: str = A4,
-    target: str = B4, bad_sum: bool = False,
+    sport: int,
+    dport: int,
+    flags: int,
+    seq: int = 0,
+    ack: int = 0,
+    payload: bytes = b"",
+    *,
+    window: int = 64240,
+    options: bytes = b"",
+    urgent: int = 0,
+    source: str = A4,
+    target: str = B4,
+    bad_sum: bool = False,
 ) -> bytes:
     options += b"\0" * (-len(options) % 4)
     offset = (20 + len(options)) // 4
-    segment = struct.pack(
-        "!HHIIBBHHH", sport, dport, seq, ack, offset << 4 | flags >> 8, flags & 255, window, 0,
-        urgent,
-    ) + options + payload
+    segment = (
+        struct.pack(
+            "!HHIIBBHHH",
+            sport,
+            dport,
+            seq,
+            ack,
+            offset << 4 | flags >> 8,
+            flags & 255,
+            window,
+            0,
+            urgent,
+        )
+        + options
+        + payload
+    )
     total = checksum(pseudo(source, target, 6, len(segment)) + segment) ^ bad_sum
     return segment[:16] + struct.pack("!H", total) + segment[18:]
 
 
 def udp(
-    sport: int, dport: int, payload: bytes, *, source: str = A4, target: str = B4,
+    sport: int,
+    dport: int,
+    payload: bytes,
+    *,
+    source: str = A4,
+    target: str = B4,
     summed: bool = True,
 ) -> bytes:
     datagram = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
@@ -98,12 +160,19 @@ def icmp6(kind: int, code: int, rest: bytes, *, source: str = A6, target: str = 
 
 
 def arp(
-    operation: int, sender: str = A4, target: str = B4, *, target_mac: bytes = bytes(6),
+    operation: int,
+    sender: str = A4,
+    target: str = B4,
+    *,
+    target_mac: bytes = bytes(6),
     sender_mac: bytes = MAC_A,
 ) -> bytes:
     return (
         struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
-        + sender_mac + IPv4Address(sender).packed + target_mac + IPv4Address(target).packed
+        + sender_mac
+        + IPv4Address(sender).packed
+        + target_mac
+        + IPv4Address(target).packed
     )
 
 
@@ -112,16 +181,22 @@ def name(text: str) -> bytes:
 
 
 def dns(
-    ident: int, flags: int, questions: list[tuple[str, int]],
-    answers: list[tuple[str, int, int, bytes]] = (), authority: int = 0, additional: int = 0,  # type: ignore[assignment]
+    ident: int,
+    flags: int,
+    questions: list[tuple[str, int]],
+    answers: list[tuple[str, int, int, bytes]] = (),
+    authority: int = 0,
+    additional: int = 0,  # type: ignore[assignment]
     tail: bytes = b"",
 ) -> bytes:
     body = b"".join(name(text) + struct.pack("!HH", kind, 1) for text, kind in questions)
     for text, kind, ttl, data in answers:
         body += name(text) + struct.pack("!HHIH", kind, 1, ttl, len(data)) + data
-    return struct.pack(
-        "!6H", ident, flags, len(questions), len(answers), authority, additional
-    ) + body + tail
+    return (
+        struct.pack("!6H", ident, flags, len(questions), len(answers), authority, additional)
+        + body
+        + tail
+    )
 
 
 def packed(text: str) -> bytes:

@@ -27,7 +27,8 @@ def icmp6(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
         raise Truncated("icmp6")
     verbose = printer.style.verbose
     summed = ""
-    if verbose and printer.style.checksums and not ends.fragment and len(data) >= end:
+    # Not with an eye to -K: as in tcpdump, that is about IP, TCP and UDP.
+    if verbose and not ends.fragment and len(data) >= end:
         summed = _sum(data, at, end, ends)
     kind = data[at]
     if 133 <= kind <= 137:

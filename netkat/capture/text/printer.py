@@ -114,7 +114,7 @@ class Printer:
         if form in (3, 5):
             since = now - (self._last if form == 3 else self._first)
             self._last = now
-            sign, since = ("-", -since) if since < 0 else ("", since)
+            sign, since = ("-", -since) if since < 0 else (" ", since)
             seconds, fraction = divmod(since, 1_000_000_000)
             minutes, second = divmod(seconds, 60)
             clock = f"{sign}{minutes // 60:02}:{minutes % 60:02}:{second:02}"
