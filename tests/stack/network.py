@@ -93,8 +93,9 @@ class Pump:
             for descriptor, _ in poller.poll():
                 if descriptor in outgoing:
                     os.eventfd_read(descriptor)
-            while any([host.turn() for host in self._hosts]) and not self._stopping:
-                pass
+            moved = True
+            while moved and not self._stopping:
+                moved = sum(host.turn() for host in self._hosts) > 0
 
 
 class Network:

@@ -28,13 +28,11 @@ WIRES = {
     "reordering": Impairment(reordering=0.05),
     "duplicates": Impairment(duplication=0.05),
     "delay": Impairment(delay=0.02),
-    "all of it": Impairment(
-        loss=0.01, duplication=0.01, reordering=0.02, delay=0.005, seed=7
-    ),
+    "all of it": Impairment(loss=0.01, duplication=0.01, reordering=0.02, delay=0.005, seed=7),
 }
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | bytearray) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
@@ -111,7 +109,7 @@ def test_no_more_is_taken_than_the_reader_has_room_for() -> None:
             unread = server.info().unread
             assert unread < 20 << 20, "a reader that does not read must not be drowned"
             frames = network.a.stack.statistics().frames_out
-            got = b""
+            got = bytearray()
             while len(got) < len(data):
                 got += receive(server)
             writer.join()

@@ -255,7 +255,14 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 	defer o.mu.Unlock()
 	r := o.find(&key)
 	if r == nil {
-		return !o.hairpin(&key, p, mac)
+		if o.hairpin(&key, p, mac) {
+			return false
+		}
+		if !isFirstSYN(p) {
+			return true
+		}
+		// Perhaps for a listener; its endpoint comes later, and asks what the SYN said.
+		r = o.addUnclaimed(key)
 	}
 	if p.ttl < r.minTTL {
 		return false
@@ -265,6 +272,11 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 		r.segment(header.TCP(p.segment), p.ttl)
 	}
 	return true
+}
+
+func isFirstSYN(p *parsed) bool {
+	return p.protocol == header.TCPProtocolNumber && len(p.segment) >= header.TCPMinimumSize &&
+		header.TCP(p.segment).Flags()&(header.TCPFlagSyn|header.TCPFlagAck|header.TCPFlagRst) == header.TCPFlagSyn
 }
 
 func (r *record) segment(tcp header.TCP, ttl uint8) {

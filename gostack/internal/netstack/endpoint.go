@@ -34,7 +34,7 @@ type Endpoint struct {
 
 	mu     sync.Mutex
 	open   bool        // TCP: the handshake is over
-	failed tcpip.Error // TCP: why it is not; sticky
+	failed tcpip.Error // TCP: why there is no connection, or none any more
 	closed bool
 }
 

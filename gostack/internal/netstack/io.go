@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 // Recv reads into b; 0 without error is the end of a stream. total is a datagram's whole length.
@@ -27,7 +28,31 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
 		return 0, 0, from, nil
 	}
+	if e.tcp && !wouldBlock(err) {
+		err = e.lasting(err)
+	}
 	return 0, 0, from, err
+}
+
+// lasting makes the reason of a failed connection stay: gVisor tells it once, as a
+// socket does, and then speaks of a connection that is not there. Two threads may ask.
+func (e *Endpoint) lasting(err tcpip.Error) tcpip.Error {
+	if tcp.EndpointState(e.ep.State()) != tcp.StateError {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed != nil {
+		return e.failed
+	}
+	switch err.(type) {
+	case *tcpip.ErrClosedForSend, *tcpip.ErrNotConnected, *tcpip.ErrInvalidEndpointState:
+		if why := e.ep.LastError(); why != nil {
+			err = why
+		}
+	}
+	e.failed = err
+	return err
 }
 
 // Send writes b; TCP may take fewer. An invalid address means the peer.
@@ -51,6 +76,9 @@ func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
 	}
 	if wouldBlock(err) || (e.tcp && int(n) < len(b)) {
 		e.writable.settle(e.canWrite)
+	}
+	if e.tcp && err != nil && !wouldBlock(err) {
+		err = e.lasting(err)
 	}
 	return int(n), err
 }
