@@ -39,7 +39,7 @@ class DropWatch:
                 self.filtered = False
         self._netns = os.stat("/proc/thread-self/ns/net").st_ino
         self._names = dict(socket.if_nameindex())
-        self._symbols: _Symbols | None = None
+        self._symbols = _Symbols()
         self._watch = drop_watch.DropWatch()
 
     def fileno(self) -> int:
@@ -84,8 +84,6 @@ class DropWatch:
         )
 
     def _why(self, drop: drop_watch.Drop) -> str:
-        if self._symbols is None:
-            self._symbols = _Symbols()
         reason = self._watch.reasons.get(drop.reason, f"reason {drop.reason}")
         where = self._symbols.name(drop.location)
         name = reason.removeprefix(_PREFIX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -170,7 +171,7 @@ class _Live:
         if self._drops is not None:
             self._weave.add(rest)
             self._weave.add(self._drops.packets())
-            rest = self._weave.ready(everything=True)
+            rest = self._weave.rest()
         self._take(rest)
 
     def _take_what_is_left(self, capture: LiveCapture, code: int) -> int:
@@ -190,9 +191,10 @@ class _Live:
             if fast is not None:
                 self._copy_blocks(capture, fast)
             elif self._drops is not None:
+                asked_at = time.time_ns()
                 self._weave.add(capture.packets())
                 self._weave.add(self._drops.packets())
-                self._take(self._weave.ready())
+                self._take(self._weave.ready(asked_at))
             else:
                 self._take(capture.packets())
             if signals.take_counts():

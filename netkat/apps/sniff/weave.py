@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from collections.abc import Iterable
 
 from netkat.capture.packet import Packet
@@ -26,12 +25,18 @@ class Weave:
         for packet in packets:
             heapq.heappush(self._heap, (packet.time_ns, next(self._order), packet))
 
-    def ready(self, *, everything: bool = False) -> list[Packet]:
-        """Those that may go on, by time."""
-        limit = time.time_ns() - int(self.slack * 1e9)
+    def ready(self, asked_at: int) -> list[Packet]:
+        """Those that may go on, by time. ``asked_at`` (ns) is from before the sources were read."""
+        limit = asked_at - int(self.slack * 1e9)
         found = []
-        while self._heap and (everything or self._heap[0][0] <= limit):
+        while self._heap and self._heap[0][0] <= limit:
             found.append(heapq.heappop(self._heap)[2])
+        return found
+
+    def rest(self) -> list[Packet]:
+        """All that is left: nothing more comes."""
+        found = [packet for _, _, packet in sorted(self._heap)]
+        self._heap.clear()
         return found
 
     def __bool__(self) -> bool:
