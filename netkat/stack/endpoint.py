@@ -65,8 +65,10 @@ class Endpoint(Owner[EndpointHandle]):
 
     def recv_into(self, buffer: Buffer) -> int:
         """Read into the buffer: bytes. TCP: 0 is the end of the stream. UDP: one datagram, cut."""
-        raw = self._ffi.from_buffer(buffer, require_writable=True)
-        count = self._lib.gs_recv(self._handle, raw, len(raw))
+        # Released before anything is raised: a traceback that holds the cffi buffer of a
+        # memoryview makes CPython crash when both are collected as one cycle.
+        with self._ffi.from_buffer(buffer, require_writable=True) as raw:
+            count = self._lib.gs_recv(self._handle, raw, len(raw))
         if count < 0:
             raise fault(count)
         return count
@@ -75,24 +77,25 @@ class Endpoint(Owner[EndpointHandle]):
         """One datagram: bytes in the buffer, its whole length, its sender's address and port."""
         new = self._ffi.new
         full, remote, port = new("uint64_t *"), new("uint8_t[16]"), new("uint16_t *")
-        raw = self._ffi.from_buffer(buffer, require_writable=True)
-        count = self._lib.gs_recv_from(self._handle, raw, len(raw), full, remote, port)
+        with self._ffi.from_buffer(buffer, require_writable=True) as raw:
+            count = self._lib.gs_recv_from(self._handle, raw, len(raw), full, remote, port)
         if count < 0:
             raise fault(count)
         return count, full[0], self._address(remote), port[0]
 
     def send(self, data: Buffer) -> int:
         """Hand over bytes; how many were taken (TCP: perhaps fewer than all)."""
-        raw = self._ffi.from_buffer(data)
-        count = self._lib.gs_send(self._handle, raw, len(raw))
+        with self._ffi.from_buffer(data) as raw:
+            count = self._lib.gs_send(self._handle, raw, len(raw))
         if count < 0:
             raise fault(count)
         return count
 
     def send_to(self, data: Buffer, address: IPAddress, port: int) -> int:
         """Send one datagram to somebody; its length."""
-        raw, to = self._ffi.from_buffer(data), facts.packed(address)
-        count = self._lib.gs_send_to(self._handle, raw, len(raw), address.version, to, port)
+        to = facts.packed(address)
+        with self._ffi.from_buffer(data) as raw:
+            count = self._lib.gs_send_to(self._handle, raw, len(raw), address.version, to, port)
         if count < 0:
             raise fault(count)
         return count
