@@ -36,7 +36,8 @@ sock.bind((interface, 0))
 sock.setsockopt(263, 20, 1)
 head = bytes.fromhex("020063000001020063000002" "0800")
 body = size - 14
-ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, body, 1, 0x4000, 64, 17, 0, b"\x0a\x63\0\2", b"\x0a\x63\0\1")
+ends = b"\x0a\x63\0\2" + b"\x0a\x63\0\1"
+ip = struct.pack("!BBHHHBBH8s", 0x45, 0, body, 1, 0x4000, 64, 17, 0, ends)
 frame = (head + ip + struct.pack("!HHHH", 4000, 9, body - 20, 0)).ljust(size, b"\0")
 class IoVec(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -89,9 +90,12 @@ def measure(
     extra: list[str],
 ) -> dict[str, float]:
     """One run: what was kept, lost and spent."""
-    output = None if path else open(os.devnull, "w")
     child = host.popen(
-        command(tool, path, extra), stderr=subprocess.PIPE, stdout=output, cwd=ROOT, text=True
+        command(tool, path, extra),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
+        text=True,
     )
     assert child.stderr is not None
     while "listening" not in child.stderr.readline():
@@ -100,8 +104,10 @@ def measure(
     before = cpu(child.pid)
     speed = flood(peer, size, packets, rate)
     time.sleep(0.5)
-    while (now := cpu(child.pid)) != (time.sleep(0.2) or cpu(child.pid)):
-        pass
+    now, last = cpu(child.pid), -1.0
+    while now != last:  # what waits in the ring is still being worked off
+        time.sleep(0.2)
+        last, now = now, cpu(child.pid)
     spent = now - before
     child.send_signal(signal.SIGINT)
     said = child.communicate(timeout=60)[1]
@@ -128,7 +134,7 @@ def compare(runs: int, packets: int, rates: list[float]) -> list[dict[str, objec
     """All cases, runs interleaved."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place, netns_pair("nks") as pair:
-        cases = [
+        cases: list[tuple[int, float, str, list[str]]] = [
             (size, rate, path, [])
             for size in SIZES
             for rate in rates

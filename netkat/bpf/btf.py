@@ -37,7 +37,8 @@ class KernelTypes:
         except OSError as error:
             raise KernelTooOld(
                 f"the kernel does not tell its types ({path}: {error.strerror})",
-                feature="BTF", needs="5.2 with CONFIG_DEBUG_INFO_BTF",
+                feature="BTF",
+                needs="5.2 with CONFIG_DEBUG_INFO_BTF",
             ) from None
         magic, _, _, length, at, size, text_at, text_size = _HEADER.unpack_from(self._data)
         if magic != _MAGIC:

@@ -62,9 +62,7 @@ class DropWatch:
     """
 
     def __init__(self) -> None:
-        types = KernelTypes(
-            ("sk_buff", "net_device", "net", "sock"), ("skb_drop_reason",)
-        )
+        types = KernelTypes(("sk_buff", "net_device", "net", "sock"), ("skb_drop_reason",))
         self.reasons = types.enums.get("skb_drop_reason", {})
         if not self.reasons:
             raise KernelTooOld(
@@ -125,7 +123,18 @@ class _Counter(Descriptor):
 
 def _parse(record: bytes) -> Drop:
     (
-        when, location, reason, length, protocol, network, _mac, _, interface, netns, tail, _,
+        when,
+        location,
+        reason,
+        length,
+        protocol,
+        network,
+        _mac,
+        _,
+        interface,
+        netns,
+        tail,
+        _,
     ) = _EVENT.unpack_from(record)
     kept = min(max(tail - network, 0), SNAPSHOT) if network != _NOT_SET else 0
     data = record[_EVENT.size : _EVENT.size + kept]
@@ -135,12 +144,14 @@ def _parse(record: bytes) -> Drop:
 def _explain(error: OSError) -> SetupError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return MissingCapability(
-            "watching the kernel's drops needs CAP_BPF and CAP_PERFMON", capability="CAP_PERFMON",
+            "watching the kernel's drops needs CAP_BPF and CAP_PERFMON",
+            capability="CAP_PERFMON",
             hint="run as root, or leave --drops out",
         )
     if error.errno in (errno.EINVAL, errno.ENOENT):
         return KernelTooOld(
-            f"watching the kernel's drops: {error.strerror}", feature="skb:kfree_skb by eBPF",
+            f"watching the kernel's drops: {error.strerror}",
+            feature="skb:kfree_skb by eBPF",
             needs="5.17",
         )
     return SetupError(f"watching the kernel's drops: {error.strerror}")
@@ -264,8 +275,16 @@ def _assemble(types: KernelTypes, ring: int, lost: int) -> bytes:
 def _load(instructions: bytes) -> Descriptor:
     held, license_text, log = bytearray(instructions), bytearray(LICENSE), bytearray(1 << 16)
     attributes = struct.pack(
-        "=IIQQIIQI4x16s8x", _RAW_TRACEPOINT, len(held) // 8, address(held),
-        address(license_text), 1, len(log), address(log), 0, b"netkat_drops",
+        "=IIQQIIQI4x16s8x",
+        _RAW_TRACEPOINT,
+        len(held) // 8,
+        address(held),
+        address(license_text),
+        1,
+        len(log),
+        address(log),
+        0,
+        b"netkat_drops",
     )
     try:
         return Descriptor(bpf(Command.PROG_LOAD, bytearray(attributes)))

@@ -30,6 +30,8 @@ _CONTINUATIONS = (
 
 
 class Compiler(Protocol):
+    """What compiles: libpcap.Handle."""
+
     def compile(self, expression: str, *, optimize: bool, netmask: int) -> list[Instruction]: ...
 
 

@@ -124,9 +124,7 @@ class Handle:
         if "\0" in expression:
             raise FilterRefused("the filter holds a NUL byte", reason="NUL byte")
         text = expression.encode("utf-8", "surrogateescape")
-        if self._lib.pcap_compile(
-            self._pcap, ctypes.byref(program), text, int(optimize), netmask
-        ):
+        if self._lib.pcap_compile(self._pcap, ctypes.byref(program), text, int(optimize), netmask):
             reason = self._lib.pcap_geterr(self._pcap).decode(errors="replace")
             raise FilterRefused(reason, reason=reason)
         try:

@@ -124,6 +124,4 @@ def with_direction(
 
 def with_snaplen(program: Sequence[Instruction], snaplen: int) -> list[Instruction]:
     """The same program keeping ``snaplen`` bytes of what it accepts."""
-    return [
-        (code, jt, jf, snaplen if code == _RET and k else k) for code, jt, jf, k in program
-    ]
+    return [(code, jt, jf, snaplen if code == _RET and k else k) for code, jt, jf, k in program]

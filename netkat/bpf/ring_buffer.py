@@ -27,9 +27,7 @@ class RingBuffer(Descriptor):
         try:
             self._consumer = mmap.mmap(self.fd, page)
             # The data is mapped twice in a row, so that no record is cut in two.
-            self._producer = mmap.mmap(
-                self.fd, page + 2 * size, prot=mmap.PROT_READ, offset=page
-            )
+            self._producer = mmap.mmap(self.fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
         except OSError:
             self.close()
             raise

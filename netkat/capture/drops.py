@@ -127,9 +127,7 @@ class _Symbols:
                 lines = [line.split() for line in file]
         except OSError:
             return
-        table = sorted(
-            (int(words[0], 16), words[2]) for words in lines if words[1] in "tTwW"
-        )
+        table = sorted((int(words[0], 16), words[2]) for words in lines if words[1] in "tTwW")
         # kptr_restrict shows all addresses as 0 to those who may not see them.
         if table and table[-1][0]:
             self._addresses = [address for address, _ in table]

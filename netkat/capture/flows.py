@@ -18,8 +18,16 @@ _FLOWS = 1 << 17
 _IP4 = struct.Struct("!BxHxxHxB2x4s4s")
 _IP6 = struct.Struct("!IHBx16s16s")
 _TCP = struct.Struct("!HHIIBB")
-_LINK = {lt.ETHERNET: 14, lt.LINUX_SLL: 16, lt.RAW: 0, lt.IPV4: 0, lt.IPV6: 0, lt.NULL: 4,
-         lt.LOOP: 4, lt.LINUX_SLL2: 20}
+_LINK = {
+    lt.ETHERNET: 14,
+    lt.LINUX_SLL: 16,
+    lt.RAW: 0,
+    lt.IPV4: 0,
+    lt.IPV6: 0,
+    lt.NULL: 4,
+    lt.LOOP: 4,
+    lt.LINUX_SLL2: 20,
+}
 _NAMES = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp", 47: "gre"}
 
 
@@ -95,8 +103,9 @@ class FlowRecord:
         count = self.forth.rtt_count + self.back.rtt_count
         # Each side's answer is timed from where we stand, so the sum of both
         # halves is the round trip from end to end.
-        halves = [side.rtt_sum / side.rtt_count for side in (self.forth, self.back)
-                  if side.rtt_count]
+        halves = [
+            side.rtt_sum / side.rtt_count for side in (self.forth, self.back) if side.rtt_count
+        ]
         return round(sum(halves)) if count else None
 
     def __str__(self) -> str:
@@ -132,7 +141,9 @@ class FlowTable:
                 return
             flow = self.flows[key] = FlowRecord(
                 _NAMES.get(segment.protocol, f"ip-proto-{segment.protocol}"),
-                *left, *right, first_ns=packet.time_ns,
+                *left,
+                *right,
+                first_ns=packet.time_ns,
             )
         flow.last_ns = packet.time_ns
         forth = (flow.source, flow.source_port) == left
@@ -151,7 +162,7 @@ def _tcp(side: Side, other: Side, segment: Segment, now: int) -> None:
     length = segment.payload + bool(segment.flags & 2) + bool(segment.flags & 1)
     end = (segment.sequence + length) & 0xFFFFFFFF
     if length:
-        if side.highest is None or segment.flags & 2 and _behind(side.highest, end):
+        if side.highest is None or (segment.flags & 2 and _behind(side.highest, end)):
             side.highest = end
             side.waiting = (end, now)
         elif not _behind(side.highest, end):
@@ -206,8 +217,12 @@ def read(packet: Packet) -> Segment | None:
         return None
     if number == 6:
         (
-            segment.source_port, segment.target_port, segment.sequence, segment.acknowledgment,
-            offset, segment.flags,
+            segment.source_port,
+            segment.target_port,
+            segment.sequence,
+            segment.acknowledgment,
+            offset,
+            segment.flags,
         ) = _TCP.unpack_from(raw, at)
         segment.payload = max(end - at - (offset >> 4) * 4, 0)
     elif number in (17, 132):

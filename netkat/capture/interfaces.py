@@ -31,8 +31,9 @@ def watchable(netns: str | int | None = None) -> list[Watchable]:
             except (OSError, InterfaceNotFound):
                 continue  # gone since the list was made
         found.sort(key=lambda one: (not one.up, one.loopback))
-        at = next((place for place, one in enumerate(found) if one.loopback or not one.up),
-                  len(found))
+        at = next(
+            (place for place, one in enumerate(found) if one.loopback or not one.up), len(found)
+        )
         return [*found[:at], Watchable(ANY_NAME, True, False), *found[at:]]
 
     return in_place(netns, ask)

@@ -25,6 +25,7 @@ _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 def layers(packet: Packet) -> list[Layer]:
     """From the outside in; ends with ("payload", …) or where the bytes make no sense any more."""
     found: list[Layer] = []
+    _dpkt()  # outside: that it is missing is no fault of the packet
     try:
         _link(found, packet.linktype, packet.raw)
     except Exception:
@@ -47,10 +48,16 @@ def _link(found: list[Layer], linktype: int, data: bytes) -> None:
     elif linktype == lt.LINUX_SLL2:
         kind, index, hardware, way, size, address = _SLL2.unpack_from(data)
         found.append(
-            ("sll2", {
-                "type": kind, "ifindex": index, "hardware": hardware, "packet_type": way,
-                "address": mac_text(address[: min(size, 8)]),
-            })
+            (
+                "sll2",
+                {
+                    "type": kind,
+                    "ifindex": index,
+                    "hardware": hardware,
+                    "packet_type": way,
+                    "address": mac_text(address[: min(size, 8)]),
+                },
+            )
         )
         _network(found, kind, data[20:])
     elif linktype == lt.LINUX_SLL:
@@ -108,15 +115,20 @@ def _ip(found: list[Layer], header: Any) -> None:
         fields.update(
             version=6, traffic_class=header.fc, flow_label=header.flow, next_header=header.p
         )
-        extensions = list(header.all_extension_headers) if hasattr(
-            header, "all_extension_headers") else []
+        extensions = (
+            list(header.all_extension_headers) if hasattr(header, "all_extension_headers") else []
+        )
         fields["extensions"] = [type(one).__name__ for one in extensions]
         for name in ("v_fc_flow", "nxt"):
             fields.pop(name, None)
     else:
         fields.update(
-            version=4, header_length=header.hl * 4, df=bool(header.df), mf=bool(header.mf),
-            fragment_offset=header.offset, options=bytes(header.opts).hex(),
+            version=4,
+            header_length=header.hl * 4,
+            df=bool(header.df),
+            mf=bool(header.mf),
+            fragment_offset=header.offset,
+            options=bytes(header.opts).hex(),
         )
         for name in ("_v_hl", "v_hl", "_flags_offset"):
             fields.pop(name, None)
@@ -162,10 +174,14 @@ def _tcp(found: list[Layer], header: Any) -> None:
     fields["header_length"] = header.off * 4
     for name in ("_off_flags", "_off", "_rsv", "_flags"):
         fields.pop(name, None)
-    fields["options"] = [
-        {"kind": kind, "data": bytes(value).hex()}
-        for kind, value in _dpkt().tcp.parse_opts(header.opts)
-    ] if header.opts else []
+    fields["options"] = (
+        [
+            {"kind": kind, "data": bytes(value).hex()}
+            for kind, value in _dpkt().tcp.parse_opts(header.opts)
+        ]
+        if header.opts
+        else []
+    )
     found.append(("tcp", fields))
     _payload(found, bytes(header.data))
 
@@ -179,8 +195,14 @@ def _datagram(found: list[Layer], source: int, target: int, data: bytes) -> None
     elif target == _GENEVE and len(data) >= 8:
         size, kind = (data[0] & 0x3F) * 4, int.from_bytes(data[2:4], "big")
         found.append(
-            ("geneve", {"vni": int.from_bytes(data[4:7], "big"), "type": kind,
-                        "options": data[8 : 8 + size].hex()})
+            (
+                "geneve",
+                {
+                    "vni": int.from_bytes(data[4:7], "big"),
+                    "type": kind,
+                    "options": data[8 : 8 + size].hex(),
+                },
+            )
         )
         _network(found, kind, data[8 + size :])
     else:
@@ -190,16 +212,22 @@ def _datagram(found: list[Layer], source: int, target: int, data: bytes) -> None
 def _dns(found: list[Layer], data: bytes) -> None:
     message = _dpkt().dns.DNS(data)
     found.append(
-        ("dns", {
-            "id": message.id, "response": bool(message.qr), "opcode": message.opcode,
-            "rcode": message.rcode, "recursion_desired": bool(message.rd),
-            "truncated": bool(data[2] & 2),
-            "questions": [{"name": one.name, "type": one.type} for one in message.qd],
-            "answers": [
-                {"name": one.name, "type": one.type, "ttl": one.ttl, "data": _answer(one)}
-                for one in message.an
-            ],
-        })
+        (
+            "dns",
+            {
+                "id": message.id,
+                "response": bool(message.qr),
+                "opcode": message.opcode,
+                "rcode": message.rcode,
+                "recursion_desired": bool(message.rd),
+                "truncated": bool(data[2] & 2),
+                "questions": [{"name": one.name, "type": one.type} for one in message.qd],
+                "answers": [
+                    {"name": one.name, "type": one.type, "ttl": one.ttl, "data": _answer(one)}
+                    for one in message.an
+                ],
+            },
+        )
     )
 
 

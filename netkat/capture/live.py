@@ -197,9 +197,7 @@ class LiveCapture:
 
     def counts(self) -> dict[str, Counts]:
         """The kernel's counters, by interface."""
-        return {
-            source.name: Counts(*source.ring.statistics()) for source in self._sources
-        }
+        return {source.name: Counts(*source.ring.statistics()) for source in self._sources}
 
     def close(self) -> None:
         """Close; more than once is once."""
@@ -221,17 +219,19 @@ def program_for(
         linktype = lt.LINUX_SLL2
     text = watch.filter_text if expression is None else expression
     program = compile_filter(
-        text, linktype=lt.to_dlt(linktype), snaplen=watch.snaplen, optimize=watch.optimize,
-        netmask=_netmask(name) if "broadcast" in text else NETMASK_UNKNOWN, device=name,
+        text,
+        linktype=lt.to_dlt(linktype),
+        snaplen=watch.snaplen,
+        optimize=watch.optimize,
+        netmask=_netmask(name) if "broadcast" in text else NETMASK_UNKNOWN,
+        device=name,
     )
     return linktype, program
 
 
 def _source(name: str, watch: Watch, names: dict[int, str]) -> _Source:
     if name != ANY_NAME and name not in names.values():
-        raise InterfaceNotFound(
-            f"no interface {name}", hint="netkat sniff -D lists the interfaces"
-        )
+        raise InterfaceNotFound(f"no interface {name}", hint="netkat sniff -D lists the interfaces")
     linktype, program = program_for(name, watch)
     cooked, matches = linktype == lt.LINUX_SLL2, None
     if cooked:
@@ -244,12 +244,17 @@ def _source(name: str, watch: Watch, names: dict[int, str]) -> _Source:
         program = kernel
     loopback = next((index for index, known in names.items() if known == "lo"), 0)
     program = with_direction(
-        with_snaplen(program, watch.snaplen), watch.direction,
+        with_snaplen(program, watch.snaplen),
+        watch.direction,
         loopback if name in (ANY_NAME, "lo") else 0,
     )
     ring = ReceiveRing(
-        ANY if name == ANY_NAME else name, program, cooked=cooked,
-        promiscuous=watch.promiscuous, size=watch.buffer, hold_ms=watch.hold_ms,
+        ANY if name == ANY_NAME else name,
+        program,
+        cooked=cooked,
+        promiscuous=watch.promiscuous,
+        size=watch.buffer,
+        hold_ms=watch.hold_ms,
     )
     return _Source(name, linktype, ring, matches)
 

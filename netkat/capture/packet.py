@@ -72,8 +72,12 @@ def from_record(record: Record, interface: str, linktype: int) -> Packet:
     if linktype == lt.LINUX_SLL2:
         protocol = record.protocol if record.vlan is None else record.vlan[0]
         header = _SLL2.pack(
-            protocol, record.interface, record.hardware, record.packet_type,
-            len(record.address), record.address.ljust(8, b"\0"),
+            protocol,
+            record.interface,
+            record.hardware,
+            record.packet_type,
+            len(record.address),
+            record.address.ljust(8, b"\0"),
         )
         if record.vlan is not None:
             header += _TAG.pack(record.vlan[1], record.protocol)
@@ -82,6 +86,11 @@ def from_record(record: Record, interface: str, linktype: int) -> Packet:
         raw = raw[:12] + _TAG.pack(*record.vlan) + raw[12:]
         length += 4
     return Packet(
-        record.time, length, raw, linktype, interface,
-        "out" if record.outgoing else "in", record.segment,
+        record.time,
+        length,
+        raw,
+        linktype,
+        interface,
+        "out" if record.outgoing else "in",
+        record.segment,
     )

@@ -73,9 +73,7 @@ class PcapReader:
                 raise CaptureFileDamaged(
                     f"the capture file ends in the middle of a packet: {len(data)} of {kept} bytes"
                 )
-            yield Packet(
-                seconds * 1_000_000_000 + fraction * unit, max(length, kept), data, kind
-            )
+            yield Packet(seconds * 1_000_000_000 + fraction * unit, max(length, kept), data, kind)
 
 
 class PcapFormat:
@@ -96,9 +94,7 @@ class PcapFormat:
     def begin(self) -> bytes:
         """The file's header."""
         magic = NANO if self._nano else MICRO
-        return struct.pack(
-            "=" + _FILE_HEADER, magic, 2, 4, 0, 0, self._snaplen, self._linktype
-        )
+        return struct.pack("=" + _FILE_HEADER, magic, 2, 4, 0, 0, self._snaplen, self._linktype)
 
     def packets(self, packets: Iterable[Packet]) -> bytes:
         """Records. Errors: BadArgument for another link type than the file's."""

@@ -119,7 +119,10 @@ class PcapngFormat:
                 _EPB.pack(
                     ENHANCED, total, number, time >> 32, time & 0xFFFFFFFF, kept, packet.length
                 ),
-                packet.raw, _PADDING[kept & 3], options, _TOTAL.pack(total),
+                packet.raw,
+                _PADDING[kept & 3],
+                options,
+                _TOTAL.pack(total),
             )
         return b"".join(parts)
 
@@ -149,7 +152,9 @@ class PcapngFormat:
                 if value
             )
             for code, value in (
-                (ISB_RECEIVED, received), (ISB_ACCEPTED, received), (ISB_OS_DROPPED, dropped),
+                (ISB_RECEIVED, received),
+                (ISB_ACCEPTED, received),
+                (ISB_OS_DROPPED, dropped),
             ):
                 options += option(code, struct.pack("=Q", value))
             body = struct.pack("=I", number) + _stamp(self._last) + options + _END

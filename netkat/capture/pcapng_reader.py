@@ -182,8 +182,11 @@ class PcapngReader:
         if at + kept > len(body):
             raise CaptureFileDamaged("the capture file is damaged: a packet longer than its block")
         packet = Packet(
-            interface.nanoseconds(stamp), max(length, kept), body[at : at + kept],
-            interface.linktype, interface.name,
+            interface.nanoseconds(stamp),
+            max(length, kept),
+            body[at : at + kept],
+            interface.linktype,
+            interface.name,
         )
         for code, value in self._options(body, at + kept + (-kept & 3)):
             if code == OPT_COMMENT:

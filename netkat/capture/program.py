@@ -19,12 +19,16 @@ def compiled(watch: Watch, netns: str | int | None, path: str | None) -> list[In
     if path is not None:
         with CaptureFile(path) as file:
             return compile_filter(
-                watch.filter_text, linktype=lt.to_dlt(file.linktype), snaplen=watch.snaplen,
+                watch.filter_text,
+                linktype=lt.to_dlt(file.linktype),
+                snaplen=watch.snaplen,
                 optimize=watch.optimize,
             )
     if watch.linktype is not None:
         return compile_filter(
-            watch.filter_text, linktype=lt.to_dlt(watch.linktype), snaplen=watch.snaplen,
+            watch.filter_text,
+            linktype=lt.to_dlt(watch.linktype),
+            snaplen=watch.snaplen,
             optimize=watch.optimize,
         )
     return in_place(netns, lambda: program_for(watch.interfaces[0], watch)[1])

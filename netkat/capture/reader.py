@@ -12,9 +12,7 @@ from netkat.capture.pcap import CaptureFileDamaged, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.errors import BadArgument
 
-_PCAP = {
-    bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")
-}
+_PCAP = {bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")}
 _PCAPNG = b"\n\r\r\n"
 _BUFFER = 1 << 18
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}

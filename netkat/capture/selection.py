@@ -44,7 +44,9 @@ class Selection:
 
         return Matcher(
             compile_filter(
-                self._watch.filter_text, linktype=lt.to_dlt(linktype),
-                snaplen=self._watch.snaplen, optimize=self._watch.optimize,
+                self._watch.filter_text,
+                linktype=lt.to_dlt(linktype),
+                snaplen=self._watch.snaplen,
+                optimize=self._watch.optimize,
             )
         )

@@ -210,8 +210,13 @@ def sniff(
         raise BadArgument("count, snaplen, buffer and timeout are not negative")
     words = [interface] if isinstance(interface, str) else list(interface or ())
     watch = Watch(
-        interfaces=chosen(words, netns), filter_text=expression, direction=direction,
-        promiscuous=promiscuous, snaplen=snaplen or 262144, buffer=buffer, hold_ms=5,
+        interfaces=chosen(words, netns),
+        filter_text=expression,
+        direction=direction,
+        promiscuous=promiscuous,
+        snaplen=snaplen or 262144,
+        buffer=buffer,
+        hold_ms=5,
     )
     return Sniffer(watch, netns, count, timeout)
 

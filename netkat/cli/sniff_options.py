@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import typer
 
 
-def _flag(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help)
+def _flag(*names: str, text: str) -> Any:
+    return typer.Option(*names, help=text)
 
 
-def _count(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, count=True, show_default=False)
+def _count(*names: str, text: str) -> Any:
+    return typer.Option(*names, help=text, count=True, show_default=False)
 
 
-def _word(*names: str, metavar: str, help: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help)
+def _word(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text)
 
 
 def _interfaces(incomplete: str) -> list[str]:
@@ -43,85 +43,85 @@ Interface = Annotated[
     ),
 ]
 ListInterfaces = Annotated[
-    Flag, _flag("-D", "--list-interfaces", help="List the interfaces and exit.")
+    Flag, _flag("-D", "--list-interfaces", text="List the interfaces and exit.")
 ]
-Count = Annotated[Word, _word("-c", metavar="N", help="End after N packets.")]
-OnlyCount = Annotated[Flag, _flag("--count", help="Print only how many there were.")]
+Count = Annotated[Word, _word("-c", metavar="N", text="End after N packets.")]
+OnlyCount = Annotated[Flag, _flag("--count", text="Print only how many there were.")]
 Write = Annotated[
     Word,
-    _word("-w", metavar="FILE", help="Write packets; pcapng where FILE ends so, - is stdout."),
+    _word("-w", metavar="FILE", text="Write packets; pcapng where FILE ends so, - is stdout."),
 ]
-Read = Annotated[Word, _word("-r", metavar="FILE", help="Read a capture file, - is stdin.")]
+Read = Annotated[Word, _word("-r", metavar="FILE", text="Read a capture file, - is stdin.")]
 Numeric = Annotated[
-    int, _count("-n", help="Port numbers, no service names. Addresses are never looked up.")
+    int, _count("-n", text="Port numbers, no service names. Addresses are never looked up.")
 ]
-Link = Annotated[Flag, _flag("-e", help="Show the link header.")]
-Hexadecimal = Annotated[int, _count("-x", help="Show bytes in hex; -xx with link header.")]
-HexAscii = Annotated[int, _count("-X", help="In hex and ASCII; -XX with link header.")]
-AsciiOnly = Annotated[Flag, _flag("-A", help="Show bytes as text.")]
+Link = Annotated[Flag, _flag("-e", text="Show the link header.")]
+Hexadecimal = Annotated[int, _count("-x", text="Show bytes in hex; -xx with link header.")]
+HexAscii = Annotated[int, _count("-X", text="In hex and ASCII; -XX with link header.")]
+AsciiOnly = Annotated[Flag, _flag("-A", text="Show bytes as text.")]
 Snaplen = Annotated[
-    Word, _word("-s", "--snapshot-length", metavar="N", help="Keep N bytes of each.")
+    Word, _word("-s", "--snapshot-length", metavar="N", text="Keep N bytes of each.")
 ]
-Verbose = Annotated[int, _count("-v", "--verbose", help="Say more; -vv, -vvv.")]
+Verbose = Annotated[int, _count("-v", "--verbose", text="Say more; -vv, -vvv.")]
 LineBuffered = Annotated[
-    Flag, _flag("-l", help="Line by line; accepted: output never waits in a buffer.")
+    Flag, _flag("-l", text="Line by line; accepted: output never waits in a buffer.")
 ]
 PacketBuffered = Annotated[
-    Flag, _flag("-U", "--packet-buffered", help="With -w: no packet waits for company.")
+    Flag, _flag("-U", "--packet-buffered", text="With -w: no packet waits for company.")
 ]
-Immediate = Annotated[Flag, _flag("--immediate-mode", help="Show each packet the moment it comes.")]
-Quiet = Annotated[Flag, _flag("-q", "--quiet", help="Shorter lines.")]
+Immediate = Annotated[Flag, _flag("--immediate-mode", text="Show each packet the moment it comes.")]
+Quiet = Annotated[Flag, _flag("-q", "--quiet", text="Shorter lines.")]
 Absolute = Annotated[
-    Flag, _flag("-S", "--absolute-tcp-sequence-numbers", help="As they are on the wire.")
+    Flag, _flag("-S", "--absolute-tcp-sequence-numbers", text="As they are on the wire.")
 ]
-Number = Annotated[Flag, _flag("-#", "--number", help="Number the lines.")]
+Number = Annotated[Flag, _flag("-#", "--number", text="Number the lines.")]
 Stamp = Annotated[
     int,
     _count(
-        "-t", help="No time; -tt seconds, -ttt since before, -tttt date, -ttttt since the first."
+        "-t", text="No time; -tt seconds, -ttt since before, -tttt date, -ttttt since the first."
     ),
 ]
-Micro = Annotated[Flag, _flag("--micro", help="Microseconds (the default).")]
-Nano = Annotated[Flag, _flag("--nano", help="Nanoseconds, on lines and in pcap files.")]
-Precision = Annotated[Word, _word("--time-stamp-precision", metavar="micro|nano", help="The same.")]
+Micro = Annotated[Flag, _flag("--micro", text="Microseconds (the default).")]
+Nano = Annotated[Flag, _flag("--nano", text="Nanoseconds, on lines and in pcap files.")]
+Precision = Annotated[Word, _word("--time-stamp-precision", metavar="micro|nano", text="The same.")]
 NoChecksums = Annotated[
-    Flag, _flag("-K", "--dont-verify-checksums", help="Do not verify checksums.")
+    Flag, _flag("-K", "--dont-verify-checksums", text="Do not verify checksums.")
 ]
 NoPromiscuous = Annotated[
-    Flag, _flag("-p", "--no-promiscuous-mode", help="Leave the interface's mode alone.")
+    Flag, _flag("-p", "--no-promiscuous-mode", text="Leave the interface's mode alone.")
 ]
 Direction = Annotated[
-    Word, _word("-Q", "--direction", metavar="in|out|inout", help="One direction only.")
+    Word, _word("-Q", "--direction", metavar="in|out|inout", text="One direction only.")
 ]
 Buffer = Annotated[
-    Word, _word("-B", "--buffer-size", metavar="KIB", help="Ring an interface (8192).")
+    Word, _word("-B", "--buffer-size", metavar="KIB", text="Ring an interface (8192).")
 ]
 RotateSize = Annotated[
-    Word, _word("-C", metavar="SIZE", help="New file after SIZE million bytes (or k, m, g).")
+    Word, _word("-C", metavar="SIZE", text="New file after SIZE million bytes (or k, m, g).")
 ]
 RotateSeconds = Annotated[
-    Word, _word("-G", metavar="SECONDS", help="New file after SECONDS; FILE by strftime.")
+    Word, _word("-G", metavar="SECONDS", text="New file after SECONDS; FILE by strftime.")
 ]
 RotateFiles = Annotated[
-    Word, _word("-W", metavar="N", help="-C: a ring of N files. -G: end after N files.")
+    Word, _word("-W", metavar="N", text="-C: a ring of N files. -G: end after N files.")
 ]
-FilterFile = Annotated[Word, _word("-F", metavar="FILE", help="Read the filter.")]
+FilterFile = Annotated[Word, _word("-F", metavar="FILE", text="Read the filter.")]
 DumpProgram = Annotated[
-    int, _count("-d", help="Print the filter's program; -dd as C, -ddd as numbers.")
+    int, _count("-d", text="Print the filter's program; -dd as C, -ddd as numbers.")
 ]
-User = Annotated[Word, _word("-Z", "--relinquish-privileges", metavar="USER", help="Become USER.")]
-Show = Annotated[Flag, _flag("--print", help="With -w: print lines as well.")]
+User = Annotated[Word, _word("-Z", "--relinquish-privileges", metavar="USER", text="Become USER.")]
+Show = Annotated[Flag, _flag("--print", text="With -w: print lines as well.")]
 Linktype = Annotated[
-    Word, _word("-y", "--linktype", metavar="TYPE", help="LINUX_SLL2 for no link header.")
+    Word, _word("-y", "--linktype", metavar="TYPE", text="LINUX_SLL2 for no link header.")
 ]
-NoOptimizer = Annotated[Flag, _flag("-O", "--no-optimize", help="Do not optimise the filter.")]
-Json = Annotated[Flag, _flag("--json", help="One JSON object a packet.")]
-Stats = Annotated[Flag, _flag("--stats", help="The busiest flows, then all of them.")]
-Drops = Annotated[Flag, _flag("--drops", help="Also what the kernel throws away, and why.")]
+NoOptimizer = Annotated[Flag, _flag("-O", "--no-optimize", text="Do not optimise the filter.")]
+Json = Annotated[Flag, _flag("--json", text="One JSON object a packet.")]
+Stats = Annotated[Flag, _flag("--stats", text="The busiest flows, then all of them.")]
+Drops = Annotated[Flag, _flag("--drops", text="Also what the kernel throws away, and why.")]
 Netns = Annotated[
-    Word, _word("--netns", metavar="NAME|PATH|PID", help="Watch in this network namespace.")
+    Word, _word("--netns", metavar="NAME|PATH|PID", text="Watch in this network namespace.")
 ]
-Pod = Annotated[Word, _word("--pod", metavar="NS/NAME", help="Watch in this pod on this node.")]
+Pod = Annotated[Word, _word("--pod", metavar="NS/NAME", text="Watch in this pod on this node.")]
 Container = Annotated[
-    Word, _word("--container", metavar="ID", help="Watch in this container on this node.")
+    Word, _word("--container", metavar="ID", text="Watch in this container on this node.")
 ]

@@ -165,10 +165,23 @@ def _uid_by_runtime(namespace: str, name: str) -> str | None:
 
     try:
         said = subprocess.run(
-            [crictl, "--runtime-endpoint", f"unix://{socket_path}", "pods", "--name",
-             f"^{re.escape(name)}$", "--namespace", f"^{re.escape(namespace)}$",
-             "--state", "ready", "-o", "json"],
-            capture_output=True, timeout=_ASK, check=False,
+            [
+                crictl,
+                "--runtime-endpoint",
+                f"unix://{socket_path}",
+                "pods",
+                "--name",
+                f"^{re.escape(name)}$",
+                "--namespace",
+                f"^{re.escape(namespace)}$",
+                "--state",
+                "ready",
+                "-o",
+                "json",
+            ],
+            capture_output=True,
+            timeout=_ASK,
+            check=False,
         )
         items = json.loads(said.stdout or b"{}").get("items") or []
         return str(items[0]["metadata"]["uid"]) if items else None

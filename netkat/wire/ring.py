@@ -120,9 +120,17 @@ class Block:
                 vlan = (tpid if status & VLAN_TPID_VALID else 0x8100, tci)
             found.append(
                 Record(
-                    seconds * 1_000_000_000 + nanoseconds, length, bytes(buffer[at : at + kept]),
-                    index, kind == OUTGOING, kind, swap(protocol), hardware,
-                    address[:address_length], vlan, segment if gso_type else 0,
+                    seconds * 1_000_000_000 + nanoseconds,
+                    length,
+                    bytes(buffer[at : at + kept]),
+                    index,
+                    kind == OUTGOING,
+                    kind,
+                    swap(protocol),
+                    hardware,
+                    address[:address_length],
+                    vlan,
+                    segment if gso_type else 0,
                 )
             )
             offset += following

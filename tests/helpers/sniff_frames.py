@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 A4, B4 = "10.0.0.1", "10.0.0.2"
@@ -14,7 +15,7 @@ def checksum(data: bytes) -> int:
     """RFC 1071."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -184,9 +185,9 @@ def dns(
     ident: int,
     flags: int,
     questions: list[tuple[str, int]],
-    answers: list[tuple[str, int, int, bytes]] = (),
+    answers: Sequence[tuple[str, int, int, bytes]] = (),
     authority: int = 0,
-    additional: int = 0,  # type: ignore[assignment]
+    additional: int = 0,
     tail: bytes = b"",
 ) -> bytes:
     body = b"".join(name(text) + struct.pack("!HH", kind, 1) for text, kind in questions)

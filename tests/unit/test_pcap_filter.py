@@ -151,7 +151,13 @@ def test_without_libpcap(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LibpcapMissing) as missing:
             libpcap.library()
         assert "libpcap0.8" in str(missing.value.hint)
-        for expression in ("tcp or udp", "tcp[13] & 2 != 0", "not arp", "host example.org", "tcp and"):
+        for expression in (
+            "tcp or udp",
+            "tcp[13] & 2 != 0",
+            "not arp",
+            "host example.org",
+            "tcp and",
+        ):
             with pytest.raises(FilterRefused, match="needs libpcap") as refused:
                 compile_filter(expression)
             assert "libpcap0.8" in str(refused.value.hint)

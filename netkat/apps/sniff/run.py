@@ -67,7 +67,9 @@ def _close_quietly(writer: CaptureWriter) -> None:
 
 
 def _format(
-    request: SniffRequest, linktype: int, counts: Callable[[], dict[str, InterfaceCounts]],
+    request: SniffRequest,
+    linktype: int,
+    counts: Callable[[], dict[str, InterfaceCounts]],
     start_ns: int,
 ) -> Format:
     assert request.write is not None
@@ -75,12 +77,13 @@ def _format(
     copier = block_copier() if request.read is None else None
     if request.write.endswith(".pcapng"):
         return PcapngFormat(
-            watch.snaplen, filter_text=watch.filter_text, counts=counts, start_ns=start_ns,
+            watch.snaplen,
+            filter_text=watch.filter_text,
+            counts=counts,
+            start_ns=start_ns,
             copier=copier,
         )
-    return PcapFormat(
-        linktype, watch.snaplen, nanoseconds=request.nanosecond_file, copier=copier
-    )
+    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file, copier=copier)
 
 
 def _fault(error: NetkatError, say: Say) -> int:
@@ -123,10 +126,14 @@ class _Live:
             linktypes = {linktype for _, linktype in capture.sources}
             self._check_linktypes(linktypes)
             self._outputs = _outputs(
-                request, undo, lambda: _format(
-                    request, min(linktypes), lambda: self._read_counts(capture),
+                request,
+                undo,
+                lambda: _format(
+                    request,
+                    min(linktypes),
+                    lambda: self._read_counts(capture),
                     capture.began_ns,
-                )
+                ),
             )
             for name, linktype in capture.sources:
                 self._say(
@@ -283,9 +290,7 @@ def _read_file(request: SniffRequest, say: Say) -> int:
         selection = Selection(request.watch, file.linktype)
         name = "standard input" if request.read == "-" else f"file {request.read}"
         say(f"reading from {name}, link-type {lt.describe(file.linktype)}")
-        outputs = _outputs(
-            request, undo, lambda: _format(request, file.linktype, dict, 0)
-        )
+        outputs = _outputs(request, undo, lambda: _format(request, file.linktype, dict, 0))
         undo.enter_context(_quiet_interrupt())
         code, counted = 0, 0
         try:

@@ -61,7 +61,10 @@ def dns(printer: Printer, data: bytes, at: int, end: int, *, multicast: bool = F
     if flags & 0x6CF:
         text += f" [b2&3=0x{flags & 0xFFFF:x}]"
     for count, usual, letters in (
-        (answers, 0, "a"), (questions, 1, "q"), (authority, 0, "n"), (additional, 0, "au"),
+        (answers, 0, "a"),
+        (questions, 1, "q"),
+        (authority, 0, "n"),
+        (additional, 0, "au"),
     ):
         text += f" [{count}{letters}]" if count != usual else ""
     if message is None:
@@ -73,15 +76,16 @@ def dns(printer: Printer, data: bytes, at: int, end: int, *, multicast: bool = F
 @functools.cache
 def _reader() -> Any:
     # 45 ms, so not before a DNS message is there to read.
-    import dpkt.dns
+    import dpkt.dns  # type: ignore[import-untyped]
 
     return dpkt.dns.DNS
 
 
 def _parse(message: bytes) -> Any:
     """The message, or None where it is cut short or broken."""
+    read = _reader()  # outside: that it is missing is no fault of the message
     try:
-        return _reader()(message)
+        return read(message)
     except Exception:
         # dpkt has no bound on what it raises for bytes made to break it.
         return None
@@ -135,9 +139,7 @@ def _value(printer: Printer, record: Any) -> str:
     if kind == 16:
         return "".join(f' "{_text(one)}"' for one in record.text)
     if kind == 33:
-        return (
-            f" {_name(record.srvname)}:{record.port} {record.priority} {record.weight}"
-        )
+        return f" {_name(record.srvname)}:{record.port} {record.priority} {record.weight}"
     if kind == 6 and printer.style.verbose:
         return (
             f" {_name(record.mname)} {_name(record.rname)} {record.serial} {record.refresh}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 _PRINTABLE = bytes(code if 0x20 < code < 0x7F else 0x2E for code in range(256))
-_TEXT = bytes(
-    code if 0x20 <= code < 0x7F or code in (9, 10, 13) else 0x2E for code in range(256)
-)
+_TEXT = bytes(code if 0x20 <= code < 0x7F or code in (9, 10, 13) else 0x2E for code in range(256))
 
 
 def hexadecimal(data: bytes, *, ascii_column: bool, indent: str = "\t") -> str:

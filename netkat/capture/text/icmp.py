@@ -50,8 +50,10 @@ def _message(printer: Printer, data: bytes, at: int, stop: int, kind: int, code:
             code, f"time exceeded-#{code}"
         )
     if kind == 12:
-        return f"parameter problem - code {code}" if code else (
-            f"parameter problem - octet {data[at + 4]}"
+        return (
+            f"parameter problem - code {code}"
+            if code
+            else (f"parameter problem - octet {data[at + 4]}")
         )
     if kind in (13, 14):
         return f"time stamp {'query' if kind == 13 else 'reply'} id {first} seq {second}"
@@ -94,4 +96,5 @@ def _quoted(printer: Printer, data: bytes, at: int, end: int) -> str:
     printer.enter()
     # A quoted packet is cut short by right (RFC 1812 4.3.2.3): its own length is no fault.
     length = int.from_bytes(data[at + 2 : at + 4], "big")
-    return f"\n\t{'' if printer.style.link else 'IP '}{ip4.packet(printer, data, at, max(end, at + length))}"
+    name = "" if printer.style.link else "IP "
+    return f"\n\t{name}{ip4.packet(printer, data, at, max(end, at + length))}"

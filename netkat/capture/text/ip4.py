@@ -54,9 +54,7 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
             f"{_options(data[at + 20 : at + size]) if size > 20 else ''}"
             f"{_sum(printer, data[at : at + size], checksum)})\n    "
         )
-    ends = Ends(
-        ip4_text(source), ip4_text(target), source + target, fragment=bool(place & 0x2000)
-    )
+    ends = Ends(ip4_text(source), ip4_text(target), source + target, fragment=bool(place & 0x2000))
     if place & 0x1FFF:
         name = f"ip-proto-{number}"
         if not printer.style.numeric:

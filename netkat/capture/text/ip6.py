@@ -40,9 +40,7 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
     return f"{missing}{verbose}{_headers(printer, data, at + 40, finish, following, ends)}"
 
 
-def _headers(
-    printer: Printer, data: bytes, at: int, end: int, following: int, ends: Ends
-) -> str:
+def _headers(printer: Printer, data: bytes, at: int, end: int, following: int, ends: Ends) -> str:
     stop = min(end, len(data))
     shown: list[str] = []
     fragment = False

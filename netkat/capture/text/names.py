@@ -43,7 +43,7 @@ def service(port: int, transport: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def ip4_text(address: bytes) -> str:
     """Dotted decimal."""
-    return "%d.%d.%d.%d" % tuple(address)
+    return ".".join(map(str, address))
 
 
 @functools.lru_cache(maxsize=4096)

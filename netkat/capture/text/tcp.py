@@ -71,9 +71,7 @@ def _relative(
     """Sequence numbers from the conversation's first ones on, and what SACK edges start from."""
     source, target, flags, seq, ack = header
     half = len(ends.packed) // 2
-    reverse = source > target or (
-        source == target and ends.packed[:half] > ends.packed[half:]
-    )
+    reverse = source > target or (source == target and ends.packed[:half] > ends.packed[half:])
     if reverse:
         key = ends.packed[half:] + ends.packed[:half] + data[at + 2 : at + 4] + data[at : at + 2]
     else:
@@ -99,7 +97,8 @@ def _options(options: bytes, size: int, flags: int, bases: tuple[int, int]) -> s
     """The list and its closing bracket; "[bad opt]" or "[|tcp]>" end it early."""
     if size == 12 and options[:4] == b"\x01\x01\x08\x0a" and len(options) == 12:
         # What nearly every segment between two Linux hosts carries.
-        return "nop,nop,TS val %d ecr %d]" % _TWO.unpack_from(options, 4)
+        value, echo = _TWO.unpack_from(options, 4)
+        return f"nop,nop,TS val {value} ecr {echo}]"
     texts: list[str] = []
     at, have = 0, len(options)
     while at < size:
@@ -135,7 +134,8 @@ _NAMES = {
 def _option(kind: int, value: bytes, flags: int, bases: tuple[int, int]) -> str:
     size = len(value)
     if kind == 8 and size == 8:
-        return "TS val %d ecr %d" % _TWO.unpack(value)
+        stamp, echo = _TWO.unpack(value)
+        return f"TS val {stamp} ecr {echo}"
     if kind == 2 and size == 2:
         return f"mss {value[0] << 8 | value[1]}"
     if kind == 3 and size == 1:
@@ -144,7 +144,7 @@ def _option(kind: int, value: bytes, flags: int, bases: tuple[int, int]) -> str:
         return "sackOK"
     if kind == 5 and size and not size % 8 and flags & _ACK:
         edges = "".join(
-            "{%d:%d}" % ((left - bases[0]) & 0xFFFFFFFF, (right - bases[0]) & 0xFFFFFFFF)
+            f"{{{(left - bases[0]) & 0xFFFFFFFF}:{(right - bases[0]) & 0xFFFFFFFF}}}"
             for left, right in _TWO.iter_unpack(value)
         )
         return f"sack {size // 8} {edges}"
