@@ -190,7 +190,7 @@ class TestSummary:
 def test_requirements_are_those_of_pyproject() -> None:
     wanted = environment._requirements(dev=False)
     assert [name.partition(">")[0] for name in wanted] == [
-        "hatchling", "cffi", "cffi", "pyroute2", "typer",
+        "hatchling", "cffi", "cffi", "dpkt", "pyroute2", "typer",
     ]  # fmt: skip
     assert set(wanted) < set(environment._requirements(dev=True))
 
