@@ -14,6 +14,7 @@ from netkat.stack.handle import Owner
 
 if TYPE_CHECKING:
     from netkat.flow import Flow, IPAddress
+    from netkat.stack.endpoint import Option
 
 BACKLOG = 128
 """Connections that may wait to be accepted; the kernel's own default was the same (SOMAXCONN)."""
@@ -65,6 +66,13 @@ class Stack(Owner[StackHandle]):
         """A next hop whose MAC is known, so that it is not asked for."""
         raw = facts.packed(address)
         check(self._lib.gs_neighbor_add(self._handle, address.version, raw, mac))
+
+    def set_option(self, option: Option, value: int) -> None:
+        """An option of every endpoint opened from now on, in force before its first segment.
+
+        A value that makes no sense is found when one is opened: StackError (INVALID).
+        """
+        check(self._lib.gs_option_set(self._handle, option, value))
 
     def arm(self, pointer: CData, n: int) -> None:
         """Lend memory to the first ``n`` entries of a ReceiveBatch; once, before any inject."""

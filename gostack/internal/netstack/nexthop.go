@@ -112,10 +112,13 @@ func (s *Stack) askNextHop(key link.FlowKey, destination netip.Addr, done func(o
 		return err
 	}
 	defer route.Release()
-	hop := route.NextHop()
-	if !route.IsResolutionRequired() || hop.BitLen() == 0 {
+	if !route.IsResolutionRequired() {
 		done(true)
 		return nil
+	}
+	hop := route.NextHop()
+	if hop.BitLen() == 0 {
+		hop = route.RemoteAddress() // on-link
 	}
 	err = s.stack.GetLinkAddress(nic, hop, route.LocalAddress(), protocol, func(r stack.LinkResolutionResult) {
 		done(r.Err == nil)
