@@ -192,7 +192,7 @@ def open_library(path: Path) -> Loaded:
         spoken, wanted = library.gs_abi(), library.GS_ABI
         if spoken == wanted:
             return Loaded(ffi, library)
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, ffi.error) as error:
         raise LibraryMismatch(f"{path.name} cannot be loaded: {error}", hint=_BUILD) from None
     raise LibraryMismatch(
         f"{path.name} speaks ABI {spoken}, this netkat speaks {wanted}", hint=_BUILD
