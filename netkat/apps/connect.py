@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netkat.apps.dial import Opened, dial
 from netkat.apps.request import Request
@@ -16,9 +16,12 @@ from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._api import Dialer
+    from netkat.apps.frame_file import FrameFile
+    from netkat.apps.frame_log import FrameLog
     from netkat.apps.relay import Ending, Relay
 
 Say = Callable[[str], None]
+Tap = Callable[[bytes, bool, str, bool, float], None]
 
 _GOODBYE = 0.3
 """Seconds that an end by signal and the end of -z leave for the FIN's acknowledgement."""
@@ -70,12 +73,9 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         wakeup_fd=signals.fd,
     )
     signals.check()
-    frames = None
-    if request.show_frames:
-        from netkat.apps.frame_log import FrameLog
-
-        frames = FrameLog(say)
-        undo.callback(frames.close)
+    taps = _taps(request, say)
+    for tap in taps:
+        undo.callback(tap.close)
     dialer = _api.Dialer(
         targets,
         protocol=request.protocol,
@@ -84,17 +84,42 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         interface=request.interface,
         via=request.via,
         guard=request.guard,
-        tap=None if frames is None else frames.tap,
+        tap=_all_of(taps),
     )
     undo.callback(dialer.close)
     signals.check()
     for note in dialer.notes if request.verbosity else ():
         say(f"netkat: {note}")
     _api.drop_capabilities()
-    if frames is not None:
-        frames.start()
+    for tap in taps:
+        tap.start()
     dialer.load()
     return dialer
+
+
+def _taps(request: Request, say: Say) -> list[FrameLog | FrameFile]:
+    """What wants to see each frame: -d, --pcap."""
+    taps: list[FrameLog | FrameFile] = []
+    if request.show_frames:
+        from netkat.apps.frame_log import FrameLog
+
+        taps.append(FrameLog(say))
+    if request.frame_file is not None:
+        from netkat.apps.frame_file import FrameFile
+
+        taps.append(FrameFile(request.frame_file, say))
+    return taps
+
+
+def _all_of(taps: list[FrameLog | FrameFile]) -> Tap | None:
+    if len(taps) < 2:
+        return taps[0].tap if taps else None
+
+    def each(*seen: Any) -> None:
+        for tap in taps:
+            tap.tap(*seen)
+
+    return each
 
 
 def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:

@@ -26,6 +26,7 @@ class Request:
     read_stdin: bool = True
     verbosity: int = 0
     show_frames: bool = False
+    frame_file: str | None = None
 
     @property
     def ip_version(self) -> int | None:

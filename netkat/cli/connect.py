@@ -29,6 +29,7 @@ def connect(
     no_stdin: options.NoStdin = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
+    pcap: options.Pcap = None,
     guard: options.Guard = "auto",
 ) -> int:
     """Connect stdin and stdout to HOST PORT, past the rules of this host."""
@@ -52,6 +53,7 @@ def connect(
         read_stdin=not no_stdin,
         verbosity=verbose,
         show_frames=debug,
+        frame_file=pcap,
     )
     _check(request, both_versions=ipv4 and ipv6)
     if verbose > 1:

@@ -94,4 +94,10 @@ Guard = Annotated[
 Debug = Annotated[
     bool, typer.Option("-d", "--debug", help="Show this connection's frames on stderr.")
 ]
+Pcap = Annotated[
+    str | None,
+    typer.Option(
+        "--pcap", metavar="FILE", help="Write this connection's frames: pcapng, or FILE.pcap."
+    ),
+]
 NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin (nc's -d).")]
