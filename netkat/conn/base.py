@@ -78,7 +78,7 @@ class SocketShaped:
         return _spelt(flow.remote, flow.remote_port)
 
     def info(self) -> Info:
-        """Facts of the moment: round-trip time (µs), window, retransmits, bytes not acknowledged."""
+        """Facts of the moment: round-trip time (µs), window, retransmits, unacknowledged bytes."""
         self._check_open()
         return self._endpoint.info()
 

@@ -14,10 +14,10 @@ from ipaddress import ip_address
 
 from netkat.bpf import tc
 from netkat.bpf.guard import GuardLink
-from netkat.netlink import Netlink, attribute, nested
 from netkat.bpf.program import Program
 from netkat.bpf.sys import HashMap
 from netkat.flow import Flow, IPAddress, Protocol
+from netkat.netlink import Netlink, attribute, nested
 from tests.helpers.guard_packets import ICMP, ICMPV6, TCP, packet
 from tests.helpers.netns import Namespace, Pair
 

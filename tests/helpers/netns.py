@@ -63,7 +63,7 @@ class Namespace:
         timeout: float = 30,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside; its output as text. Raises AssertionError with both when it fails."""
+        """Run a command inside; its output as text. AssertionError with both when it fails."""
         options.setdefault("stdin", None if "input" in options else subprocess.DEVNULL)
         if options["stdin"] is None:
             del options["stdin"]
@@ -98,7 +98,7 @@ class Namespace:
         return self.popen([sys.executable, "-m", module, *arguments], cwd=ROOT, **options)
 
     def run_python(self, code: str, *, timeout: float = 30, **options: Any) -> str:
-        """Run Python source in a child inside; what it printed. For what wants a process of its own."""
+        """Run Python source in a child inside, for what wants a process of its own; its output."""
         argv = [sys.executable, "-c", code]
         return self.run(argv, timeout=timeout, cwd=ROOT, **options).stdout
 
@@ -181,7 +181,7 @@ def namespace(prefix: str = "nk", role: str = "ns") -> Iterator[Namespace]:
 def netns_pair(
     prefix: str = "nk", *, mtu: int = 1500, net: int = 99, offloads: bool = True
 ) -> Iterator[Pair]:
-    """Two namespaces joined by a veth. ``offloads`` False: whole frames of the MTU, checksums made."""
+    """Two namespaces joined by a veth. ``offloads`` False: frames of the MTU, checksums made."""
     with ExitStack() as undo:
         pair = make_ends(undo, prefix, net)
         join(pair.host, pair.peer, mtu=mtu)

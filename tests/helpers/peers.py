@@ -94,7 +94,7 @@ class Peer:
         return [event for event in self.events if event["event"] == kind]
 
     def tally(self) -> dict[str, Any]:
-        """udp-counter and udp-duplex: {"received": n, "unique": n, "doubled": n, "missing": [...]}"""
+        """Of udp-counter and udp-duplex: received, unique, doubled: numbers; missing: a list."""
         self._in.write(b"tally\n")
         self._in.flush()
         return self.event("tally")

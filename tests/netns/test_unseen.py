@@ -62,14 +62,17 @@ def test_kernel_answers_nothing(pair: Pair, version: int, step: str) -> None:
 def test_no_conntrack_entry(pair: Pair, version: int) -> None:
     """conntrack looks at everything here, and never sees the flow."""
     track_connections(pair.host)
-    with peer(pair.peer, "tcp-echo") as server:
-        with socket_in(pair.host, pair.peer.address(version), server.port) as kernel:
-            kernel.sendall(b"k")
-            assert kernel.recv(1) == b"k"
-            assert f"dport={server.port}" in connections(pair.host)
-            before = connections(pair.host).count(f"dport={server.port}")
-            exchange(pair, pair.peer.address(version), server.port)
-            assert connections(pair.host).count(f"dport={server.port}") == before
+    address = pair.peer.address(version)
+    with (
+        peer(pair.peer, "tcp-echo") as server,
+        socket_in(pair.host, address, server.port) as kernel,
+    ):
+        kernel.sendall(b"k")
+        assert kernel.recv(1) == b"k"
+        assert f"dport={server.port}" in connections(pair.host)
+        before = connections(pair.host).count(f"dport={server.port}")
+        exchange(pair, address, server.port)
+        assert connections(pair.host).count(f"dport={server.port}") == before
 
 
 @IPVERSIONS

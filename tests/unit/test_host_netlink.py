@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.errors import SetupError
 from netkat import netlink
+from netkat.errors import SetupError
 from netkat.host.link import Link, addresses, link
 from netkat.netlink import Netlink, NetlinkError
 

@@ -12,7 +12,6 @@ import pytest
 from netkat.bpf import ladder, refusal
 from netkat.bpf.guard import Guard, GuardLink, Step, check
 from netkat.bpf.ladder import Unattached
-from netkat.netlink import attribute, attributes, nested
 from netkat.bpf.ownership import HANDLE, Owner, Tag, alive, tag_of
 from netkat.bpf.tc import Filter
 from netkat.errors import (
@@ -24,6 +23,7 @@ from netkat.errors import (
     NetkatError,
 )
 from netkat.flow import Flow, Protocol
+from netkat.netlink import attribute, attributes, nested
 
 LINK = GuardLink("eth9", 9, True)
 FOREIGN = Filter(9, 0xFFFFFFF2, 1, 3, "bpf", 1, "cil_from_netdev", b"", 77)
