@@ -42,8 +42,11 @@ class Command(enum.IntEnum):
     MAP_LOOKUP = 1
     MAP_UPDATE = 2
     MAP_DELETE = 3
+    MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    MAP_GET_NEXT_ID = 12
     PROG_GET_FD_BY_ID = 13
+    MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
     PROG_QUERY = 16
     RAW_TRACEPOINT_OPEN = 17

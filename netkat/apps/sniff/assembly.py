@@ -1,0 +1,73 @@
+"""What live captures and files have in common: outputs, words, a fault in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
+from netkat.apps.sniff.request import SniffRequest
+from netkat.capture.live import block_copier
+from netkat.capture.pcap import PcapFormat
+from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
+from netkat.capture.writer import CaptureWriter, Format, WriteFailed
+from netkat.errors import NetkatError
+
+Say = Callable[[str], None]
+
+
+def outputs(request: SniffRequest, undo: ExitStack, form: Callable[[], Format]) -> list[Output]:
+    """Where this run's packets go. Errors: BadArgument when a file cannot be made."""
+    found: list[Output] = []
+    if request.write is not None:
+        writer = CaptureWriter(request.write, form(), request.rotation)
+        undo.callback(_close_quietly, writer)
+        found.append(FileOutput(writer))
+    if request.json:
+        found.append(JsonLines())
+    elif request.stats:
+        found.append(Statistics())
+    elif request.show and not request.only_count:
+        found.append(Lines(request.style))
+    return found
+
+
+def _close_quietly(writer: CaptureWriter) -> None:
+    try:
+        writer.close()
+    except WriteFailed:
+        pass  # said already, by the write that failed first
+
+
+def file_format(
+    request: SniffRequest,
+    linktype: int,
+    counts: Callable[[], dict[str, InterfaceCounts]],
+    start_ns: int,
+) -> Format:
+    """What the name of -w asks for: pcapng where it ends so, else a classic capture file."""
+    assert request.write is not None
+    watch = request.watch
+    copier = block_copier() if request.read is None else None
+    if request.write.endswith(".pcapng"):
+        return PcapngFormat(
+            watch.snaplen,
+            filter_text=watch.filter_text,
+            counts=counts,
+            start_ns=start_ns,
+            copier=copier,
+        )
+    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file, copier=copier)
+
+
+def fault(error: NetkatError, say: Say) -> int:
+    """Say what went wrong in the middle; the exit code for it."""
+    say(f"netkat: {error.message}")
+    if error.hint is not None:
+        say(f"  next: {error.hint}")
+    return 1
+
+
+def plural(count: int, what: str) -> str:
+    """ "1 packet captured", "2 packets captured"."""
+    return f"{count} packet{'' if count == 1 else 's'} {what}"

@@ -1,0 +1,80 @@
+"""Frames that netkat sent, told apart from the kernel's.
+
+What netkat sends goes by an eBPF guard that holds its flows, whichever process it
+is, so an outgoing frame of such a flow is netkat's. Where the guard is of another
+kind, or this process may not ask for it, frames stay unmarked.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+from netkat.bpf.own_flows import KEY, own_flows
+from netkat.capture.flows import Segment, read
+from netkat.capture.packet import Packet
+
+_PAUSE = 50_000_000
+"""Nanoseconds between two looks at the guards, however many new flows there are."""
+_OLD = 1_000_000_000
+"""After so long a flow that was none of ours is looked up anew."""
+
+
+class OwnFrames:
+    """Marks packets as they pass."""
+
+    def __init__(self) -> None:
+        self._ours: set[bytes] = set()
+        self._foreign: set[bytes] = set()
+        self._asked = 0
+
+    def mark(self, packets: Sequence[Packet]) -> None:
+        """Set ``ours`` of those that netkat sent."""
+        for packet in packets:
+            if packet.direction == "out" and not packet.drop:
+                packet.ours = self._is_ours(packet)
+
+    def _is_ours(self, packet: Packet) -> bool:
+        try:
+            segment = read(packet)
+        except (struct.error, IndexError):
+            return False
+        if segment is None or segment.protocol not in (6, 17):
+            return False
+        exact, listening = _keys(segment)
+        now = time.time_ns()
+        if now - self._asked > _OLD:
+            self._foreign.clear()
+        known = exact in self._ours or listening in self._ours
+        if known or exact in self._foreign:
+            return known
+        # The guard holds a flow before its first frame leaves, so a look that is
+        # younger than the frame settles it.
+        if packet.time_ns > self._asked and now - self._asked > _PAUSE:
+            # A flow that has just ended still has frames on their way to us.
+            ending = self._ours if now - self._asked <= _OLD else set[bytes]()
+            self._ours, self._asked = own_flows() | ending, now
+        known = exact in self._ours or listening in self._ours
+        if not known and packet.time_ns <= self._asked:
+            self._foreign.add(exact)
+        return known
+
+
+def _keys(segment: Segment) -> tuple[bytes, bytes]:
+    """The flow's own key, and the one of a listener that it could belong to."""
+    local, remote = _packed(segment.source), _packed(segment.target)
+    version = 6 if ":" in segment.source else 4
+    protocol, port = segment.protocol, segment.source_port
+    return (
+        KEY.pack(local, remote, port, segment.target_port, protocol, version),
+        KEY.pack(local, b"", port, 0, protocol, version),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _packed(address: str) -> bytes:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.inet_pton(family, address)
