@@ -4,8 +4,10 @@
 
     NetkatError
     ├── NetworkError                the network said no, or said nothing      exit 1
-    │   ├── Refused                 RST, or ICMP port unreachable             (ConnectionRefusedError)
+    │   ├── Refused                 RST or ICMP port unreachable  (ConnectionRefusedError)
     │   ├── Unreachable             another ICMP error from somebody          (OSError)
+    │   │   ├── Prohibited          a firewall's ICMP error: not allowed
+    │   │   └── TimeExceeded        TTL or hop limit used up on the way
     │   ├── NoAnswer                our SYNs went out, nothing came back      (TimeoutError)
     │   │   └── Hairpin             our own SYN came back to this host
     │   ├── NextHopSilent           ARP / ND for the next hop had no answer   (OSError)
@@ -16,11 +18,13 @@
     ├── LocalStreamFailed           stdin or stdout of a relay failed         (OSError)      exit 1
     └── SetupError                  it never came to the network              exit 2
         ├── BadArgument             an argument that cannot mean anything     (ValueError)
+        │   └── NamespaceNotFound   no such network namespace
         ├── NameNotFound            a host or service name nobody knows       (OSError)
         ├── NoRoute                 the kernel has no route                   (OSError)
         ├── OwnAddress              loopback or an address of this host       (OSError)
-        ├── InterfaceNotFound       no such interface                         (OSError)
-        ├── InterfaceDown           the interface is down, or went away       (OSError)
+        ├── InterfaceError          an interface cannot be used               (OSError)
+        │   ├── InterfaceNotFound   no such interface
+        │   └── InterfaceDown       it is down, or went away
         ├── PortTaken               somebody holds the local port             (OSError)
         ├── MissingCapability       the process lacks a capability            (PermissionError)
         ├── KernelTooOld            a step asked for needs a newer kernel     (OSError)
@@ -30,7 +34,7 @@
 
 Each is also the standard exception that a socket program would expect, so
 ``except ConnectionRefusedError`` keeps working. ``str()`` is one line without
-a trailing stop; ``.hint`` is the next step for a person, or None.
+a trailing stop; ``.hint`` is the next step for a person.
 """
 
 from __future__ import annotations
@@ -61,6 +65,8 @@ class NetkatError(Exception):
 class NetworkError(NetkatError, OSError):
     """The network answered no, or did not answer. Look at the path, not at netkat."""
 
+    hint = "netkat -vd shows the connection's frames"
+
     exit_code = 1
 
 
@@ -71,6 +77,11 @@ class Refused(NetworkError, ConnectionRefusedError):
     the answer's TTL or hop limit. A sender that is not the peer, or a TTL that
     does not fit it, is a firewall on the way.
     """
+
+    hint = (
+        "see on the peer what listens (ss -ltnu); a sender or a ttl that is not the peer's"
+        " is a firewall on the way"
+    )
 
     def __init__(
         self,
@@ -93,6 +104,8 @@ class Unreachable(NetworkError):
     message's own TTL. Ask at the sender: its routes, its firewall.
     """
 
+    hint = "ask at the sender of the ICMP message: its routes, its firewall"
+
     def __init__(
         self,
         message: str,
@@ -109,16 +122,36 @@ class Unreachable(NetworkError):
         self.sender, self.ttl = sender, ttl
 
 
+class Prohibited(Unreachable):
+    """A firewall sent an ICMP error instead of dropping in silence: its rule says no.
+
+    The sender is the one whose rules to look at.
+    """
+
+
+class TimeExceeded(Unreachable):
+    """The TTL or hop limit was used up at ``sender``: a routing loop, or a TTL set too small."""
+
+
 class NoAnswer(NetworkError, TimeoutError):
     """Packets went out, none came back: dropped on the way there or back.
 
-    ``sent`` counts the SYNs (or datagrams) that left. The next hop was known,
-    so the loss is behind it.
+    ``sent`` counts the SYNs (or datagrams) that left. ``next_hop`` is who took
+    them over: its MAC was known, so the loss is behind it.
     """
 
-    def __init__(self, message: str, *, sent: int = 0, hint: str | None = None) -> None:
+    hint = "something on the way there or back drops them in silence: look at the next hops"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: int = 0,
+        next_hop: IPAddress | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.sent = sent
+        self.sent, self.next_hop = sent, next_hop
 
 
 class Hairpin(NoAnswer):
@@ -129,24 +162,33 @@ class Hairpin(NoAnswer):
     ``sender_mac`` is who sent it back, ``ttl`` what was left of its TTL.
     """
 
+    hint = (
+        "this host was chosen as the backend of its own packet, and drops it as a martian:"
+        " ask from another host, or --via another node"
+    )
+
     def __init__(
         self,
         message: str,
         *,
         sent: int = 0,
+        next_hop: IPAddress | None = None,
         sender_mac: bytes | None = None,
         ttl: int | None = None,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, sent=sent, hint=hint)
+        super().__init__(message, sent=sent, next_hop=next_hop, hint=hint)
         self.sender_mac, self.ttl = sender_mac, ttl
 
 
 class NextHopSilent(NetworkError):
     """Nobody answered ARP (or neighbour discovery) for ``next_hop`` on ``interface``.
 
-    No packet of the connection left. Look at the cable, the VLAN, the address.
+    ``asked`` times. No packet of the connection left. Look at the cable, the
+    VLAN, the address.
     """
+
+    hint = "look at the address, the VLAN and the cable: ip neigh"
 
     def __init__(
         self,
@@ -154,31 +196,45 @@ class NextHopSilent(NetworkError):
         *,
         next_hop: IPAddress | None = None,
         interface: str = "",
+        asked: int = 0,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.next_hop, self.interface = next_hop, interface
+        self.next_hop, self.interface, self.asked = next_hop, interface, asked
 
 
 class EgressRefused(NetworkError):
     """The kernel took our frames and threw them away on the way out (ENOBUFS).
 
     A tc egress program, a tcx egress program or an nft ``netdev egress`` hook:
-    these see raw packets too. ``hook`` names it where it could be found.
+    these see raw packets too. ``count`` frames; ``hook`` names what stands there,
+    where it could be found; ``unseen`` are the kinds that could not be looked at
+    (that takes CAP_NET_ADMIN). Take the hook away, or have it let these frames pass.
     """
 
+    hint = "tc filter show dev IFACE egress; bpftool net; nft list hooks"
+
     def __init__(
-        self, message: str, *, hook: str | None = None, count: int = 0, hint: str | None = None
+        self,
+        message: str,
+        *,
+        hook: str | None = None,
+        unseen: tuple[str, ...] = (),
+        count: int = 0,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.hook, self.count = hook, count
+        self.hook, self.unseen, self.count = hook, unseen, count
 
 
 class ConnectionReset(NetworkError, ConnectionResetError):
     """The peer (or a firewall) ended an open connection with RST.
 
-    ``received`` and ``sent`` count the payload bytes until then.
+    ``received`` and ``sent`` count the payload bytes until then. The peer's log
+    says why; where it knows nothing, a firewall or load balancer sent it.
     """
+
+    hint = "look into the peer's log; where it knows nothing, something on the way sent the RST"
 
     def __init__(
         self, message: str, *, received: int = 0, sent: int = 0, hint: str | None = None
@@ -188,11 +244,18 @@ class ConnectionReset(NetworkError, ConnectionResetError):
 
 
 class TimedOut(NetworkError, TimeoutError):
-    """The caller's own timeout ran out while waiting (settimeout, -w)."""
+    """The caller's own timeout ran out while waiting (settimeout, -w). Wait longer, or give up."""
+
+    hint = "wait longer, or ask the peer what it waits for"
 
 
 class Undelivered(NetworkError):
-    """``count`` bytes were accepted from the caller and never acknowledged by the peer."""
+    """``count`` bytes were accepted from the caller and never acknowledged by the peer.
+
+    The peer may have read less than was sent: send them again, or ask it.
+    """
+
+    hint = "the peer may have read less than was sent: ask it, or send again"
 
     def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -202,23 +265,49 @@ class Undelivered(NetworkError):
 class LocalStreamFailed(NetkatError, OSError):
     """This side's own input could not be read, or its output not be written (a full disk)."""
 
+    hint = "look at the file or device behind stdin and stdout: df, dmesg"
+
 
 class SetupError(NetkatError):
     """netkat could not start; nothing was sent. The message or hint says what to change."""
+
+    hint = "netkat doctor looks at what netkat needs here"
 
     exit_code = 2
 
 
 class BadArgument(SetupError, ValueError):
-    """An argument that cannot mean anything. Nothing was tried."""
+    """An argument that cannot mean anything. Nothing was tried. Change it."""
+
+    hint = "netkat --help says what each argument takes"
+
+
+class NamespaceNotFound(BadArgument):
+    """No network namespace of that name, path or process; ``namespace`` is what was asked for.
+
+    ``ip netns list`` shows the names; /proc/PID/ns/net is that of a process.
+    """
+
+    hint = "ip netns list shows the names; /proc/PID/ns/net is that of a process"
+
+    def __init__(self, message: str, *, namespace: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.namespace = namespace
 
 
 class NameNotFound(SetupError, OSError):
-    """The system's resolver does not know this host or service name."""
+    """The system's resolver does not know this host or service name.
+
+    ``getent hosts NAME`` asks the same resolver; an address needs none.
+    """
+
+    hint = "getent hosts NAME asks the same resolver; an address needs none"
 
 
 class NoRoute(SetupError, OSError):
     """The kernel has no route to the address. ``ip route get ADDR`` says the same."""
+
+    hint = "ip route get ADDR says the same; -i or --via can name a way"
 
 
 class OwnAddress(SetupError, OSError):
@@ -227,17 +316,34 @@ class OwnAddress(SetupError, OSError):
     Use nc for it, or reach it from another host.
     """
 
+    hint = "use nc for it, or ask from another host"
 
-class InterfaceNotFound(SetupError, OSError):
+
+class InterfaceError(SetupError, OSError):
+    """There is something about ``interface``. ``ip -br link`` shows them all."""
+
+    hint = "ip -br link"
+
+    def __init__(self, message: str, *, interface: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.interface = interface
+
+
+class InterfaceNotFound(InterfaceError):
     """No interface of that name. ``ip -br link`` lists them."""
 
 
-class InterfaceDown(SetupError, OSError):
-    """The interface is down, or vanished while it was in use."""
+class InterfaceDown(InterfaceError):
+    """The interface is down, or vanished while it was in use. ``ip link set IFACE up``."""
 
 
 class PortTaken(SetupError, OSError):
-    """Somebody holds the local port; ``owner`` says who, as far as can be seen."""
+    """Somebody holds the local port; ``owner`` says who, as far as can be seen.
+
+    Name another with -p, or none and a free one is taken.
+    """
+
+    hint = "leave -p away and netkat takes a free one"
 
     def __init__(self, message: str, *, owner: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -245,7 +351,12 @@ class PortTaken(SetupError, OSError):
 
 
 class MissingCapability(SetupError, PermissionError):
-    """The process lacks ``capability`` (such as "CAP_NET_RAW")."""
+    """The process lacks ``capability`` (such as "CAP_NET_RAW").
+
+    The hint is a line to paste: sudo, or in a container kubectl debug.
+    """
+
+    hint = "run as root, or with the capability"
 
     def __init__(self, message: str, *, capability: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -254,6 +365,8 @@ class MissingCapability(SetupError, PermissionError):
 
 class KernelTooOld(SetupError, OSError):
     """``feature`` needs Linux ``needs``; this kernel lacks it. Let --guard choose a lower step."""
+
+    hint = "leave --guard away: the best step that this kernel has is taken"
 
     def __init__(
         self, message: str, *, feature: str = "", needs: str = "", hint: str | None = None
@@ -265,8 +378,11 @@ class KernelTooOld(SetupError, OSError):
 class GuardFailed(SetupError, OSError):
     """The guard that keeps the flow from the kernel could not be set, or did not prove itself.
 
-    ``program`` names who stands in its way, where that is known.
+    ``program`` names who stands in its way, where that is known. Take it away, or
+    choose another step with --guard.
     """
+
+    hint = "netkat doctor tries every step of the guard; --guard chooses one"
 
     def __init__(
         self, message: str, *, program: str | None = None, hint: str | None = None
@@ -276,8 +392,12 @@ class GuardFailed(SetupError, OSError):
 
 
 class LibraryMissing(SetupError, ImportError):
-    """libgostack.so is not there. ``python3 build.py`` builds it."""
+    """libgostack.so is not there. ``python3 build.py build`` builds it."""
+
+    hint = "python3 build.py build"
 
 
 class LibraryMismatch(SetupError, ImportError):
     """libgostack.so speaks another ABI than this netkat. Build it again."""
+
+    hint = "python3 build.py build"

@@ -95,6 +95,8 @@ def _give_up(
     if not request.verbosity and not quiet:
         more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
         say(f"netkat: {target.failed(error.message)}{more}")
-    if error.hint is not None and (request.verbosity or not quiet):
+    # What holds for every fault of its kind is for those who ask for more.
+    own = "hint" in vars(error)
+    if error.hint is not None and (request.verbosity or (own and not quiet)):
         say(f"  next: {error.hint}")
     return error.exit_code

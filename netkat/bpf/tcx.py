@@ -15,7 +15,8 @@ from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 INGRESS: Final = 46
-"""BPF_TCX_INGRESS."""
+EGRESS: Final = 47
+"""BPF_TCX_INGRESS, BPF_TCX_EGRESS."""
 
 _BEFORE, _AFTER = 1 << 3, 1 << 4
 _CREATE = struct.Struct("=6IQ")
@@ -38,23 +39,25 @@ LAST: Final = Anchor(_AFTER)
 
 
 class TcxLink(Descriptor):
-    """A program on an interface's tcx ingress; detached by close() or the process's end.
+    """A program on an interface's tcx hook; detached by close() or the process's end.
 
     Errors of the constructor: OSError (EINVAL before Linux 6.6).
     """
 
-    def __init__(self, program_fd: int, interface: int, anchor: Anchor) -> None:
-        attributes = _CREATE.pack(program_fd, interface, INGRESS, anchor.flags, anchor.beside, 0, 0)
+    def __init__(
+        self, program_fd: int, interface: int, anchor: Anchor, hook: int = INGRESS
+    ) -> None:
+        attributes = _CREATE.pack(program_fd, interface, hook, anchor.flags, anchor.beside, 0, 0)
         super().__init__(bpf(Command.LINK_CREATE, bytearray(attributes)))
 
 
-def attached(interface: int) -> list[int]:
-    """Numbers of the programs on the interface's tcx ingress, in the order they run.
+def attached(interface: int, hook: int = INGRESS) -> list[int]:
+    """Numbers of the programs on the interface's tcx hook, in the order they run.
 
     Errors: OSError (EPERM without CAP_NET_ADMIN, EINVAL before Linux 6.6).
     """
     ids = bytearray(4 * _MOST)
-    query = bytearray(_QUERY.pack(interface, INGRESS, 0, 0, address(ids), _MOST, 0, 0, 0, 0))
+    query = bytearray(_QUERY.pack(interface, hook, 0, 0, address(ids), _MOST, 0, 0, 0, 0))
     try:
         bpf(Command.PROG_QUERY, query)
     except OSError as error:

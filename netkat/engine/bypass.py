@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from netkat.engine.path import Path, plan_path
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
-from netkat.errors import NetkatError, Refused
+from netkat.errors import MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.ports import Reservation, reserve
 
@@ -50,12 +50,30 @@ class Attempt:
 class Bypass:
     """The uplinks of one caller. prepare() needs privileges, load() and dial() do not."""
 
-    def __init__(self, *, guard: str = "auto", tap: Tap | None = None) -> None:
-        self._guard, self._tap = guard, tap
+    def __init__(
+        self,
+        *,
+        guard: str = "auto",
+        tap: Tap | None = None,
+        netns: str | int | None = None,
+        qdisc_bypass: bool = False,
+    ) -> None:
+        self._guard, self._tap, self._qdisc_bypass = guard, tap, qdisc_bypass
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
         self._undo = ExitStack()
         self._loaded = False
+        self._netns = NetworkNamespace(netns) if netns is not None else None
+        if self._netns is not None:
+            self._undo.callback(self._netns.close)
+
+    def inside(self, function: Callable[[], T]) -> T:
+        """Call a function in the network namespace of the uplinks.
+
+        Nothing in it may start a thread that outlives it, nor call the Go library,
+        which may: a thread keeps its maker's namespace, and the namespace alive.
+        """
+        return function() if self._netns is None else self._netns.call(function)
 
     def prepare(
         self,
@@ -81,7 +99,7 @@ class Bypass:
             interface=interface,
             via=via,
         )
-        with ExitStack() as undo:
+        with _line_to_paste(), ExitStack() as undo:
             reservation = reserve(
                 protocol, path.source, source_port, remote=destination, remote_port=port
             )
@@ -182,3 +200,15 @@ class Bypass:
             # A RST is an answer as well: the guard must have seen it.
             session.prove()
         return fault
+
+
+@contextmanager
+def _line_to_paste() -> Iterator[None]:
+    """A capability that is missing anywhere below is told with the line that has it."""
+    try:
+        yield
+    except MissingCapability as lacking:
+        from netkat.host.privileges import how_to_get_them
+
+        lacking.hint = how_to_get_them()
+        raise

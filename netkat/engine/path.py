@@ -57,7 +57,9 @@ def plan_path(
     route = _route(destination, hop, protocol, remote_port, source, source_port, interface)
     out = link(route.index)
     if not out.up:
-        raise InterfaceDown(f"{out.name} is down", hint=f"ip link set {out.name} up")
+        raise InterfaceDown(
+            f"{out.name} is down", interface=out.name, hint=f"ip link set {out.name} up"
+        )
     if isinstance(via, bytes) and not out.ethernet:
         raise BadArgument(
             f"--via {via.hex(':')}: {out.name} has no Ethernet header, so no MAC on it",

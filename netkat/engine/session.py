@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netkat.engine import verdict
 from netkat.engine.wait import wait_readable
-from netkat.errors import NetkatError, TimedOut
+from netkat.errors import NetkatError, NetworkError, TimedOut
 from netkat.flow import Flow, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Session:
         self._lock = threading.Lock()
         self._ended = False
         self._proved = False
+        # Refusals are counted by wire: those before this flow were others'.
+        self._refused_before = verdict.refused_frames(uplink.wire.statistics().refused)
         self.received = 0
         self.sent = 0
 
@@ -76,11 +78,13 @@ class Session:
 
     def evidence(self, waited: float | None = None) -> verdict.Evidence:
         """What is known of this flow now."""
+        refused = verdict.refused_frames(self.uplink.wire.statistics().refused)
         return verdict.Evidence(
             flow=self.flow,
             path=self.path,
             seen=self.uplink.stack.observe(self.flow),
-            refused_frames=verdict.refused_frames(self.uplink.wire.statistics().refused),
+            refused_frames=refused - self._refused_before,
+            egress_hooks=self.uplink.egress_hooks,
             waited=waited,
         )
 
@@ -107,8 +111,16 @@ class Session:
             case _:
                 return error
 
+    def unanswered(self, waited: float | None = None) -> NetworkError | None:
+        """Why not one datagram came back, where the wire shows it; None where it does not."""
+        return None if self.received else verdict.unanswered(self.evidence(waited))
+
     def timed_out(self, seconds: float | None) -> NetkatError:
-        """The caller's own timeout ran out on an open connection."""
+        """The caller's own timeout ran out; on UDP the wire may tell why nothing came."""
+        if self.flow.protocol is Protocol.UDP and self.flow.remote is not None:
+            fault = self.unanswered(seconds)
+            if fault is not None:
+                return fault
         return TimedOut(f"timed out after {seconds:g} s" if seconds is not None else "timed out")
 
     def close(self) -> None:

@@ -17,7 +17,9 @@ from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
 from netkat.bpf.cbpf import Instruction
+from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.ladder import Guard, GuardLink, attach
+from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import flow_filter
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress
@@ -64,6 +66,10 @@ class Uplink:
             undo.callback(self.wire.close)
             self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)
             undo.callback(self.guard.close)
+            # Looked at while privileges are held: once they are dropped, nobody may.
+            self._hooks = egress_hooks(link.index)
+            self._namespace = Namespace()
+            undo.callback(self._namespace.close)
             self._undo = undo.pop_all()
 
     def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
@@ -152,6 +158,16 @@ class Uplink:
                     " or choose another step with --guard",
                 )
             time.sleep(0.001)
+
+    def egress_hooks(self) -> EgressHooks:
+        """What stands at the egress; what stood there at the start if this process may not look."""
+        with suppress(OSError):
+            hooks = self._namespace.call(lambda: egress_hooks(self.link.index, load_modules=True))
+            if not hooks.unseen:
+                return hooks
+            if hooks.found and not self._hooks.found:
+                return hooks
+        return self._hooks
 
     def open(self, session: Session) -> None:
         """The uplink ends what is still open when it closes."""

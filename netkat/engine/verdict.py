@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,16 @@ from netkat.errors import (
     NetworkError,
     NextHopSilent,
     NoAnswer,
+    Prohibited,
     Refused,
     TimedOut,
+    TimeExceeded,
     Unreachable,
 )
 from netkat.flow import Flow, Protocol
 
 if TYPE_CHECKING:
+    from netkat.bpf.egress import EgressHooks
     from netkat.engine.path import Path
     from netkat.stack import Observation
 
@@ -66,7 +70,9 @@ class Evidence:
     path: Path
     seen: Observation
     refused_frames: int
-    """Frames that the kernel would not send (ENOBUFS), on the whole wire."""
+    """Frames that the kernel would not send (ENOBUFS), on the whole wire since the flow began."""
+    egress_hooks: Callable[[], EgressHooks]
+    """What stands at the interface's egress; asked where frames were refused alone."""
     waited: float | None = None
     """Seconds waited for an answer; None where the wait was the stack's own."""
 
@@ -111,14 +117,15 @@ def unreachable(evidence: Evidence) -> NetworkError:
     reason = icmp_reason(seen.icmp_version, seen.icmp_type, seen.icmp_code)
     if reason == "port unreachable":
         return refused(evidence)
-    return Unreachable(
-        f"{_headline(seen)} [ICMP {reason} from {seen.icmp_sender} ttl {seen.icmp_ttl}]",
+    kind = _kind(seen, reason)
+    return kind(
+        f"{_HEADLINES[kind]} [ICMP {reason} from {seen.icmp_sender} ttl {seen.icmp_ttl}]",
         reason=reason,
         icmp_type=seen.icmp_type,
         icmp_code=seen.icmp_code,
         sender=seen.icmp_sender,
         ttl=seen.icmp_ttl,
-        hint=_unreachable_hint(seen),
+        hint=_unreachable_hint(kind, seen),
     )
 
 
@@ -135,19 +142,12 @@ def no_answer(evidence: Evidence) -> NetworkError:
         return Hairpin(
             f"{timed_out} [hairpin: our own {what} came back in from {mac} ttl {seen.hairpin_ttl}]",
             sent=seen.syns_sent,
+            next_hop=path.next_hop,
             sender_mac=seen.hairpin_mac,
             ttl=seen.hairpin_ttl,
-            hint="this host was chosen as the backend of its own packet, and drops it as a martian:"
-            " ask from another host, or --via another node",
         )
     if evidence.refused_frames and not seen.frames_received:
-        return EgressRefused(
-            f"the kernel threw away {evidence.refused_frames} of our frames on the way out"
-            f" of {path.link.name} [ENOBUFS]",
-            count=evidence.refused_frames,
-            hint="a tc, tcx or nft netdev egress hook does that:"
-            f" tc filter show dev {path.link.name} egress; nft list hooks; bpftool net",
-        )
+        return egress_refused(evidence)
     if not seen.syns_sent and seen.neighbor_requests and not seen.neighbor_replies:
         return next_hop_silent(evidence)
     if seen.icmp_errors:
@@ -155,21 +155,54 @@ def no_answer(evidence: Evidence) -> NetworkError:
     return NoAnswer(
         f"{timed_out} [no reply to {count}]",
         sent=seen.syns_sent,
-        hint=f"the next hop answered, so the loss is behind it: {_next_hop(path)}"
-        if path.next_hop is not None and seen.neighbor_replies
+        next_hop=path.next_hop,
+        hint=f"next hop {_next_hop(path)} is known, so the loss is at it or behind it"
+        if path.next_hop is not None
         else None,
+    )
+
+
+def unanswered(evidence: Evidence) -> NetworkError | None:
+    """Why datagrams had no answer; None where silence is all that is known.
+
+    Silence is no fault with UDP: a peer need not answer.
+    """
+    fault = no_answer(evidence)
+    return fault if type(fault) is not NoAnswer else None
+
+
+def egress_refused(evidence: Evidence) -> NetworkError:
+    """The kernel threw our frames away; by whom, as far as can be seen."""
+    name, hooks = evidence.path.link.name, evidence.egress_hooks()
+    if hooks.found:
+        where = f"{', '.join(hooks.found)} on {name}'s egress"
+    elif hooks.unseen:
+        where = f"ENOBUFS; {' and '.join(hooks.unseen)} cannot be looked at without CAP_NET_ADMIN"
+    else:
+        where = "ENOBUFS, and no hook is there: its qdisc"
+    look = f"tc -s qdisc show dev {name}; tc filter show dev {name} egress; bpftool net; nft list"
+    return EgressRefused(
+        f"the kernel threw away {evidence.refused_frames} of our frames on the way out of {name}"
+        f" [{where}]",
+        hook=", ".join(hooks.found) or None,
+        unseen=hooks.unseen,
+        count=evidence.refused_frames,
+        hint=f"take it away, or have it pass netkat's frames: {look} hooks",
     )
 
 
 def next_hop_silent(evidence: Evidence) -> NetworkError:
     """Nobody answered ARP or neighbour discovery."""
     path, seen = evidence.path, evidence.seen
+    if evidence.refused_frames and not seen.neighbor_replies:
+        return egress_refused(evidence)
     question = "ARP" if evidence.flow.version == 4 else "neighbour discovery"
     return NextHopSilent(
         f"No route to host [next hop {path.next_hop} on {path.link.name} did not answer {question}"
         f", asked {seen.neighbor_requests} times]",
         next_hop=path.next_hop,
         interface=path.link.name,
+        asked=seen.neighbor_requests,
         hint=f"look at the address, the VLAN and the cable: ip neigh show dev {path.link.name}",
     )
 
@@ -187,6 +220,8 @@ def reset(evidence: Evidence, *, received: int, sent: int) -> NetworkError:
 
 def gave_up(evidence: Evidence) -> NetworkError:
     """The stack stopped retransmitting on an open connection."""
+    if evidence.refused_frames:
+        return egress_refused(evidence)
     if evidence.seen.icmp_errors:
         return unreachable(evidence)
     return TimedOut(
@@ -195,16 +230,26 @@ def gave_up(evidence: Evidence) -> NetworkError:
     )
 
 
-def _headline(seen: Observation) -> str:
-    time_exceeded = ICMP4_TIME_EXCEEDED if seen.icmp_version == 4 else ICMP6_TIME_EXCEEDED
-    return "TTL exceeded" if seen.icmp_type == time_exceeded else "No route to host"
+_HEADLINES = {
+    Unreachable: "No route to host",
+    Prohibited: "Administratively prohibited",
+    TimeExceeded: "TTL exceeded",
+}
 
 
-def _unreachable_hint(seen: Observation) -> str:
+def _kind(seen: Observation, reason: str) -> type[Unreachable]:
     time_exceeded = ICMP4_TIME_EXCEEDED if seen.icmp_version == 4 else ICMP6_TIME_EXCEEDED
     if seen.icmp_type == time_exceeded:
-        return f"the packet went round in circles, or --ttl is too small: routes of {seen.icmp_sender}"
-    return f"ask at {seen.icmp_sender}: its routes, its firewall"
+        return TimeExceeded
+    return Prohibited if "prohibited" in reason or "policy" in reason else Unreachable
+
+
+def _unreachable_hint(kind: type[Unreachable], seen: Observation) -> str:
+    if kind is TimeExceeded:
+        return f"the packet went round in circles: look at the routes of {seen.icmp_sender}"
+    if kind is Prohibited:
+        return f"a firewall rule at {seen.icmp_sender} says no: look at its rules"
+    return f"ask at {seen.icmp_sender}: its routes, its neighbours, its firewall"
 
 
 def _next_hop(path: Path) -> str:

@@ -202,12 +202,15 @@ def _not_found(name_or_index: str | int, kernel: netlink.Netlink) -> InterfaceNo
     names = [entry.name for entry in _links(kernel)]
     if isinstance(name_or_index, int):
         return InterfaceNotFound(
-            f"no interface with index {name_or_index}", hint=f"there are: {', '.join(names)}"
+            f"no interface with index {name_or_index}",
+            interface=str(name_or_index),
+            hint=f"there are: {', '.join(names)}",
         )
     from difflib import get_close_matches
 
     near = get_close_matches(name_or_index, names, n=3, cutoff=0.5)
     return InterfaceNotFound(
         f"no interface {name_or_index!r}",
+        interface=name_or_index,
         hint=f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}",
     )

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from netkat.errors import BadArgument, MissingCapability, SetupError
+from netkat.errors import MissingCapability, NamespaceNotFound, SetupError
 
 T = TypeVar("T")
 
@@ -38,29 +38,53 @@ def netns_path(where: str | int | os.PathLike[str]) -> str:
 def in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> T:
     """Call ``function`` in the namespace and return what it returns; its exceptions pass through.
 
-    Errors: BadArgument (no such namespace), MissingCapability (CAP_SYS_ADMIN).
+    Errors: NamespaceNotFound, MissingCapability (CAP_SYS_ADMIN).
     """
-    descriptor = _open(where)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
+    with NetworkNamespace(where) as namespace:
+        return namespace.call(function)
 
-    def inside() -> None:
-        try:
-            _setns(descriptor, where)
-            outcome.append(function())
-        except BaseException as error:
-            failure.append(error)
 
-    # The thread ends with the call: one that had entered a namespace is of no other use.
-    thread = threading.Thread(target=inside, name=f"netns {where}", daemon=True)
-    try:
+class NetworkNamespace:
+    """A namespace held open: the same one whatever becomes of its name or its process.
+
+    Errors: NamespaceNotFound, MissingCapability.
+    """
+
+    def __init__(self, where: str | int | os.PathLike[str]) -> None:
+        self._where = where
+        self._descriptor = _open(where)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """As in_netns(); the namespace must not be closed yet."""
+        outcome: list[T] = []
+        failure: list[BaseException] = []
+
+        def inside() -> None:
+            try:
+                _setns(self._descriptor, self._where)
+                outcome.append(function())
+            except BaseException as error:
+                failure.append(error)
+
+        # The thread ends with the call: one that had entered a namespace is of no other use.
+        thread = threading.Thread(target=inside, name=f"netns {self._where}", daemon=True)
         thread.start()
         thread.join()
-    finally:
-        os.close(descriptor)
-    if failure:
-        raise failure[0]
-    return outcome[0]
+        if failure:
+            raise failure[0]
+        return outcome[0]
+
+    def close(self) -> None:
+        """Let go of it; more than once is once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> NetworkNamespace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _open(where: str | int | os.PathLike[str]) -> int:
@@ -74,10 +98,14 @@ def _open(where: str | int | os.PathLike[str]) -> int:
         ) from None
     except OSError as error:
         if isinstance(where, int):
-            raise BadArgument(f"no process {where}, so no network namespace of it") from None
-        raise BadArgument(
+            raise NamespaceNotFound(
+                f"no process {where}, so no network namespace of it",
+                namespace=str(where),
+                hint="pgrep shows the processes; ip netns list the named namespaces",
+            ) from None
+        raise NamespaceNotFound(
             f"no network namespace {os.fspath(where)!r} ({path}: {error.strerror})",
-            hint="ip netns list shows the names; /proc/PID/ns/net is that of a process",
+            namespace=os.fspath(where),
         ) from None
 
 
@@ -94,5 +122,7 @@ def _setns(descriptor: int, where: str | int | os.PathLike[str]) -> None:
             capability="CAP_SYS_ADMIN",
         )
     if code == errno.EINVAL:
-        raise BadArgument(f"{netns_path(where)} is no network namespace")
+        raise NamespaceNotFound(
+            f"{netns_path(where)} is no network namespace", namespace=netns_path(where)
+        )
     raise SetupError(f"cannot enter the network namespace {where}: {os.strerror(code)}")

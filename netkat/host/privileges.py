@@ -38,7 +38,10 @@ def in_container() -> bool:
 
 def _command(argv: Sequence[str]) -> list[str]:
     program, *rest = argv
-    if os.path.basename(program) == "__main__.py":
+    if program.endswith("netkat/__main__.py"):
         return [sys.executable, "-m", "netkat", *rest]
     found = os.path.abspath(program) if os.sep in program else shutil.which(program)
-    return [found or program, *rest]
+    if found is None or (os.path.exists(found) and not os.access(found, os.X_OK)):
+        # A program that imports netkat: python script.py, python -c, python -m.
+        return [sys.executable, *sys.orig_argv[1:]]
+    return [found, *rest]

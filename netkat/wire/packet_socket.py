@@ -167,12 +167,14 @@ class PacketSocket:
             self._socket.bind((name, uapi.ETH_P_ALL))
         except OSError:
             raise InterfaceNotFound(
-                f"no interface {self.interface} (index {self.index})", hint="ip -br link"
+                f"no interface {self.interface} (index {self.index})", interface=self.interface
             ) from None
         # A socket may be bound to an interface that is down; it says so only now.
         if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise InterfaceDown(
-                f"{self.interface} is down", hint=f"ip link set {shlex.quote(self.interface)} up"
+                f"{self.interface} is down",
+                interface=self.interface,
+                hint=f"ip link set {shlex.quote(self.interface)} up",
             )
 
     def _drain(self) -> None:
@@ -222,9 +224,13 @@ class PacketSocket:
         try:
             socket.if_indextoname(self.index)
         except OSError:
-            return InterfaceDown(f"{self.interface} vanished while it was in use")
+            return InterfaceDown(
+                f"{self.interface} vanished while it was in use",
+                interface=self.interface,
+            )
         return InterfaceDown(
             f"{self.interface} went down while it was in use",
+            interface=self.interface,
             hint=f"ip link set {shlex.quote(self.interface)} up",
         )
 

@@ -197,7 +197,9 @@ def test_a_refused_connect_is_one_line(door: FakeDoor, verbosity: int) -> None:
     door.answers["10.9.0.2"] = Refused(RST)
     code, said = run(asked(port="81", verbosity=verbosity))
     assert code == 1
-    assert said[2 * verbosity :] == [f"netkat: connect to 10.9.0.2 port 81 (tcp) failed: {RST}"]
+    line, *more = said[2 * verbosity :]
+    assert line == f"netkat: connect to 10.9.0.2 port 81 (tcp) failed: {RST}"
+    assert [word[:8] for word in more] == ["  next: "] * verbosity
 
 
 def test_every_address_is_tried(door: FakeDoor) -> None:
@@ -262,7 +264,8 @@ def test_udp_z_refused(door: FakeDoor) -> None:
     door.answers["10.9.0.2"] = conn
     code, said = run(asked(port="53", protocol=Protocol.UDP, zero=True, verbosity=1))
     assert code == 1
-    assert said[2:] == ["netkat: connect to 10.9.0.2 port 53 (udp) failed: Connection refused"]
+    assert said[2] == "netkat: connect to 10.9.0.2 port 53 (udp) failed: Connection refused"
+    assert said[3].startswith("  next: ")
     assert conn.ended == "aborted"
 
 
