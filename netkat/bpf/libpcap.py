@@ -43,6 +43,8 @@ class LibpcapMissing(SetupError, ImportError):
 class FilterRefused(BadArgument):
     """libpcap does not accept the expression; ``reason`` is its own message."""
 
+    hint = "pcap-filter(7) describes the language"
+
     def __init__(self, message: str, *, reason: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason

@@ -23,6 +23,8 @@ _NATIVE_RECORD = struct.Struct("=IIII")
 class CaptureFileDamaged(BadArgument):
     """The file is no capture file, or is damaged from a place on. What came before was read."""
 
+    hint = "file(1) says what it is; capinfos(1) reads what is left of a damaged one"
+
 
 def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
     """``count`` bytes, or b"" at a clean end. Errors: CaptureFileDamaged for an end in between."""

