@@ -125,9 +125,9 @@ def measure(
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU of the process that ip netns exec and setpriv became."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of CPU of all threads of the process that ip netns exec and setpriv became."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def compare(runs: int, packets: int, rates: list[float]) -> list[dict[str, object]]:
@@ -159,7 +159,7 @@ def compare(runs: int, packets: int, rates: list[float]) -> list[dict[str, objec
                     "tool": tool,
                 }
                 for key in ("sent", "pps", "lost", "cpu"):
-                    row[key] = round(statistics.median(one[key] for one in results), 2)
+                    row[key] = round(statistics.median(one[key] for one in results), 3)
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     return rows
