@@ -78,10 +78,7 @@ class Refused(NetworkError, ConnectionRefusedError):
     does not fit it, is a firewall on the way.
     """
 
-    hint = (
-        "see on the peer what listens (ss -ltnu); a sender or a ttl that is not the peer's"
-        " is a firewall on the way"
-    )
+    hint = "see what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall"
 
     def __init__(
         self,
@@ -162,10 +159,7 @@ class Hairpin(NoAnswer):
     ``sender_mac`` is who sent it back, ``ttl`` what was left of its TTL.
     """
 
-    hint = (
-        "this host was chosen as the backend of its own packet, and drops it as a martian:"
-        " ask from another host, or --via another node"
-    )
+    hint = "the packet was sent to the very host that it came from: ask from another host, or --via"
 
     def __init__(
         self,

@@ -76,6 +76,9 @@ def _probe(opened: Opened, request: Request, signals: Signals) -> str:
     probe = PortProbe(opened.conn, signals.fd)
     try:
         answered = probe.answered(WAIT if request.wait is None else request.wait)
+        fault = None if answered or signals.received else _why_silent(opened)
+        if fault is not None:
+            raise fault
     except BaseException:
         opened.conn.abort()
         raise
@@ -83,6 +86,12 @@ def _probe(opened: Opened, request: Request, signals: Signals) -> str:
     if answered:
         return opened.target.succeeded()
     return f"netkat: {opened.target.silent(probe.sent)}"
+
+
+def _why_silent(opened: Opened) -> NetworkError | None:
+    from netkat.conn import UdpConnection
+
+    return opened.conn.unanswered() if isinstance(opened.conn, UdpConnection) else None
 
 
 def _give_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkat.conn.connection import Connection
+from netkat.errors import NetworkError
 
 LARGEST = 65535
 """Bytes: no datagram is larger (RFC 768: a 16-bit length)."""
@@ -14,6 +15,15 @@ class UdpConnection(Connection):
     def recv(self, bufsize: int = LARGEST) -> bytes:
         """One datagram, cut at ``bufsize`` bytes. Errors: as recv_into."""
         return super().recv(bufsize)
+
+    def unanswered(self) -> NetworkError | None:
+        """Why no datagram has come back so far, where the wire shows it: Hairpin,
+        EgressRefused, NextHopSilent, an ICMP error. None for mere silence, or after an answer.
+
+        A recv that runs into its timeout raises it instead of TimedOut.
+        """
+        self._check_open()
+        return self._session.unanswered()
 
     def _after_receive(self) -> None:
         # The first answer: the guard must have kept it from the kernel.
