@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from netkat.bpf.sys import Command, address, bpf
 from tests.helpers.netns import ROOT, Namespace
@@ -80,20 +81,27 @@ def attach(cgroup: int, program_fd: int, attach_type: int) -> None:
     bpf(Attach.PROG_ATTACH, bytearray(struct.pack("=IIII", cgroup, program_fd, attach_type, 0)))  # type: ignore[arg-type]
 
 
-def mounted() -> Path:
-    """Where cgroup2 is."""
+@contextmanager
+def cgroup2() -> Iterator[Path]:
+    """Where cgroup2 is; where nobody has mounted it (a bare container), a mount of our own."""
     for line in Path("/proc/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
-            return Path(where)
-    raise AssertionError("no cgroup2 is mounted")
+            yield Path(where)
+            return
+    with TemporaryDirectory(prefix="nk-cgroup-") as folder:
+        subprocess.run(["mount", "-t", "cgroup2", "none", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
 
 
 @contextmanager
 def socket_lb(to4: IPv4Address, to6: IPv6Address, port: int) -> Iterator[Path]:
     """A cgroup of our own whose sockets all end up at one place; its folder."""
-    folder = mounted() / f"nk-test-{os.getpid()}"
     with ExitStack() as undo:
+        folder = undo.enter_context(cgroup2()) / f"nk-test-{os.getpid()}"
         folder.mkdir()
         undo.callback(folder.rmdir)
         cgroup = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

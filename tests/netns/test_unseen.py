@@ -209,11 +209,13 @@ def feed(child: subprocess.Popen[bytes], data: bytes) -> None:
     """Write all of it and end, on a thread of its own."""
     import threading
 
+    # Taken away before the thread begins: communicate() looks at it, too.
+    stdin, child.stdin = child.stdin, None
+    assert stdin is not None
+
     def write() -> None:
-        assert child.stdin is not None
-        child.stdin.write(data)
-        child.stdin.close()
-        child.stdin = None
+        with stdin:
+            stdin.write(data)
 
     threading.Thread(target=write, daemon=True).start()
 
