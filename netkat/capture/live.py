@@ -21,7 +21,7 @@ from netkat.bpf.pcap_filter import (
 )
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet, from_record
-from netkat.errors import BadArgument, InterfaceNotFound, LibraryMissing
+from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, LibraryMissing
 from netkat.wire.ring import ANY, BLOCK, Block, ReceiveRing, hardware_type
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class LiveCapture:
         self.watch = watch
         self._names = dict(socket.if_nameindex())
         self.began_ns = time.time_ns()
+        self._fault: InterfaceDown | None = None
         self._sources: list[_Source] = []
         with ExitStack() as undo:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -139,17 +140,30 @@ class LiveCapture:
         return all(source.matches is None for source in self._sources)
 
     def packets(self) -> list[Packet]:
-        """The packets that wait, by time. Errors: InterfaceDown."""
+        """The packets that wait, by time.
+
+        Errors: InterfaceDown, once what was taken before it has been given.
+        """
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
         found: list[Packet] = []
         runs = 0
         for source in self._sources:
             for _ in range(max(2, self.watch.buffer // BLOCK)):
-                block = source.ring.take()
+                try:
+                    block = source.ring.take()
+                except InterfaceDown as down:
+                    self._fault = down
+                    break
                 if block is None:
                     break
                 runs += 1
                 found += self._read(source, block)
                 source.ring.release()
+        if self._fault is not None and not found:
+            fault, self._fault = self._fault, None
+            raise fault
         if len(self._sources) > 1 and runs > 1:
             found.sort(key=lambda packet: packet.time_ns)
         return found

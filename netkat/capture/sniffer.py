@@ -7,6 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from netkat.capture.interfaces import chosen
 from netkat.capture.live import DEFAULT_BUFFER, Counts, LiveCapture, Watch
 from netkat.capture.packet import Packet
 from netkat.capture.place import in_place
-from netkat.errors import BadArgument
+from netkat.errors import BadArgument, InterfaceDown
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +41,7 @@ class Sniffer:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._lock = threading.Lock()
         self._closed = self._busy = False
+        self._fault: InterfaceDown | None = None
         self._counts: dict[str, Counts] = {}
 
     @property
@@ -66,7 +68,7 @@ class Sniffer:
                 raise StopIteration
             try:
                 self._capture.wait(left)
-                self._waiting.extend(self._capture.packets())
+                self._fill()
             finally:
                 self._end()
         return packet
@@ -84,7 +86,7 @@ class Sniffer:
                 raise StopAsyncIteration
             try:
                 await _readable(self._capture.filenos(), left)
-                self._waiting.extend(self._capture.packets())
+                self._fill()
             finally:
                 self._end()
         return packet
@@ -101,6 +103,17 @@ class Sniffer:
             self._capture.wake()
         else:
             self._capture.close()
+
+    def _fill(self) -> None:
+        """Take what waits in the rings; when an interface is gone, its last packets as well."""
+        if self._fault is not None:
+            return
+        try:
+            self._waiting.extend(self._capture.packets())
+        except InterfaceDown as down:
+            self._fault = down
+            with suppress(InterfaceDown):
+                self._waiting.extend(self._capture.stop())
 
     def _begin(self) -> bool:
         """Take the rings for reading; False when they are closed."""
@@ -147,10 +160,13 @@ class Sniffer:
             return None
         if not self._waiting and self._begin():
             try:
-                self._waiting.extend(self._capture.packets())
+                self._fill()
             finally:
                 self._end()
         if not self._waiting:
+            if self._fault is not None:
+                self.close()
+                raise self._fault
             return None
         if self._left is not None:
             self._left -= 1

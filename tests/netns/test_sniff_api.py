@@ -91,7 +91,9 @@ def test_faults(pair: Pair) -> None:
     with pytest.raises(BadArgument):
         sniff(interface="eth0", count=-1, netns=name)
     with sniff("icmp", interface="eth0", netns=name) as watching:
+        ping(pair)
         pair.host.ip("link del eth0")
+        assert [next(watching).direction for _ in range(2)] == ["out", "in"]
         with pytest.raises(InterfaceDown, match="eth0"):
             next(watching)
 
