@@ -12,6 +12,7 @@ from netkat.capture import linktype as lt
 from netkat.capture.live import DEFAULT_BUFFER, Watch
 from netkat.capture.text.style import Style
 from netkat.capture.writer import Rotation
+from netkat.cli.places import namespace
 from netkat.errors import BadArgument
 
 _MAX_SNAPLEN = 262144
@@ -42,22 +43,8 @@ def request(given: dict[str, Any]) -> SniffRequest:
 
 
 def netns(given: dict[str, Any]) -> str | int | None:
-    """--netns, --pod or --container as a namespace. Errors: BadArgument."""
-    named = [name for name in ("netns", "pod", "container") if given[name] is not None]
-    if len(named) > 1:
-        raise BadArgument(f"--{named[0]} and --{named[1]} exclude each other")
-    if given["pod"] is not None:
-        from netkat.capture.place import pod_netns
-
-        return pod_netns(given["pod"])
-    if given["container"] is not None:
-        from netkat.capture.place import container_netns
-
-        return container_netns(given["container"])
-    where: str | None = given["netns"]
-    if where is not None and where.isdecimal() and not os.path.exists(f"/run/netns/{where}"):
-        return int(where)
-    return where
+    """--netns, --pod or --container as a namespace. Errors: BadArgument, SetupError."""
+    return namespace(given["netns"], given["pod"], given["container"])
 
 
 def _check(given: dict[str, Any]) -> None:
