@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ class Uplink:
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
-        self._routes: set[IPAddress] = set()
+        self._routes: set[IPAddress | IPv4Network | IPv6Network] = set()
         self.fault: NetkatError | None = None
         with ExitStack() as undo:
             self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -141,6 +142,21 @@ class Uplink:
             if next_hop_mac is not None:
                 stack.add_neighbor(next_hop or destination, next_hop_mac)
 
+    def reach_networks(
+        self,
+        source: IPAddress,
+        networks: Iterable[tuple[IPv4Network | IPv6Network, IPAddress | None]],
+    ) -> None:
+        """Teach the stack an address and whole networks, with their gateways (None: on-link)."""
+        with self._lock:
+            if source not in self._addresses:
+                self.stack.add_address(source)
+                self._addresses.add(source)
+            for network, gateway in networks:
+                if network not in self._routes:
+                    self.stack.add_route(network, gateway)
+                    self._routes.add(network)
+
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
 
@@ -208,8 +224,11 @@ class Uplink:
     def _filter(self) -> list[Instruction]:
         return flow_filter(self._flows, self._next_hops(), ethernet=self.link.ethernet)
 
-    def _next_hops(self) -> Iterator[IPAddress]:
-        yield from {hop for hop in self._flows.values() if hop is not None}
+    def _next_hops(self) -> set[IPAddress] | None:
+        """Who may tell us a MAC; None for anybody, since who knocks is not known beforehand."""
+        if any(flow.any_peer for flow in self._flows):
+            return None
+        return {hop for hop in self._flows.values() if hop is not None}
 
     def _tapped(self, frame: bytes, outgoing: bool) -> None:
         assert self._tap is not None

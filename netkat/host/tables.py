@@ -8,6 +8,7 @@ one takes long: nothing that a plain connect does.
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from netkat.host.route import (
     RTMSG,
     RTN_UNICAST,
     Route,
-    address_family,
     foreign_source,
     is_own,
     metrics_mtu,
@@ -105,7 +105,7 @@ def lookup(
     itself: IPv6 puts such a one beside every address (addrconf_prefix_route).
     """
     best: TableRoute | None = None
-    for route in _routes(kernel, destination, table):
+    for route in table_routes(kernel, destination.version, table):
         if not covers(route.prefix, route.prefix_length, destination.packed):
             continue
         if route.source_length and (
@@ -181,8 +181,9 @@ def _alive(route: TableRoute, index: int | None) -> Iterator[Hop]:
             yield hop
 
 
-def _routes(kernel: netlink.Netlink, destination: IPAddress, table: int) -> Iterator[TableRoute]:
-    family, bits = address_family(destination), destination.max_prefixlen
+def table_routes(kernel: netlink.Netlink, version: int, table: int) -> Iterator[TableRoute]:
+    """Every route of one table, of IP version 4 or 6; none where there is no such table."""
+    family, bits = (socket.AF_INET, 32) if version == 4 else (socket.AF_INET6, 128)
     body = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
     body += netlink.attribute(RTA_TABLE, netlink.pack_u32(table))
     try:

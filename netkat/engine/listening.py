@@ -1,0 +1,211 @@
+"""A port that is listened on: claimed from the kernel first, opened in the stack later."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from netkat.engine.path import Path
+from netkat.engine.session import Session
+from netkat.errors import BadArgument, PortTaken
+from netkat.flow import Flow, IPAddress, Protocol
+from netkat.host.local import Place, place_of, places_on, routes_by
+from netkat.host.nat import rule_on
+from netkat.host.ports import Reservation, reserve
+
+if TYPE_CHECKING:
+    from netkat.engine.bypass import Bypass
+    from netkat.engine.uplink import Uplink
+    from netkat.stack import Endpoint
+
+BACKLOG = 128
+"""Connections that may wait to be accepted, where the caller names no number (SOMAXCONN of old)."""
+
+_TRIES = 8
+"""Ports that may turn out to be taken by a NAT rule before we say that all are."""
+
+
+class Claim:
+    """A port that is ours on one address: guard, filter and reservation, until the last lets go.
+
+    A connection outlives the listener that accepted it, and the kernel must not
+    see its packets until it is over.
+    """
+
+    def __init__(
+        self,
+        uplink: Uplink,
+        flow: Flow,
+        place: Place,
+        reservation: Reservation,
+        routes: list[tuple[IPv4Network | IPv6Network, IPAddress | None]],
+    ) -> None:
+        self.uplink, self.flow, self.place = uplink, flow, place
+        self.path = Path(place.link, place.address, None, None, place.link.mtu)
+        self._reservation, self._routes = reservation, routes
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """The port, also where any was asked for."""
+        return self.flow.local_port
+
+    def reach(self) -> None:
+        """Teach the stack the host's own ways to whoever may knock."""
+        self.uplink.reach_networks(self.place.address, self._routes)
+
+    def hold(self) -> None:
+        """One more that needs it."""
+        with self._lock:
+            self._holders += 1
+
+    def release(self) -> None:
+        """One that needs it no more; the last gives all back."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return
+        self.uplink.remove(self.flow)
+        self._reservation.close()
+
+
+class AcceptedSession(Session):
+    """One client's connection. Its packets are kept from the kernel by the listener's claim."""
+
+    def __init__(self, endpoint: Endpoint, claim: Claim, flow: Flow) -> None:
+        super().__init__(endpoint, claim.uplink, flow, claim.path, None)
+        self._claim = claim
+        claim.hold()
+
+    def prove(self) -> None:
+        """Nothing to do: the listener's guard was proved when it was accepted."""
+
+    def release(self) -> None:
+        """For the uplink alone, after the endpoint is gone."""
+        self._claim.release()
+
+
+class ListeningSession(Session):
+    """A TCP listener in the stack. close() refuses who waits; accepted connections live on."""
+
+    def __init__(self, endpoint: Endpoint, claim: Claim) -> None:
+        super().__init__(endpoint, claim.uplink, claim.flow, claim.path, None)
+        self._claim = claim
+
+    def accept(self) -> Session:
+        """The next client that waits.
+
+        Errors: BlockingIOError when none does, GuardFailed: the kernel answers clients as well.
+        """
+        endpoint, remote, port = self.endpoint.accept()
+        mine = self.flow
+        flow = Flow(mine.protocol, mine.local, mine.local_port, remote, port)
+        session = AcceptedSession(endpoint, self._claim, flow)
+        self.uplink.open(session)
+        try:
+            self.prove()
+        except BaseException:
+            session.abort()
+            raise
+        return session
+
+    def close(self) -> None:
+        """Listen no more; who was not accepted yet gets a RST."""
+        self.abort()
+
+    def release(self) -> None:
+        """For the uplink alone, after the endpoint is gone."""
+        self._claim.release()
+
+
+def places(
+    local: IPAddress | None, *, interface: str | None = None, version: int | None = None
+) -> list[Place]:
+    """Where to listen: one address, or all of an interface, the default route's without a name.
+
+    Errors: BadArgument, OwnAddress, NoRoute, InterfaceNotFound, InterfaceDown.
+    """
+    if local is not None:
+        if version not in (None, local.version):
+            raise BadArgument(f"{local} is no IPv{version} address")
+        return [place_of(local, interface)]
+    return places_on(interface, (4, 6) if version is None else (version,))
+
+
+def claim(
+    bypass: Bypass,
+    place: Place,
+    port: int,
+    *,
+    protocol: Protocol = Protocol.TCP,
+    take_over: bool = False,
+) -> Claim:
+    """Take a port (0: any free one) from the kernel. Needs the privileges, and no library.
+
+    A port that a NAT rule of the host serves is taken with ``take_over`` alone.
+    Errors: PortTaken with its owner, and any SetupError.
+    """
+    address = place.address
+    with ExitStack() as undo:
+        reservation = _reserve(protocol, address, port, take_over)
+        undo.callback(reservation.close)
+        flow = Flow(protocol, address, reservation.port)
+        path = Path(place.link, address, None, None, place.link.mtu)
+        routes = routes_by(place.link.index, address.version)
+        uplink = bypass.uplink(path)
+        uplink.add(flow, None)
+        undo.pop_all()
+    return Claim(uplink, flow, place, reservation, routes)
+
+
+def open_listener(claim: Claim, *, backlog: int = BACKLOG) -> ListeningSession:
+    """Listen on a claimed port; the library is loaded by now. Gives the claim back on failure."""
+    try:
+        claim.reach()
+        session = ListeningSession(claim.uplink.stack.listen(claim.flow, backlog), claim)
+    except BaseException:
+        claim.release()
+        raise
+    claim.uplink.open(session)
+    return session
+
+
+def listen(
+    bypass: Bypass,
+    local: IPAddress | None,
+    port: int,
+    *,
+    interface: str | None = None,
+    backlog: int = BACKLOG,
+    take_over: bool = False,
+) -> ListeningSession:
+    """All of it for one address; without ``local`` the first IPv4 one of the interface.
+
+    Errors: PortTaken and other SetupErrors.
+    """
+    place = places(local, interface=interface, version=None if local else 4)[0]
+    return open_listener(claim(bypass, place, port, take_over=take_over), backlog=backlog)
+
+
+def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> Reservation:
+    refused: list[Reservation] = []
+    try:
+        while True:
+            held = reserve(protocol, address, port)
+            owner = None if take_over else rule_on(protocol, address, held.port)
+            if owner is None:
+                return held
+            # Kept until the end, or the kernel may choose it again.
+            refused.append(held)
+            if port or len(refused) == _TRIES:
+                raise PortTaken(
+                    f"{protocol} port {held.port} on {address} is served by {owner}",
+                    owner=owner,
+                    hint="choose another port, or take it from the host with --take-over",
+                )
+    finally:
+        for other in refused:
+            other.close()

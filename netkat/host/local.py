@@ -1,0 +1,134 @@
+"""Where a listener can be: this host's addresses, its default interface, an interface's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from netkat import netlink
+from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
+from netkat.flow import IPAddress
+from netkat.host.link import InterfaceAddress, Link, addresses, link
+from netkat.host.route import RTN_UNICAST, foreign_source
+from netkat.host.tables import lookup, table_routes
+
+_MAIN_TABLE = 254
+_VERSIONS = (4, 6)
+_ANY: dict[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One address of this host, and the interface that packets for it come in by."""
+
+    link: Link
+    address: IPAddress
+
+
+def place_of(address: IPAddress, interface: str | None = None) -> Place:
+    """The interface that holds an address of this host.
+
+    Errors: BadArgument (not this host's), OwnAddress (loopback), InterfaceDown.
+    """
+    if address.is_unspecified:
+        raise BadArgument(
+            f"{address} is every address: there is no one wire that they are on",
+            hint="leave HOST away for the default route's interface, or name some with -i",
+        )
+    held = [own for own in addresses() if own.address.packed == address.packed]
+    zone = address.scope_id if isinstance(address, IPv6Address) else None
+    wanted = [name for name in (interface, zone) if name is not None]
+    indices = [_index(name) for name in wanted]
+    fitting = [own for own in held if all(own.index == index for index in indices)]
+    if held and not fitting:
+        raise BadArgument(f"{address} is not on {wanted[0]}, but on {link(held[0].index).name}")
+    if not fitting:
+        raise foreign_source(address)
+    found = link(fitting[0].index)
+    if len(fitting) > 1:
+        names = ", ".join(link(own.index).name for own in fitting)
+        raise BadArgument(f"{address} is on {names}: which of them?", hint=f"write {address}%eth0")
+    if found.loopback or address.is_loopback:
+        raise OwnAddress(
+            f"{address} is on {found.name}: no packet from a wire is for it",
+            hint="use nc for it, or name an interface with -i",
+        )
+    _refuse_down(found)
+    return Place(found, address)
+
+
+def places_on(interface: str | None, versions: Iterable[int] = _VERSIONS) -> list[Place]:
+    """Every usable address of an interface; without one, of the default routes' interfaces.
+
+    Errors: InterfaceNotFound, InterfaceDown, NoRoute (no default route, or no address).
+    """
+    found: list[Place] = []
+    versions = list(versions)
+    for version in versions:
+        out = link(interface) if interface is not None else _default(version)
+        if out is None:
+            continue
+        _refuse_down(out)
+        found += [Place(out, own) for own in _usable(addresses(out.index), version)]
+    if found:
+        return found
+    if interface is None:
+        raise NoRoute(
+            "there is no default route, so no interface to listen on",
+            hint="name an interface with -i, or an address of this host",
+        )
+    kinds = " or ".join(f"IPv{version}" for version in versions)
+    raise NoRoute(f"{interface} has no {kinds} address", hint=f"ip -br address show {interface}")
+
+
+def routes_by(index: int, version: int) -> list[tuple[Network, IPAddress | None]]:
+    """The networks that the main table reaches by an interface, with their gateways.
+
+    Where two lead to one network it is the one with the lower metric.
+    """
+    best: dict[Network, tuple[int, IPAddress | None]] = {}
+    with netlink.Netlink() as kernel:
+        for route in table_routes(kernel, version, _MAIN_TABLE):
+            hop = next((hop for hop in route.hops if hop.index == index), None)
+            if route.kind != RTN_UNICAST or route.source_length or hop is None:
+                continue
+            if hop.gateway is not None and hop.gateway.version != version:
+                continue
+            network = _network(route.prefix, route.prefix_length)
+            if network not in best or route.metric < best[network][0]:
+                best[network] = route.metric, hop.gateway
+    return [(network, gateway) for network, (_, gateway) in best.items()]
+
+
+def _default(version: int) -> Link | None:
+    with netlink.Netlink() as kernel:
+        found = lookup(kernel, _ANY[version], _MAIN_TABLE)
+    if found is None or not found.hops:
+        return None
+    return link(found.hops[0].index)
+
+
+def _usable(held: Iterable[InterfaceAddress], version: int) -> Iterator[IPAddress]:
+    for own in held:
+        if own.address.version == version and not own.tentative and not own.address.is_link_local:
+            yield own.address
+
+
+def _refuse_down(found: Link) -> None:
+    if not found.up:
+        raise InterfaceDown(
+            f"{found.name} is down", interface=found.name, hint=f"ip link set {found.name} up"
+        )
+
+
+def _index(name: str) -> int:
+    return link(int(name) if name.isdigit() else name).index
+
+
+def _network(prefix: bytes, length: int) -> Network:
+    if len(prefix) == 4:
+        return IPv4Network((prefix, length), strict=False)
+    return IPv6Network((prefix, length), strict=False)
