@@ -58,10 +58,13 @@ class Dialer:
         source_port: int = 0,
         interface: str | None = None,
         via: IPAddress | bytes | None = None,
+        table: int | str | None = None,
         guard: str = "auto",
         tap: Tap | None = None,
+        netns: str | int | None = None,
+        qdisc_bypass: bool = False,
     ) -> None:
-        self._bypass = Bypass(guard=guard, tap=tap)
+        self._bypass = Bypass(guard=guard, tap=tap, netns=netns, qdisc_bypass=qdisc_bypass)
         self._protocol = protocol
         self.attempts: list[Attempt | FailedAttempt] = []
         try:
@@ -75,6 +78,7 @@ class Dialer:
                         source_port=source_port,
                         interface=interface,
                         via=via,
+                        table=table,
                     )
                 except _PER_TARGET as error:
                     attempt = FailedAttempt(address, port, error)
@@ -93,6 +97,16 @@ class Dialer:
         ]
         uplinks = {id(attempt.uplink): attempt.uplink for attempt in ready}.values()
         return paths + [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know unasked."""
+        return [
+            f"{attempt.address} is an address of this host (as IPVS has it): sent to the network"
+            " all the same, by the route that it has besides"
+            for attempt in self.attempts
+            if isinstance(attempt, Attempt) and attempt.path.past_local
+        ]
 
     def load(self) -> None:
         """Load the Go library and start the pumps."""

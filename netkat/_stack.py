@@ -37,7 +37,12 @@ class Stack:
 
     ``interface`` and ``via`` (a next hop's address, or a MAC as six bytes) hold
     for every connection of the stack; ``guard`` is a step of the ladder, as
-    --guard. close() ends all connections and undoes all that was made.
+    --guard. ``table`` is a routing table to look in, in place of the policy rules.
+    ``netns`` is the network namespace to be in: a name of ip-netns(8), a path (it
+    holds a slash) or a pid; names still resolve in the caller's own, and entering
+    it takes CAP_SYS_ADMIN. ``qdisc_bypass`` goes around tc egress programs, and
+    hides what is sent from this host's own captures.
+    close() ends all connections and undoes all that was made.
     """
 
     def __init__(
@@ -45,10 +50,13 @@ class Stack:
         interface: str | None = None,
         *,
         via: IPAddress | bytes | None = None,
+        table: int | str | None = None,
         guard: str = "auto",
+        netns: str | int | None = None,
+        qdisc_bypass: bool = False,
     ) -> None:
-        self._interface, self._via = interface, via
-        self._bypass = Bypass(guard=guard)
+        self._interface, self._via, self._table = interface, via, table
+        self._bypass = Bypass(guard=guard, netns=netns, qdisc_bypass=qdisc_bypass)
         self._bypass.load()
 
     def create_connection(
@@ -139,6 +147,7 @@ class Stack:
                     source_port=source_port,
                     interface=self._interface,
                     via=self._via,
+                    table=self._table,
                 )
                 return self._bypass.dial(attempt, timeout=timeout)
             except NetkatError as error:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Tap = Callable[[bytes, bool, str, bool, float], None]
 
+QUESTION = 16384
+"""Bytes of input that may have been a question whose answer is missing; more is an upload."""
+
 _GOODBYE = 0.3
 """Seconds that an end by signal and the end of -z leave for the FIN's acknowledgement."""
 
@@ -83,11 +86,16 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         source_port=request.source_port,
         interface=request.interface,
         via=request.via,
+        table=request.table,
+        netns=request.netns,
+        qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
         tap=_all_of(taps),
     )
     undo.callback(dialer.close)
     signals.check()
+    for warning in dialer.warnings:
+        say(f"netkat: {warning}")
     for note in dialer.notes if request.verbosity else ():
         say(f"netkat: {note}")
     _api.drop_capabilities()
@@ -136,6 +144,8 @@ def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
     keep = False
     try:
         ending = relay.run()
+        if ending is not Ending.CANCELLED:
+            _explain_silence(opened, relay)
         keep = ending is not Ending.READER_GONE
     finally:
         if not keep:
@@ -145,9 +155,19 @@ def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
         signals.check()
     opened.conn.close()
     relay.close()
-    if request.verbosity:
-        _sum_up(relay, ending, request, say)
+    _sum_up(relay, ending, opened, request, say)
     return 0
+
+
+def _explain_silence(opened: Opened, relay: Relay) -> None:
+    """Datagrams that nobody answered: no fault by itself, unless the wire shows one."""
+    from netkat.conn import UdpConnection
+
+    conn = opened.conn
+    if isinstance(conn, UdpConnection) and relay.sent and not relay.received:
+        fault = conn.unanswered()
+        if fault is not None:
+            raise fault
 
 
 def _part(opened: Opened, in_hand: int = 0) -> None:
@@ -163,14 +183,18 @@ def _part(opened: Opened, in_hand: int = 0) -> None:
     conn.abort()
 
 
-def _sum_up(relay: Relay, ending: Ending, request: Request, say: Say) -> None:
+def _sum_up(relay: Relay, ending: Ending, opened: Opened, request: Request, say: Say) -> None:
     from netkat.apps.relay import Ending
 
-    if ending is Ending.IDLE:
+    if ending is Ending.IDLE and request.verbosity:
         say(f"netkat: nothing moved for {request.wait:g} s, ending")
-    if relay.peer_closed_after_us and request.protocol is Protocol.TCP:
+    stream = request.protocol is Protocol.TCP
+    if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
+        what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"
+        say(f"netkat: {opened.target.ended(what)}")
         say(
-            "netkat: the peer closed after our end of input without a byte; some servers drop"
-            " a client that half-closes before it has the answer"
+            "  next: some servers (Envoy) drop a client that half-closes before it has the"
+            " answer: keep the input open, as in (cat; sleep 5) | netkat HOST PORT"
         )
-    say(f"netkat: {relay.sent} bytes sent, {relay.received} received")
+    if request.verbosity:
+        say(f"netkat: {relay.sent} bytes sent, {relay.received} received")

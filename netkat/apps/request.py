@@ -19,6 +19,9 @@ class Request:
     interface: str | None = None
     via: IPAddress | bytes | None = None
     wait: float | None = None
+    table: int | str | None = None
+    netns: str | int | None = None
+    qdisc_bypass: bool = False
     guard: str = "auto"
     version: int | None = None
     numeric: bool = False

@@ -56,6 +56,27 @@ Via = Annotated[
         help="Next hop of this connection; the host's routes stay as they are.",
     ),
 ]
+Table = Annotated[
+    str | None,
+    typer.Option(
+        "-V", "--table", metavar="TABLE", help="Routing table to look in, by number or name."
+    ),
+]
+Netns = Annotated[
+    str | None,
+    typer.Option(
+        "--netns",
+        metavar="NAME|PATH|PID",
+        help="Send from another network namespace; names resolve and files open in this one.",
+    ),
+]
+QdiscBypass = Annotated[
+    bool,
+    typer.Option(
+        "--qdisc-bypass",
+        help="Go around tc egress programs, which hides our frames from this host's captures.",
+    ),
+]
 Wait = Annotated[
     str | None,
     typer.Option(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine import verdict
 from netkat.engine.path import Path, plan_path
@@ -16,10 +17,13 @@ from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
+from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation, reserve
 
 if TYPE_CHECKING:
     from netkat.engine.pump import Tap
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -85,42 +89,80 @@ class Bypass:
         source_port: int = 0,
         interface: str | None = None,
         via: IPAddress | bytes | None = None,
+        table: int | str | None = None,
     ) -> Attempt:
         """Plan the path, reserve a port, and have guard and filter know the flow.
 
+        ``table`` is the routing table to look in, in place of the policy rules.
         Errors: any SetupError.
         """
-        path = plan_path(
+
+        plan = partial(
+            plan_path,
             destination,
             protocol=protocol,
             remote_port=port,
-            source=source,
-            source_port=source_port,
             interface=interface,
             via=via,
+            table=table,
         )
-        with _line_to_paste(), ExitStack() as undo:
+
+        def make_ready() -> Attempt:
+            path = plan(source=source, source_port=source_port)
+            return self._ready(plan, path, protocol, source_port, destination, port)
+
+        with _line_to_paste():
+            attempt = self.inside(make_ready)
+        self._load_if_wanted(attempt.uplink)
+        return attempt
+
+    def _ready(
+        self,
+        plan: Callable[..., Path],
+        path: Path,
+        protocol: Protocol,
+        source_port: int,
+        destination: IPAddress,
+        port: int,
+    ) -> Attempt:
+        with ExitStack() as undo:
             reservation = reserve(
                 protocol, path.source, source_port, remote=destination, remote_port=port
             )
             undo.callback(reservation.close)
+            if not source_port:
+                # Now that the port is known: rules and multipath go by all five.
+                path = plan(source=path.source, source_port=reservation.port)
             flow = Flow(protocol, path.source, reservation.port, destination, port)
-            uplink = self.uplink(path)
+            uplink = self._uplink(path)
             uplink.add(flow, path.next_hop)
             undo.pop_all()
         return Attempt(flow, path, uplink, reservation)
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
+        uplink = self.inside(lambda: self._uplink(path))
+        self._load_if_wanted(uplink)
+        return uplink
+
+    def _uplink(self, path: Path) -> Uplink:
         with self._lock:
             uplink = self._uplinks.get(path.link.index)
             if uplink is None:
-                uplink = Uplink(path.link, guard=self._guard, tap=self._tap)
+                uplink = Uplink(
+                    path.link,
+                    guard=self._guard,
+                    tap=self._tap,
+                    qdisc_bypass=self._qdisc_bypass,
+                )
                 self._undo.callback(uplink.close)
                 self._uplinks[path.link.index] = uplink
+            return uplink
+
+    def _load_if_wanted(self, uplink: Uplink) -> None:
+        with self._lock:
             if self._loaded:
                 uplink.load()
-            return uplink
 
     def load(self) -> None:
         """Load the Go library and start the pumps: from here on there are threads."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import Link, link
+from netkat.host.link import Link, addresses, link
 from netkat.host.neighbor import known_mac
-from netkat.host.route import Route, route_to
+from netkat.host.route import Route, route_past_local, route_to
 
 OWN_ADDRESS_HINT = "use nc for it, or ask from another host"
 
@@ -23,6 +23,9 @@ class Path:
     """Who gets our frames; the destination itself when it is on-link, None without Ethernet."""
     next_hop_mac: bytes | None
     mtu: int
+    past_local: bool = False
+    """The kernel takes the destination for its own (a LoadBalancer address on an IPVS
+    node); it is reached as if it did not."""
 
     def describe(self, destination: IPAddress) -> str:
         """One line for -v."""
@@ -43,18 +46,25 @@ def plan_path(
     source_port: int = 0,
     interface: str | None = None,
     via: IPAddress | bytes | None = None,
+    table: int | str | None = None,
 ) -> Path:
     """Ask the kernel for the flow's route, without changing anything.
 
     ``via`` replaces the next hop for this flow alone: an address on a link of
-    this host, or a MAC.
+    this host, or a MAC. ``table`` is the routing table to look in, in place of the rules.
     Errors: OwnAddress, NoRoute, InterfaceDown, InterfaceNotFound, BadArgument.
     """
     _refuse_pointless(destination, protocol)
-    hop = via if via is not None and not isinstance(via, bytes) else None
+    hop, past_local = via if via is not None and not isinstance(via, bytes) else None, False
     if hop is not None and hop.version != destination.version:
         raise BadArgument(f"--via {hop}: not of the same family as {destination}")
-    route = _route(destination, hop, protocol, remote_port, source, source_port, interface)
+    if hop is not None:
+        route = _route_by(hop, source, interface)
+    else:
+        flow = _Flow(source, interface, protocol, source_port, remote_port)
+        route = route_to(destination, table=_number(table), **asdict(flow))
+        if route.local:
+            route, past_local = _past_local(destination, flow), True
     out = link(route.index)
     if not out.up:
         raise InterfaceDown(
@@ -67,44 +77,65 @@ def plan_path(
         )
     mtu = min(out.mtu, route.mtu or out.mtu)
     if not out.ethernet:
-        return Path(out, route.source, None, None, mtu)
+        return Path(out, route.source, None, None, mtu, past_local)
     next_hop = hop or route.gateway or destination
     mac = via if isinstance(via, bytes) else known_mac(out.index, next_hop)
-    return Path(out, route.source, next_hop, mac, mtu)
+    return Path(out, route.source, next_hop, mac, mtu, past_local)
 
 
-def _route(
-    destination: IPAddress,
-    hop: IPAddress | None,
-    protocol: Protocol,
-    remote_port: int,
-    source: IPAddress | None,
-    source_port: int,
-    interface: str | None,
-) -> Route:
-    if hop is not None:
-        route = route_to(hop, source=source, interface=interface)
-        if route.local:
-            raise BadArgument(f"--via {hop}: an address of this very host")
-        if route.gateway is not None:
-            raise NoRoute(
-                f"--via {hop}: not on a link of this host (the route to it goes by {route.gateway})",
-                hint="a next hop is a neighbour: give an address of this host's own subnet, or a MAC",
-            )
-        return route
-    route = route_to(
-        destination,
-        source=source,
-        interface=interface,
-        protocol=protocol,
-        local_port=source_port,
-        remote_port=remote_port,
-    )
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What rules and multipath go by, beside the destination."""
+
+    source: IPAddress | None
+    interface: str | None
+    protocol: Protocol
+    local_port: int
+    remote_port: int
+
+
+def _number(table: int | str | None) -> int | None:
+    if table is None:
+        return None
+    from netkat.host.tables import table_number
+
+    return table_number(table)
+
+
+def _route_by(hop: IPAddress, source: IPAddress | None, interface: str | None) -> Route:
+    route = route_to(hop, source=source, interface=interface)
     if route.local:
-        raise OwnAddress(
-            f"{destination} is an address of this very host: no packet for it reaches a wire",
-            hint=f"{OWN_ADDRESS_HINT}; --via sends it to a next hop all the same",
+        raise BadArgument(f"--via {hop}: an address of this very host")
+    if route.gateway is not None:
+        raise NoRoute(
+            f"--via {hop}: not on a link of this host (the route to it goes by {route.gateway})",
+            hint="a next hop is a neighbour: give an address of this host's own subnet, or a MAC",
         )
+    return route
+
+
+def _past_local(destination: IPAddress, flow: _Flow) -> Route:
+    """The way to an address that this host holds without being what it stands for.
+
+    A LoadBalancer address that IPVS has put on lo, a dummy or a bridge, or that a
+    cloud's agent has put into the local table. An address in a subnet of the
+    interface that leads there is this host's own: nobody else answers for it.
+    """
+    own = OwnAddress(
+        f"{destination} is an address of this very host: no packet for it reaches a wire",
+        hint=f"{OWN_ADDRESS_HINT}; --via sends it to a next hop all the same",
+    )
+    try:
+        route = route_past_local(destination, **asdict(flow))
+    except NoRoute:
+        raise own from None
+    there = addresses(route.index)
+    alone = route.source.packed not in {other.address.packed for other in there}
+    for held in there:
+        if held.address.packed != destination.packed:
+            continue
+        if held.prefix_length < destination.max_prefixlen or alone:
+            raise own
     return route
 
 

@@ -44,7 +44,14 @@ ORPHAN = 60.0
 class Uplink:
     """Wire, guard, stack and pump on one interface. close() is idempotent and undoes all of it."""
 
-    def __init__(self, link: Link, *, guard: str = "auto", tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        guard: str = "auto",
+        tap: Tap | None = None,
+        qdisc_bypass: bool = False,
+    ) -> None:
         self.link = link
         self._tap = tap
         self._flows: dict[Flow, IPAddress | None] = {}
@@ -62,7 +69,11 @@ class Uplink:
             # Nothing passes this filter yet: flows come one by one, each armed
             # before its first packet leaves.
             self.wire = PacketSocket(
-                link.name, link.index, ethernet=link.ethernet, filter=self._filter()
+                link.name,
+                link.index,
+                ethernet=link.ethernet,
+                filter=self._filter(),
+                qdisc_bypass=qdisc_bypass,
             )
             undo.callback(self.wire.close)
             self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)

@@ -12,8 +12,10 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from netkat import netlink
+from netkat.errors import BadArgument
 from netkat.flow import IPAddress
 from netkat.host.link import InterfaceAddress, addresses, link
 from netkat.host.route import (
@@ -37,6 +39,11 @@ from netkat.host.route import (
     unpack_address,
     via,
 )
+
+_NAMED_TABLES = {"default": 253, "main": 254, "local": 255}
+_NAMES = ("/usr/lib/iproute2", "/usr/share/iproute2", "/etc/iproute2")
+"""Where iproute2 looks; a later one counts more."""
+_LAST_TABLE = 0xFFFFFFFF
 
 _REFUSALS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _RTN_THROW = 9
@@ -69,6 +76,39 @@ class TableRoute:
     hops: tuple[Hop, ...]
     preferred_source: IPAddress | None
     mtu: int | None
+
+
+def table_number(table: int | str) -> int:
+    """A routing table by number or by its name in iproute2's rt_tables.
+
+    Errors: BadArgument.
+    """
+    if isinstance(table, int) or (table.isascii() and table.isdigit()):
+        number = int(table)
+        if not 0 < number <= _LAST_TABLE:
+            raise BadArgument(f"routing table {table}: tables go from 1 to {_LAST_TABLE}")
+        return number
+    names = dict(_NAMED_TABLES)
+    for folder in _NAMES:
+        for path in sorted(Path(folder).glob("rt_tables")) + sorted(
+            Path(folder).glob("rt_tables.d/*.conf")
+        ):
+            names |= _names(path)
+    if table not in names:
+        raise BadArgument(
+            f"no routing table is called {table!r}",
+            hint="its number does as well; that of a VRF is shown by ip vrf show",
+        )
+    return names[table]
+
+
+def _names(path: Path) -> dict[str, int]:
+    found = {}
+    for line in path.read_text(errors="replace").splitlines():
+        number, *words = line.partition("#")[0].split() or [""]
+        if number.isdigit() and words:
+            found[words[0]] = int(number)
+    return found
 
 
 def route_in_table(

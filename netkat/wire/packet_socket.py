@@ -8,6 +8,7 @@ net/packet/af_packet.c). tc and nft egress hooks still see it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import shlex
@@ -221,9 +222,7 @@ class PacketSocket:
             return NetkatError(f"the wire on {self.interface} is closed")
         if error.errno not in _GONE:
             return NetkatError(f"{self.interface}: {error.strerror}")
-        try:
-            socket.if_indextoname(self.index)
-        except OSError:
+        if not self._there():
             return InterfaceDown(
                 f"{self.interface} vanished while it was in use",
                 interface=self.interface,
@@ -233,6 +232,15 @@ class PacketSocket:
             interface=self.interface,
             hint=f"ip link set {shlex.quote(self.interface)} up",
         )
+
+    def _there(self) -> bool:
+        """Whether the interface exists; asked of the socket, since this thread may be elsewhere."""
+        request = uapi.IFREQ_INDEX.pack(b"", self.index)
+        try:
+            fcntl.ioctl(self._socket, uapi.SIOCGIFNAME, request)
+        except OSError:
+            return False
+        return True
 
 
 def _open(interface: str) -> socket.socket:

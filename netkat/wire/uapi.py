@@ -19,13 +19,23 @@ SO_RCVBUFFORCE = 33
 
 # linux/if_packet.h
 SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP = 1
 PACKET_STATISTICS = 6
 PACKET_VNET_HDR = 15
 PACKET_QDISC_BYPASS = 20
 PACKET_IGNORE_OUTGOING = 23
+PACKET_MR_MULTICAST, PACKET_MR_PROMISC = 0, 1
 
 TPACKET_STATS = struct.Struct("=II")
 """``struct tpacket_stats``: packets that passed the filter, those of them that were dropped."""
+
+PACKET_MREQ = struct.Struct("=iHH8s")
+"""``struct packet_mreq``: interface, type, address length, address."""
+
+# linux/sockios.h, linux/if.h
+SIOCGIFNAME = 0x8910
+IFREQ_INDEX = struct.Struct("=16si20x")
+"""``struct ifreq`` with an interface's name and index."""
 
 _SOCK_FILTER = struct.Struct("=HBBI")
 

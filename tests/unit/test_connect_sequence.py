@@ -82,6 +82,7 @@ class FakeDoor(types.ModuleType):
 
 class FakeDialer:
     notes = ("eth0 10.9.0.1, next hop 10.9.0.2", "eth0: tcx guard")
+    warnings = ()
 
     def __init__(self, door: FakeDoor, targets: Any) -> None:
         self._door = door
@@ -144,14 +145,15 @@ def test_options_reach_the_dialer(door: FakeDoor) -> None:
     conn = KernelConn()
     door.answers["10.9.0.2"] = conn
     via = ip_address("10.9.0.9")
-    run(asked(zero=True, wait=0.5, source_port=7, interface="eth0", via=via, guard="cbpf"))
+    where: dict[str, Any] = {"interface": "eth0", "via": via, "table": "main", "netns": "pod"}
+    run(asked(zero=True, wait=0.5, source_port=7, guard="cbpf", qdisc_bypass=True, **where))
     assert door.log[-2] == "connect 10.9.0.2 0.5"
     assert door.options == {
         "protocol": Protocol.TCP,
         "source": None,
         "source_port": 7,
-        "interface": "eth0",
-        "via": via,
+        **where,
+        "qdisc_bypass": True,
         "guard": "cbpf",
         "tap": None,
     }
