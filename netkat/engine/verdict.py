@@ -145,6 +145,8 @@ def no_answer(evidence: Evidence) -> NetworkError:
             next_hop=path.next_hop,
             sender_mac=seen.hairpin_mac,
             ttl=seen.hairpin_ttl,
+            hint="this host was chosen as the backend of its own packet, and drops it as a martian:"
+            " ask from another host, or --via another node",
         )
     if evidence.refused_frames and not seen.frames_received:
         return egress_refused(evidence)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from netkat import netlink
-from netkat.errors import BadArgument, NoRoute
+from netkat.errors import BadArgument, InterfaceDown, NoRoute
 from netkat.flow import IPAddress, Protocol
 from netkat.host.link import link
 
@@ -76,7 +76,7 @@ def route_to(
     """The kernel's route for this flow; with ``table`` that table's alone, rules left out.
 
     An IPv6 zone (``fe80::1%eth0``) names the interface. Ports of 0 are not said.
-    Errors: NoRoute, InterfaceNotFound, BadArgument (a link-local address without
+    Errors: NoRoute, InterfaceNotFound, InterfaceDown, BadArgument (a link-local address without
     interface, a source that is not this host's).
     """
     if source is not None and source.version != destination.version:
@@ -282,7 +282,9 @@ def _refusal(
         return error
     device = link(index) if index is not None else None
     if device is not None and not device.up:
-        return no_route(destination, "the interface is down", device.name)
+        return InterfaceDown(
+            f"{device.name} is down", interface=device.name, hint=f"ip link set {device.name} up"
+        )
     return no_route(destination, REASONS[error.errno], device.name if device else "")
 
 

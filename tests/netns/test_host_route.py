@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from netkat.errors import BadArgument, InterfaceNotFound, NoRoute
+from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, NoRoute
 from netkat.flow import Protocol
 from netkat.host.link import addresses, link, links
 from netkat.host.neighbor import NeighborState, known_mac, neighbor
@@ -114,7 +114,7 @@ def test_no_route(pair: Pair, destination: str) -> None:
     with pytest.raises(NoRoute):
         ask(pair, destination, table=254)
     pair.host.ip("link add down0 type bridge")
-    with pytest.raises(NoRoute, match="down"):
+    with pytest.raises(InterfaceDown, match="down0 is down"):
         ask(pair, destination, interface="down0")
 
 
