@@ -25,11 +25,11 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		}
 		return res.Count, res.Total, from, nil
 	}
-	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
-		return 0, 0, from, nil
-	}
 	if e.tcp && !wouldBlock(err) {
 		err = e.lasting(err)
+	}
+	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
+		return 0, 0, from, nil
 	}
 	return 0, 0, from, err
 }
@@ -46,10 +46,12 @@ func (e *Endpoint) lasting(err tcpip.Error) tcpip.Error {
 		return e.failed
 	}
 	switch err.(type) {
-	case *tcpip.ErrClosedForSend, *tcpip.ErrNotConnected, *tcpip.ErrInvalidEndpointState:
-		if why := e.ep.LastError(); why != nil {
-			err = why
+	case *tcpip.ErrClosedForReceive, *tcpip.ErrClosedForSend, *tcpip.ErrNotConnected, *tcpip.ErrInvalidEndpointState:
+		why := e.ep.LastError()
+		if why == nil {
+			return err
 		}
+		err = why
 	}
 	e.failed = err
 	return err
