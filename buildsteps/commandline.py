@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "build, install into .venv, run `netkat demo` (root)",
     "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
     "check": "the same, and what takes longer",
+    "bench": "netkat beside iperf3, socat, nc, ncat and the kernel's sockets (root; --short)",
     "bpf": "compile netkat/bpf/ingress.c with the system's BCC",
     "build": "the shared library and cffi's modules, where something changed",
     "clean": "remove what was built (not .venv)",
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
         rest = []
     options = _parser().parse_args(arguments)
     try:
+        if options.short:
+            rest = ["--short", *rest]
         return _run(options.command, rest, ask=_may_ask(options.yes))
     except CannotBuild as error:
         print(f"netkat: {error}", file=sys.stderr)
@@ -45,10 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 build.py",
         description="\n".join(f"  {name:6} {what}" for name, what in COMMANDS.items()),
-        epilog="What stands after -- goes to pytest (test, check) or to netkat demo.",
+        epilog="What stands after -- goes to pytest (test, check), netkat demo or bench.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", default="help", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("--short", action="store_true", help="bench: under 90 s")
     parser.add_argument(
         "--yes",
         action="store_true",
@@ -73,6 +77,8 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
         ).returncode
     if command == "demo":
         return _demo(rest, ask=ask)
+    if command == "bench":
+        return _bench(rest, ask=ask)
     return _test(rest, ask=ask, slow=command == "check")
 
 
@@ -94,6 +100,16 @@ def _demo(rest: list[str], *, ask: bool) -> int:
     if not checks.is_root():
         raise CannotBuild("the demo makes network namespaces: run it as root (sudo)")
     return subprocess.run([environment.VENV / "bin" / "netkat", "demo", *rest]).returncode
+
+
+def _bench(rest: list[str], *, ask: bool) -> int:
+    if debian.obtain([*_foundation(), *DEMO, *PEERS], ask=ask):
+        raise CannotBuild("the measurements cannot run without them")
+    environment.ensure(dev=True)
+    environment.install()
+    if not checks.is_root():
+        raise CannotBuild("the measurements make network namespaces: run them as root (sudo)")
+    return subprocess.run([environment.PYTHON, "-m", "bench", *rest], cwd=ROOT).returncode
 
 
 def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
