@@ -25,6 +25,7 @@ __all__ = [
     "FailedAttempt",
     "clean",
     "drop_capabilities",
+    "load_library",
     "resolve",
 ]
 
@@ -151,3 +152,13 @@ def clean() -> list[str]:
     from netkat.bpf.leftovers import remove
 
     return [str(leftover) for leftover in remove()]
+
+
+def load_library() -> str:
+    """Load the Go library, and with it its threads; a line about it.
+
+    Errors: LibraryMissing, LibraryMismatch.
+    """
+    from netkat.stack.ffi import LIBRARY, load
+
+    return f"{LIBRARY.name}, ABI {load().calls.gs_abi()}"

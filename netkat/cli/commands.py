@@ -8,7 +8,7 @@ import typer
 from typer.main import get_command
 
 from netkat._version import __version__
-from netkat.cli import clean, connect, demo, sniff
+from netkat.cli import clean, connect, demo, doctor, listen, sniff
 from netkat.cli.exits import exit_code_of
 from netkat.cli.grammar import NetcatGroup, PlainCommand
 
@@ -39,6 +39,8 @@ def _root(
 
 
 app.command(cls=PlainCommand)(connect.connect)
+app.command(cls=PlainCommand)(listen.listen)
+app.command(cls=PlainCommand)(doctor.doctor)
 app.command(cls=PlainCommand)(clean.clean)
 app.command(cls=PlainCommand)(demo.demo)
 app.command(cls=sniff.SniffCommand)(sniff.sniff)

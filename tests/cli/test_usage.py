@@ -34,7 +34,7 @@ def test_help_shows_both_forms_and_connects_options(word: str) -> None:
         assert text in done.stdout
 
 
-@pytest.mark.parametrize("command", ["connect", "clean", "demo"])
+@pytest.mark.parametrize("command", ["doctor", "connect", "clean", "demo"])
 def test_every_command_has_help(command: str) -> None:
     done = netkat(command, "-h")
     assert done.returncode == 0
@@ -144,6 +144,10 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "does not go with"),
         (["-i", "5", "host", "80"], "interface"),
         (["clean", "extra"], "extra"),
+        (["doctor", "extra"], "extra"),
+        (["doctor", "--nope"], "--nope"),
+        (["doctor", "-i", "5"], "interface"),
+        (["doctor", "-i", ""], "empty"),
         (["host\nname", "80", "81\n"], r"81\x0a"),
     ],
 )
@@ -285,7 +289,7 @@ def test_no_command_line_is_a_traceback(
     requests: list[Request], capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     # Those have tests of their own, and would do what they say.
-    if arguments and arguments[0] in ("clean", "demo"):
+    if arguments and arguments[0] in ("clean", "doctor", "demo"):
         return
     before = len(requests)
     code = commands.run(arguments)

@@ -1,0 +1,47 @@
+"""``netkat doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netkat.cli import options, values
+
+if TYPE_CHECKING:
+    from netkat.diagnose.finding import Finding
+
+
+def doctor(
+    interface: options.Interface = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Say whether connect works here, how well, and what to do; exit 1 if it cannot.
+
+    The guard is attached to the interface (the default route's, or -i) and taken
+    away again; nothing is sent.
+    """
+    import json
+    from dataclasses import asdict
+
+    from netkat.diagnose.doctor import examine
+
+    findings = examine(None if interface is None else values.interface(interface))
+    works = not any(finding.blocks for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": works, "findings": [asdict(each) for each in findings]}, indent=2))
+    else:
+        _print(findings, works)
+    return 0 if works else 1
+
+
+def _print(findings: list[Finding], works: bool) -> None:
+    from netkat.cli.console import printable
+
+    width = max(len(finding.about) for finding in findings)
+    for finding in findings:
+        mark = "ok  " if finding.ok else "FAIL" if finding.needed else "note"
+        print(f"{mark}  {finding.about:{width}}  {printable(finding.what)}")
+        if finding.remedy is not None:
+            print(f"      {'':{width}}  fix: {printable(finding.remedy)}")
+    print("netkat connect works here" if works else "netkat connect cannot work here")

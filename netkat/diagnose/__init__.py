@@ -1,0 +1,1 @@
+"""What keeps netkat from working here, and what to do about it."""
