@@ -21,6 +21,7 @@ from netkat.bpf.pcap_filter import (
 )
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet, from_record
+from netkat.capture.weave import Weave
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, LibraryMissing
 from netkat.wire.ring import ANY, BLOCK, Block, ReceiveRing, hardware_type
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BUFFER = 32 * BLOCK
 ANY_NAME = "any"
+HOLD_MS = 40
+"""A block that is handed over early is a block less: on a quiet link a ring holds as many
+packets as it has blocks, and this many milliseconds times that is how long a reader
+may be busy elsewhere before packets are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Watch:
     snaplen: int = MAX_SNAPLEN
     buffer: int = DEFAULT_BUFFER
     """Bytes of ring an interface."""
-    hold_ms: int = 10
+    hold_ms: int = HOLD_MS
     """Milliseconds that a packet may wait in the ring for company."""
     optimize: bool = True
     linktype: int | None = None
@@ -78,6 +83,7 @@ class LiveCapture:
         self._names = dict(socket.if_nameindex())
         self.began_ns = time.time_ns()
         self._fault: InterfaceDown | None = None
+        self._weave = Weave(watch.hold_ms / 1000 * 2 + 0.005)
         self._sources: list[_Source] = []
         with ExitStack() as undo:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -107,12 +113,21 @@ class LiveCapture:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for packets, at most ``timeout`` seconds; False after wake() or in vain."""
+        timeout = self.due(timeout)
         ready = self._poll.poll(None if timeout is None else max(timeout, 0) * 1000)
         woken = any(descriptor == self._wake for descriptor, _ in ready)
         if woken:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
         return bool(ready) and not woken
+
+    def due(self, timeout: float | None = None) -> float | None:
+        """Seconds until packets() has something though no descriptor says so; ``timeout`` at most."""
+        if self._fault is not None:
+            return 0
+        if self._weave:
+            return self._weave.slack if timeout is None else min(timeout, self._weave.slack)
+        return timeout
 
     def wake(self) -> None:
         """End a wait() in another thread, or the next one."""
@@ -144,11 +159,13 @@ class LiveCapture:
 
         Errors: InterfaceDown, once what was taken before it has been given.
         """
-        fault, self._fault = self._fault, None
-        if fault is not None:
+        if self._fault is not None:
+            if self._weave:
+                return self._weave.rest()
+            fault, self._fault = self._fault, None
             raise fault
         found: list[Packet] = []
-        runs = 0
+        asked_at = time.time_ns()
         for source in self._sources:
             for _ in range(max(2, self.watch.buffer // BLOCK)):
                 try:
@@ -158,14 +175,14 @@ class LiveCapture:
                     break
                 if block is None:
                     break
-                runs += 1
                 found += self._read(source, block)
                 source.ring.release()
-        if self._fault is not None and not found:
+        if len(self._sources) > 1:
+            self._weave.add(found)
+            found = self._weave.ready(asked_at)
+        if self._fault is not None and not found and not self._weave:
             fault, self._fault = self._fault, None
             raise fault
-        if len(self._sources) > 1 and runs > 1:
-            found.sort(key=lambda packet: packet.time_ns)
         return found
 
     def read(self, name: str, block: Block) -> list[Packet]:
@@ -207,6 +224,7 @@ class LiveCapture:
         while (left := limit - time.monotonic()) > 0:
             self._poll.poll(left * 1000)
             rest += self.packets()
+        rest += self._weave.rest()
         return rest
 
     def counts(self) -> dict[str, Counts]:

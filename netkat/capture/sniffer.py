@@ -40,7 +40,7 @@ class Sniffer:
         self._left = count or None
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._lock = threading.Lock()
-        self._closed = self._busy = False
+        self._closed = self._busy = self._over = False
         self._fault: InterfaceDown | None = None
         self._counts: dict[str, Counts] = {}
 
@@ -62,13 +62,15 @@ class Sniffer:
         """The next packet; waits for it. Errors: InterfaceDown."""
         while (packet := self._next()) is None:
             left = self._patience()
-            if left == 0:
-                self.close()
             if not self._begin():
                 raise StopIteration
             try:
-                self._capture.wait(left)
-                self._fill()
+                if left == 0:
+                    self._waiting.extend(self._capture.stop())
+                    self._over = True
+                else:
+                    self._capture.wait(left)
+                    self._fill()
             finally:
                 self._end()
         return packet
@@ -78,15 +80,22 @@ class Sniffer:
 
     async def __anext__(self) -> Packet:
         """The same, on asyncio's loop; cancelling it loses no packet."""
+        import asyncio
+
         while (packet := self._next()) is None:
             left = self._patience()
-            if left == 0:
-                self.close()
             if not self._begin():
                 raise StopAsyncIteration
             try:
-                await _readable(self._capture.filenos(), left)
-                self._fill()
+                if left == 0:
+                    loop = asyncio.get_running_loop()
+                    # Up to a tenth of a second until the rings have handed over.
+                    rest = await loop.run_in_executor(None, self._capture.stop)
+                    self._waiting.extend(rest)
+                    self._over = True
+                else:
+                    await _readable(self._capture.filenos(), self._capture.due(left))
+                    self._fill()
             finally:
                 self._end()
         return packet
@@ -158,7 +167,7 @@ class Sniffer:
         if self._left == 0:
             self.close()
             return None
-        if not self._waiting and self._begin():
+        if not self._waiting and not self._over and self._begin():
             try:
                 self._fill()
             finally:
@@ -167,6 +176,8 @@ class Sniffer:
             if self._fault is not None:
                 self.close()
                 raise self._fault
+            if self._over:
+                self.close()
             return None
         if self._left is not None:
             self._left -= 1
@@ -232,7 +243,6 @@ def sniff(
         promiscuous=promiscuous,
         snaplen=snaplen or 262144,
         buffer=buffer,
-        hold_ms=5,
     )
     return Sniffer(watch, netns, count, timeout)
 

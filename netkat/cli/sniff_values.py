@@ -9,7 +9,7 @@ from typing import Any
 
 from netkat.apps.sniff.request import SniffRequest
 from netkat.capture import linktype as lt
-from netkat.capture.live import DEFAULT_BUFFER, Watch
+from netkat.capture.live import DEFAULT_BUFFER, HOLD_MS, Watch
 from netkat.capture.text.style import Style
 from netkat.capture.writer import Rotation
 from netkat.cli.places import namespace
@@ -82,7 +82,7 @@ def _watch(given: dict[str, Any], shows: bool) -> Watch:
     if given["immediate"]:
         hold = 1
     elif shows or given["packet_buffered"]:
-        hold = 10
+        hold = HOLD_MS
     else:
         # Nobody looks on: fuller blocks cost less.
         hold = 100

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from netkat.bpf import libpcap
 from netkat.capture.sniffer import sniff
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound
 from tests.helpers.netns import Pair
@@ -69,6 +70,30 @@ def test_it_ends_by_time_and_by_close(pair: Pair) -> None:
         assert list(watching) == []
         timer.join()
         watching.close()
+
+
+def test_what_came_before_the_time_was_up_is_given(pair: Pair) -> None:
+    with sniff("icmp", interface=["eth0", "lo"], timeout=0.1, netns=pair.host.name) as watching:
+        ping(pair)
+        time.sleep(0.1)
+        assert len(list(watching)) == 2
+
+
+def test_without_libpcap(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libpcap, "NAMES", ("libnosuchpcap.so.1",))
+    libpcap.library.cache_clear()
+    try:
+        for interface in ("eth0", "any"):
+            for expression in ("", f"icmp and host {pair.peer.ipv4}"):
+                with sniff(
+                    expression, interface=interface, count=2, netns=pair.host.name
+                ) as watching:
+                    ping(pair)
+                    assert len(list(watching)) == 2
+        with pytest.raises(BadArgument, match="needs libpcap"):
+            sniff("icmp or tcp", interface="eth0", netns=pair.host.name)
+    finally:
+        libpcap.library.cache_clear()
 
 
 def test_several_interfaces_in_order(pair: Pair) -> None:

@@ -46,8 +46,7 @@ def test_what_netkat_sends_is_marked_and_the_kernels_is_not(pair: Pair) -> None:
 def test_a_connections_frames_in_a_file(name: str, pair: Pair, tmp_path: Path) -> None:
     serve(pair)
     path = tmp_path / name
-    done = netkat(pair, "--pcap", str(path), data="x" * 5000)
-    assert done.stderr == ""
+    netkat(pair, "--pcap", str(path), data="x" * 5000)
     with CaptureFile(str(path)) as capture:
         packets = list(capture.packets)
     lines = [packet.summary() for packet in packets]

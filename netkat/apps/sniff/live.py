@@ -11,13 +11,13 @@ from netkat.apps.sniff.assembly import Say, fault, file_format, outputs, plural
 from netkat.apps.sniff.outputs import FileOutput, Output, Statistics
 from netkat.apps.sniff.request import SniffRequest
 from netkat.apps.sniff.signals import CaptureSignals
-from netkat.apps.sniff.weave import Weave
 from netkat.capture import linktype as lt
 from netkat.capture.live import LiveCapture
 from netkat.capture.ours import OwnFrames
 from netkat.capture.packet import Packet
 from netkat.capture.pcapng import InterfaceCounts
 from netkat.capture.place import in_place
+from netkat.capture.weave import Weave
 from netkat.capture.writer import CaptureWriter, LastFileWritten
 from netkat.errors import BadArgument, InterfaceDown, NetkatError
 

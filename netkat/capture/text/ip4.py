@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from netkat.capture.text.checksum import internet
@@ -9,7 +10,7 @@ from netkat.capture.text.names import ip4_text, protocol
 from netkat.capture.text.printer import Ends, Printer, Truncated
 from netkat.capture.text.transport import payload
 
-_HEADER = struct.Struct("!BBHHHBBH4s4s")
+_HEADER = struct.Struct("!BBHHHBBH")
 _FLAGS = ("none", "+", "DF", "+, DF", "rsvd", "+, rsvd", "DF, rsvd", "+, DF, rsvd")
 _ECN = ("", ",ECT(1)", ",ECT(0)", ",CE")
 _OPTIONS = {
@@ -28,9 +29,7 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
         return f"{first >> 4} (invalid)"
     if min(end, have) < at + 20:
         return "[|ip]"
-    _, tos, length, ident, place, ttl, number, checksum, source, target = _HEADER.unpack_from(
-        data, at
-    )
+    _, tos, length, ident, place, ttl, number, checksum = _HEADER.unpack_from(data, at)
     size = (first & 15) * 4
     if size < 20:
         return f"bad-hlen {size}"
@@ -54,13 +53,20 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
             f"{_options(data[at + 20 : at + size]) if size > 20 else ''}"
             f"{_sum(printer, data[at : at + size], checksum)})\n    "
         )
-    ends = Ends(ip4_text(source), ip4_text(target), source + target, fragment=bool(place & 0x2000))
+    ends = _ends(data[at + 12 : at + 20])
+    if place & 0x2000:
+        ends = ends._replace(fragment=True)
     if place & 0x1FFF:
         name = f"ip-proto-{number}"
         if not printer.style.numeric:
             name = {1: "icmp", 6: "tcp", 17: "udp"}.get(number, name)
         return f"{missing}{verbose}{ends.source} > {ends.target}: {name}"
     return f"{missing}{verbose}{payload(printer, data, at + size, finish, number, ends)}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _ends(addresses: bytes) -> Ends:
+    return Ends(ip4_text(addresses[:4]), ip4_text(addresses[4:]), addresses)
 
 
 def _options(options: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from netkat.capture.text.names import ip6_text, protocol
@@ -36,8 +37,13 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
             f"({traffic}{flow}hlim {hops}, next-header {protocol(following)} ({following}) "
             f"payload length: {length}) "
         )
-    ends = Ends(ip6_text(source), ip6_text(target), source + target)
+    ends = _ends(source + target)
     return f"{missing}{verbose}{_headers(printer, data, at + 40, finish, following, ends)}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _ends(addresses: bytes) -> Ends:
+    return Ends(ip6_text(addresses[:16]), ip6_text(addresses[16:]), addresses)
 
 
 def _headers(printer: Printer, data: bytes, at: int, end: int, following: int, ends: Ends) -> str:

@@ -1,4 +1,4 @@
-"""Frames and drops in one order of time."""
+"""Packets of several sources in one order of time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from netkat.capture.packet import Packet
 
 
 class Weave:
-    """Holds packets back until nothing older can come: a frame waits in the ring, a drop does not.
+    """Holds packets back until nothing older can come: one ring hands over later than another,
+    and a drop is told of at once.
 
     ``slack`` is how many seconds late the latest may be.
     """
