@@ -166,8 +166,8 @@ class ReceiveRing:
         self._received = self._dropped = self._next = 0
         self._fence = threading.Lock()
         with ExitStack() as undo:
-            self._socket = undo.enter_context(_open())
-            _attach(self._socket, program)
+            self._socket = undo.enter_context(open_socket())
+            attach_filter(self._socket, program)
             self._socket.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
             self._socket.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
             blocks = max(2, size // BLOCK)
@@ -186,7 +186,7 @@ class ReceiveRing:
                 request = struct.pack("=iHH8x", index, _MR_PROMISC, 0)
                 self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, request)
             if self.interface == ANY:
-                _bind_everywhere(self._socket)
+                bind_everywhere(self._socket)
             else:
                 self._socket.bind((self.interface, _ETH_P_ALL))
         except OSError as error:
@@ -225,11 +225,11 @@ class ReceiveRing:
 
     def stop(self) -> None:
         """Let nothing more in; what is in the ring can still be taken (after ``hold`` seconds)."""
-        _attach(self._socket, [(6, 0, 0, 0)])
+        attach_filter(self._socket, [(6, 0, 0, 0)])
 
     def set_filter(self, program: Sequence[Instruction]) -> None:
         """Change the filter, from one frame to the next."""
-        _attach(self._socket, program)
+        attach_filter(self._socket, program)
 
     def statistics(self) -> RingStatistics:
         """Counters since the ring was opened."""
@@ -252,7 +252,7 @@ class ReceiveRing:
 
 def hardware_type(interface: str) -> int:
     """ARPHRD_* of an interface. Errors: InterfaceNotFound, MissingCapability."""
-    with _open() as probe:
+    with open_socket() as probe:
         try:
             probe.bind((interface, 0))
         except OSError:
@@ -263,7 +263,8 @@ def hardware_type(interface: str) -> int:
         return hardware
 
 
-def _open() -> socket.socket:
+def open_socket() -> socket.socket:
+    """A packet socket that hears nothing until it is bound. Errors: MissingCapability."""
     # SOCK_RAW where the link header is not wanted, too: only that has PACKET_VNET_HDR.
     try:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
@@ -275,14 +276,16 @@ def _open() -> socket.socket:
         ) from None
 
 
-def _bind_everywhere(sock: socket.socket) -> None:
+def bind_everywhere(sock: socket.socket) -> None:
+    """Bind to every interface. Errors: OSError."""
     # Python's bind() wants an interface's name; index 0 stands for all of them.
     address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0)
     if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _attach(sock: socket.socket, program: Sequence[Instruction]) -> None:
+def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
+    """Set the socket's filter, from one frame to the next. Errors: SetupError."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_program = struct.pack("HP", len(program), ctypes.addressof(buffer))

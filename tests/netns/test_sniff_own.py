@@ -14,26 +14,31 @@ from tests.helpers.netns import ROOT, Pair
 from tests.helpers.sniffing import Sniffing
 
 
-def serve(pair: Pair) -> None:
-    pair.peer.popen(["nc", "-l", "-k", "99"], stdout=subprocess.DEVNULL)
+def serve(pair: Pair, version: int = 4) -> None:
+    pair.peer.popen(["nc", f"-{version}", "-l", "-k", "99"], stdout=subprocess.DEVNULL)
     end = time.monotonic() + 5
     while ":99" not in pair.peer.run(["ss", "-ltn"]).stdout:
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def netkat(pair: Pair, *arguments: str, data: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "netkat", "connect", *arguments, pair.peer.ipv4, "99"]
+def netkat(
+    pair: Pair, *arguments: str, data: str, version: int = 4
+) -> subprocess.CompletedProcess[str]:
+    peer = pair.peer.address(version)
+    command = [sys.executable, "-m", "netkat", "connect", *arguments, peer, "99"]
     return pair.host.run(command, input=data, cwd=ROOT)
 
 
-def test_what_netkat_sends_is_marked_and_the_kernels_is_not(pair: Pair) -> None:
-    serve(pair)
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_netkat_sends_is_marked_and_the_kernels_is_not(version: int, pair: Pair) -> None:
+    serve(pair, version)
+    peer = pair.peer.address(version)
     with Sniffing(pair.host, "-i", "eth0", "-n", "tcp port 99") as watching:
-        netkat(pair, data="from netkat")
-        pair.host.run(["nc", "-N", pair.peer.ipv4, "99"], input="by the kernel, longer")
+        netkat(pair, data="from netkat", version=version)
+        pair.host.run(["nc", "-N", peer, "99"], input="by the kernel, longer")
         said = watching.end()
-    sent = [line for line in said.lines if f"{pair.peer.ipv4}.99:" in line]
+    sent = [line for line in said.lines if f"{peer}.99:" in line]
     ours = [line for line in sent if line.endswith("[netkat]")]
     assert any("length 11" in line for line in ours)
     assert any("[S]" in line for line in ours)

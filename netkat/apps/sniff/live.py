@@ -34,7 +34,7 @@ class LiveRun:
         self._outputs: list[Output] = []
         self._counts: dict[str, InterfaceCounts] = {}
         self._drops: DropWatch | None = None
-        self._own = OwnFrames() if request.json or request.show else None
+        self._own: OwnFrames | None = None
         self._weave = Weave(request.watch.hold_ms / 1000 * 2 + 0.005)
 
     def run(self) -> int:
@@ -45,6 +45,10 @@ class LiveRun:
             capture = in_place(request.netns, lambda: LiveCapture(request.watch))
             undo.callback(capture.close)
             capture.watch_descriptor(signals.fd)
+            if request.json or request.show:
+                self._own = in_place(request.netns, OwnFrames)
+                undo.callback(self._own.close)
+                capture.watch_descriptor(self._own.fileno())
             if request.drops:
                 from netkat.capture.drops import DropWatch
 
@@ -128,6 +132,8 @@ class LiveRun:
         while not signals.ended and not self._enough():
             capture.wait(self._patience())
             signals.clear()
+            if self._own is not None:
+                self._own.notice()
             if fast is not None:
                 self._copy_blocks(capture, fast)
             elif self._drops is not None:
