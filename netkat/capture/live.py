@@ -122,7 +122,7 @@ class LiveCapture:
         return bool(ready) and not woken
 
     def due(self, timeout: float | None = None) -> float | None:
-        """Seconds until packets() has something that no descriptor tells of; ``timeout`` at most."""
+        """Seconds until packets() has something no descriptor tells of; ``timeout`` at most."""
         if self._fault is not None:
             return 0
         if self._weave:
