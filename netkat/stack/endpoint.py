@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from netkat.stack import facts
-from netkat.stack.codes import check, fault
+from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
 
@@ -110,12 +110,18 @@ class Endpoint(Owner[EndpointHandle]):
 
     def abort(self) -> None:
         """End at once, with a RST to a peer that is still there. close() is still to follow."""
-        if self._handle:
-            check(self._lib.gs_abort(self._handle))
+        result = self._lib.gs_abort(self._handle)
+        if result != Code.BAD_HANDLE:  # closed, perhaps by another thread just now
+            check(result)
 
     def over(self) -> bool:
         """True once the peer counts on nothing any more: both sides ended, or reset."""
-        return self.closed or self.info().state in facts.OVER
+        try:
+            return self.info().state in facts.OVER
+        except StackError as error:
+            if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
+                return True
+            raise
 
     def info(self) -> facts.Info:
         """Facts of the moment."""
