@@ -84,7 +84,8 @@ def egress(name: str, make: object, words: str, *, udp: bool = False) -> Fault:
     return Fault(
         f"egress-{name}",
         EgressRefused,
-        rf"the kernel threw away \d+ of our frames on the way out of eth0 \[{words} on eth0's egress\]",
+        r"the kernel threw away \d+ of our frames on the way out of eth0"
+        rf" \[{words} on eth0's egress\]",
         "tc filter show dev eth0 egress",
         lambda lab: {"hook": bool, "unseen": (), "count": lambda count: count > 0},
         make,  # type: ignore[arg-type]
@@ -169,8 +170,9 @@ FAULTS = [
     Fault(
         "no-route",
         NoRoute,
-        r"(connect to HOST port 81 \(tcp\) failed: )?no route to HOST: the kernel has no route to it",
-        "ip route get HOST".replace("HOST", ""),
+        r"(connect to HOST port 81 \(tcp\) failed: )?no route to HOST:"
+        " the kernel has no route to it",
+        "ip route get ",
         code=2,
         target=lambda lab: NOWHERE[lab.version],
     ),
