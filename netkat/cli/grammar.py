@@ -1,4 +1,4 @@
-"""netcat's grammar on top of sub-commands: what names no command is ``connect``."""
+"""netcat's grammar on top of sub-commands: what names none is ``connect``, or ``listen``."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class NetcatGroup(TyperGroup):
         return _as_given(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``connect`` in front of what names no command and no option of netkat's own."""
+        """Put a command in front of what names none and no option of netkat's own."""
         if not self._is_own(args) and not (ctx.resilient_parsing and not args):
-            args = ["connect", *args]
+            args = ["listen" if self._listens(args) else "connect", *args]
         return super().parse_args(ctx, args)
 
     def _is_own(self, args: list[str]) -> bool:
@@ -62,6 +62,36 @@ class NetcatGroup(TyperGroup):
             or first in _ROOT_OPTIONS
             or first.startswith(_COMPLETION_OPTIONS)
         )
+
+    def _listens(self, args: list[str]) -> bool:
+        """Whether -l is among them, alone or in a cluster (-lvk, -vlp 80), and not a value."""
+        valued = self._options_with_values()
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                return False
+            if word == "--listen":
+                return True
+            if word.startswith("--"):
+                if word in valued:
+                    next(words, None)
+            elif word.startswith("-") and len(word) > 1:
+                before, listen, _ = word[1:].partition("l")
+                taking = next((letter for letter in before if f"-{letter}" in valued), None)
+                if taking is None and listen:
+                    return True
+                if taking is not None and before.index(taking) == len(word) - 2:
+                    next(words, None)
+        return False
+
+    def _options_with_values(self) -> set[str]:
+        return {
+            name
+            for command in ("connect", "listen")
+            for parameter in self.commands[command].params
+            if parameter.param_type_name == "option" and not _is_switch(parameter)
+            for name in parameter.opts
+        }
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Sub-commands and netkat's own options, and those of connect."""
@@ -88,6 +118,10 @@ class NetcatGroup(TyperGroup):
             formatter.write_dl(connect)
         with formatter.section("Options"):
             formatter.write_dl(own)
+
+
+def _is_switch(parameter: Any) -> bool:
+    return bool(getattr(parameter, "is_flag", False) or getattr(parameter, "count", False))
 
 
 def _records(command: Any, ctx: Any) -> list[tuple[str, str]]:

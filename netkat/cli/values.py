@@ -39,6 +39,14 @@ def source_port(word: str | None, protocol: Protocol) -> int:
         ) from None
 
 
+def count(word: str, option: str) -> int:
+    """A number of things, at least one."""
+    number = int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 0
+    if not number:
+        raise BadArgument(f"{option}: {word!r} is no number of things", hint="1 or more")
+    return number
+
+
 def destination_port(word: str) -> str:
     """PORT as the resolver takes it: a number in range, or a service's name."""
     if word.isascii() and word.isdigit():

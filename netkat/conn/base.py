@@ -65,17 +65,27 @@ class SocketShaped:
         self._check_open()
         return self._endpoint.writable_fd()
 
+    def fault_fileno(self) -> int:
+        """A descriptor that polls readable once the interface has failed: see raise_fault()."""
+        return self._session.uplink.fault_fd
+
+    def raise_fault(self) -> None:
+        """Raise what has befallen the interface, if anything has. Errors: InterfaceDown and such"""
+        fault = self._session.uplink.fault
+        if fault is not None:
+            raise fault
+
     def getsockname(self) -> Address:
         """The local address, as the socket module spells it."""
         flow = self._session.flow
-        return _spelt(flow.local, flow.local_port)
+        return spelt(flow.local, flow.local_port)
 
     def getpeername(self) -> Address:
         """The peer's address. Errors: OSError (ENOTCONN) where there is no peer."""
         flow = self._session.flow
         if flow.remote is None:
             raise OSError(errno.ENOTCONN, "not connected")
-        return _spelt(flow.remote, flow.remote_port)
+        return spelt(flow.remote, flow.remote_port)
 
     def info(self) -> Info:
         """Facts of the moment: round-trip time (µs), window, retransmits, unacknowledged bytes."""
@@ -125,7 +135,8 @@ class SocketShaped:
             raise self._session.timed_out(self._timeout)
 
 
-def _spelt(address: object, port: int) -> Address:
+def spelt(address: object, port: int) -> Address:
+    """An address as the socket module spells it."""
     from ipaddress import IPv6Address
 
     if not isinstance(address, IPv6Address):

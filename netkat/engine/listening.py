@@ -69,6 +69,10 @@ class Claim:
             if self._holders:
                 return
         self.uplink.remove(self.flow)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """The port alone, for when the uplink is gone; more than once is once."""
         self._reservation.close()
 
 
@@ -121,6 +125,38 @@ class ListeningSession(Session):
         self._claim.release()
 
 
+class DatagramSession(Session):
+    """A UDP endpoint that anybody may write to, until lock() chooses one peer."""
+
+    def __init__(self, endpoint: Endpoint, claim: Claim) -> None:
+        super().__init__(endpoint, claim.uplink, claim.flow, claim.path, None)
+        self._claim = claim
+        self._kept = False
+
+    def lock(self, remote: IPAddress, port: int) -> None:
+        """From now on its flow has this peer. Who else writes is for the caller to pass over."""
+        mine = self._claim.flow
+        self.flow = Flow(mine.protocol, mine.local, mine.local_port, remote, port)
+
+    def prove(self) -> None:
+        """As Session.prove, by the listener's flow: that is what the guard knows.
+
+        Errors: GuardFailed.
+        """
+        if self._kept:
+            return
+        try:
+            self.uplink.prove(self._claim.flow)
+        except BaseException:
+            self.abort()
+            raise
+        self._kept = True
+
+    def release(self) -> None:
+        """For the uplink alone, after the endpoint is gone."""
+        self._claim.release()
+
+
 def places(
     local: IPAddress | None, *, interface: str | None = None, version: int | None = None
 ) -> list[Place]:
@@ -166,6 +202,18 @@ def open_listener(claim: Claim, *, backlog: int = BACKLOG) -> ListeningSession:
     try:
         claim.reach()
         session = ListeningSession(claim.uplink.stack.listen(claim.flow, backlog), claim)
+    except BaseException:
+        claim.release()
+        raise
+    claim.uplink.open(session)
+    return session
+
+
+def open_datagrams(claim: Claim) -> DatagramSession:
+    """Receive datagrams on a claimed port; the library is loaded by now. As open_listener."""
+    try:
+        claim.reach()
+        session = DatagramSession(claim.uplink.stack.bind(claim.flow), claim)
     except BaseException:
         claim.release()
         raise

@@ -12,7 +12,7 @@ from tests.repo import tree
 
 BASE = {"errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
-DOOR = {"netkat", "_api", "_stack"}
+DOOR = {"netkat", "_api", "_server", "_stack"}
 
 MAY_IMPORT = {
     "errors": {"flow"},
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "engine": BASE | EDGE,
     "conn": BASE | EDGE | {"engine"},
     "_api": BASE | EDGE | {"engine", "conn", "capture", "_stack"},
+    "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
     "__init__": {"errors", "_version", *DOOR},
     "apps": BASE | DOOR | {"capture", "conn", "_version"},

@@ -1,0 +1,124 @@
+"""What apps listen with: every address claimed first, opened when privileges are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from netkat.conn import TcpListener, UdpListener
+from netkat.engine.bypass import Bypass
+from netkat.engine.listening import Claim, claim, open_datagrams, open_listener, places
+from netkat.errors import PortTaken
+from netkat.flow import IPAddress, Protocol
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from netkat.engine.pump import Tap
+    from netkat.host.local import Place
+
+_TRIES = 8
+"""Free ports of one address that may turn out to be taken on another."""
+
+
+class Server:
+    """One port on one address, or on all of some interfaces (the default route's unless named).
+
+    Made, it holds wires, guards and the port. load() brings the Go library and its
+    threads; open() needs no privileges any more. ``port`` 0 takes one that is free
+    on every address.
+
+    Errors: PortTaken with its owner, and any SetupError.
+    """
+
+    def __init__(
+        self,
+        local: IPAddress | None,
+        port: int,
+        *,
+        interfaces: Sequence[str] = (),
+        version: int | None = None,
+        protocol: Protocol = Protocol.TCP,
+        take_over: bool = False,
+        guard: str = "auto",
+        tap: Tap | None = None,
+    ) -> None:
+        self._protocol, self._take_over = protocol, take_over
+        self._claims: list[Claim] = []
+        wanted: list[Place] = []
+        for interface in interfaces or (None,):
+            wanted += places(local, interface=interface, version=version)
+        self._bypass = Bypass(guard=guard, tap=tap)
+        try:
+            self._claims = self._claim_all(wanted, port)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def port(self) -> int:
+        """The port, also where any was asked for."""
+        return self._claims[0].port
+
+    @property
+    def places(self) -> list[tuple[IPAddress, str]]:
+        """Every address that is listened on, and its interface's name."""
+        return [(claim.place.address, claim.place.link.name) for claim in self._claims]
+
+    @property
+    def notes(self) -> list[str]:
+        """For -v: each uplink's guard."""
+        uplinks = {id(claim.uplink): claim.uplink for claim in self._claims}.values()
+        return [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+
+    def load(self) -> None:
+        """Load the Go library and start the pumps."""
+        self._bypass.load()
+
+    def open(self) -> list[TcpListener]:
+        """A TCP listener an address, in the order of ``places``. Once."""
+        return [TcpListener(open_listener(claim)) for claim in self._claims]
+
+    def open_datagrams(self) -> list[UdpListener]:
+        """The same for UDP. Once."""
+        return [UdpListener(open_datagrams(claim)) for claim in self._claims]
+
+    def close(self) -> None:
+        """End every connection and undo all that was made; more than once is once."""
+        self._bypass.close()
+        for held in self._claims:
+            held.give_back()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _claim_all(self, wanted: Iterable[Place], port: int) -> list[Claim]:
+        wanted = list(wanted)
+        for attempt in range(_TRIES):
+            found: list[Claim] = []
+            try:
+                for place in wanted:
+                    found.append(self._claim(place, found[0].port if found else port))
+                return found
+            except PortTaken:
+                for held in found:
+                    held.release()
+                if port or attempt == _TRIES - 1:
+                    raise
+            except BaseException:
+                for held in found:
+                    held.release()
+                raise
+        raise AssertionError("the last try raises")
+
+    def _claim(self, place: Place, port: int) -> Claim:
+        return claim(self._bypass, place, port, protocol=self._protocol, take_over=self._take_over)

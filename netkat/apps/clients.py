@@ -1,0 +1,147 @@
+"""The clients of a listener: one as if connect had dialled it, or many at once."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netkat.apps.delivery import Delivery
+from netkat.apps.listen_request import ListenRequest
+from netkat.apps.relay import Ending, Relay
+from netkat.apps.signals import Signals
+from netkat.errors import NetkatError, NetworkError
+
+if TYPE_CHECKING:
+    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn.base import Address
+
+Say = Callable[[str], None]
+
+
+def received(address: Address, request: ListenRequest, say: Say) -> None:
+    """As nc says it."""
+    if request.verbosity:
+        say(f"Connection received on {address[0]} {address[1]}")
+
+
+def serve(
+    conn: TcpConnection | UdpConnection,
+    address: Address,
+    request: ListenRequest,
+    say: Say,
+    signals: Signals,
+) -> int:
+    """One client until its end, on this thread. Errors: NetkatError, Interrupted."""
+    received(address, request, say)
+    try:
+        _one(conn, address, request, say, signals.fd, stdin=0 if request.read_stdin else None)
+    except NetkatError as error:
+        if isinstance(error, NetworkError):
+            error.message = _ended(address, request, error)
+        raise
+    signals.check()
+    return 0
+
+
+class Clients:
+    """Many at once, a thread each. Their bytes go to the output as they come."""
+
+    def __init__(self, request: ListenRequest, say: Say, cancel_fd: int) -> None:
+        self._request, self._say, self._cancel_fd = request, say, cancel_fd
+        self._threads: set[threading.Thread] = set()
+        self._begun = 0
+
+    def begin(self, conn: TcpConnection, address: Address) -> int:
+        """Serve one more; how many there have been."""
+        received(address, self._request, self._say)
+        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        # A daemon: a write that nobody takes must not keep netkat alive.
+        thread = threading.Thread(
+            target=self._serve, args=(conn, address), name="netkat-client", daemon=True
+        )
+        self._threads.add(thread)
+        self._begun += 1
+        thread.start()
+        return self._begun
+
+    def finish(self, signals: Signals) -> int:
+        """Wait for all of them. Errors: Interrupted."""
+        for thread in self._threads:
+            thread.join()
+        signals.check()
+        return 0
+
+    def _serve(self, conn: TcpConnection, address: Address) -> None:
+        try:
+            _one(conn, address, self._request, self._say, self._cancel_fd, stdin=None)
+        except (NetkatError, OSError) as error:
+            # Of one client alone: the others go on.
+            self._say(f"netkat: {_ended(address, self._request, error)}")
+
+
+def _one(
+    conn: TcpConnection | UdpConnection,
+    address: Address,
+    request: ListenRequest,
+    say: Say,
+    cancel_fd: int,
+    *,
+    stdin: int | None,
+) -> None:
+    from netkat.conn import TcpConnection
+
+    if request.reply is not None and isinstance(conn, TcpConnection):
+        _reply(conn, request.reply, address, cancel_fd)
+        return
+    relay = Relay(
+        conn,
+        stdin=stdin,
+        stdout=1,
+        cancel_fd=cancel_fd,
+        idle=request.wait,
+        version=6 if ":" in address[0] else 4,
+    )
+    done = False
+    try:
+        done = relay.run() in (Ending.IN_ORDER, Ending.IDLE)
+    finally:
+        if done:
+            conn.close()
+        else:
+            conn.abort()
+        relay.close()
+    if request.verbosity:
+        say(f"netkat: {relay.sent} bytes sent, {relay.received} received")
+
+
+def _reply(conn: TcpConnection, kind: str, address: Address, cancel_fd: int) -> None:
+    from netkat.apps.reply import answer
+
+    over = threading.Event()
+
+    def end_on_signal() -> None:
+        poller = select.poll()
+        poller.register(cancel_fd, select.POLLIN)
+        while not over.is_set():
+            if poller.poll(200):
+                conn.abort()
+                return
+
+    watcher = threading.Thread(target=end_on_signal, name="netkat-signal", daemon=True)
+    watcher.start()
+    try:
+        answer(conn, kind, (address[0], address[1]))
+        Delivery(conn, cancel_fd=cancel_fd).wait()
+        conn.close()
+    except BaseException:
+        conn.abort()
+        raise
+    finally:
+        over.set()
+
+
+def _ended(address: Address, request: ListenRequest, error: Exception) -> str:
+    message = error.message if isinstance(error, NetkatError) else str(error)
+    return f"{address[0]} port {address[1]} ({request.protocol}): {message}"

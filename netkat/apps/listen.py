@@ -1,0 +1,162 @@
+"""A listener from its port to its end: claim, drop, load, open, serve."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
+
+from netkat.apps.clients import Clients, received, serve
+from netkat.apps.listen_request import ListenRequest
+from netkat.apps.signals import Signals
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat._server import Server
+    from netkat.conn import UdpListener
+    from netkat.conn.base import Address, SocketShaped
+
+Say = Callable[[str], None]
+_Listener = TypeVar("_Listener", bound="SocketShaped")
+
+
+def listen(request: ListenRequest, say: Say) -> int:
+    """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
+
+    Errors: NetkatError, Interrupted. Whatever way it ends, all is taken down before.
+    """
+    with Signals() as signals:
+        try:
+            with ExitStack() as undo:
+                server = _prepare(request, say, signals, undo)
+                if request.protocol is Protocol.UDP:
+                    return _datagrams(server, request, say, signals)
+                return _clients(server, request, say, signals)
+        except Exception:
+            # A wait that the signal ended early has words of its own for that.
+            signals.check()
+            raise
+
+
+def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> Server:
+    """All that needs privileges, then none any more, then the library and its threads."""
+    from netkat._api import drop_capabilities
+    from netkat._server import Server
+
+    frames = None
+    if request.show_frames:
+        from netkat.apps.frame_log import FrameLog
+
+        frames = FrameLog(say)
+        undo.callback(frames.close)
+    server = Server(
+        request.local,
+        request.port,
+        interfaces=request.interfaces,
+        version=request.version,
+        protocol=request.protocol,
+        take_over=request.take_over,
+        guard=request.guard,
+        tap=None if frames is None else frames.tap,
+    )
+    undo.callback(server.close)
+    signals.check()
+    for note in server.notes if request.verbosity else ():
+        say(f"netkat: {note}")
+    drop_capabilities()
+    if frames is not None:
+        frames.start()
+    server.load()
+    return server
+
+
+def _announce(server: Server, request: ListenRequest, say: Say) -> None:
+    # Which port it is has to be said where nobody could know.
+    if request.verbosity or not request.port:
+        for address, interface in server.places:
+            say(f"Listening on {address} {server.port} ({interface})")
+
+
+def _clients(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:
+    listeners = server.open()
+    _announce(server, request, say)
+    clients = Clients(request, say, signals.fd)
+    while True:
+        conn, address = _next(listeners, signals).accept()
+        if not _admitted(address, request, say):
+            conn.abort()
+            continue
+        if not request.keep_open:
+            for listener in listeners:
+                listener.close()
+            return serve(conn, address, request, say, signals)
+        if clients.begin(conn, address) == request.most:
+            for listener in listeners:
+                listener.close()
+            return clients.finish(signals)
+
+
+def _datagrams(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:
+    listeners = server.open_datagrams()
+    _announce(server, request, say)
+    if request.keep_open or request.reply is not None:
+        return _every_datagram(listeners, request, say, signals)
+    while True:
+        listener = _next(listeners, signals)
+        data, address = listener.recvfrom()
+        if _admitted(address, request, say):
+            conn = listener.lock(data, address)
+            return serve(conn, address, request, say, signals)
+
+
+def _every_datagram(
+    listeners: Sequence[UdpListener], request: ListenRequest, say: Say, signals: Signals
+) -> int:
+    """Each datagram to the output, or answered; without -k the first client's alone."""
+    from netkat.apps.reply import datagram
+
+    seen: set[Address] = set()
+    while True:
+        listener = _next(listeners, signals)
+        data, address = listener.recvfrom()
+        if address not in seen:
+            if seen and not request.keep_open:
+                continue
+            if not _admitted(address, request, say):
+                continue
+            seen.add(address)
+            received(address, request, say)
+        if request.reply is not None:
+            listener.sendto(datagram(request.reply, data, (address[0], address[1])), address)
+            continue
+        view = memoryview(data)
+        while view:
+            view = view[os.write(1, view) :]
+
+
+def _next(listeners: Sequence[_Listener], signals: Signals) -> _Listener:
+    """The next that has somebody waiting. Errors: Interrupted; InterfaceDown and such."""
+    poller = select.poll()
+    poller.register(signals.fd, select.POLLIN)
+    waiting = {listener.fileno(): listener for listener in listeners}
+    for descriptor in (*waiting, *(listener.fault_fileno() for listener in listeners)):
+        poller.register(descriptor, select.POLLIN)
+    while True:
+        ready = poller.poll()
+        signals.check()
+        for listener in listeners:
+            listener.raise_fault()
+        for descriptor, _ in ready:
+            if descriptor in waiting:
+                return waiting[descriptor]
+
+
+def _admitted(address: Address, request: ListenRequest, say: Say) -> bool:
+    if request.admits(ip_address(address[0])):
+        return True
+    if request.verbosity:
+        say(f"netkat: connection from {address[0]} {address[1]} not allowed")
+    return False

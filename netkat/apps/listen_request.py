@@ -1,0 +1,39 @@
+"""What the command line asks of a listener."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from netkat.flow import IPAddress, Protocol
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class ListenRequest:
+    """One ``netkat listen``. ``wait`` in seconds; None never ends an idle connection."""
+
+    port: int
+    local: IPAddress | None = None
+    interfaces: tuple[str, ...] = ()
+    version: int | None = None
+    protocol: Protocol = Protocol.TCP
+    keep_open: bool = False
+    most: int | None = None
+    """Clients until the end, with ``keep_open``; None is no end."""
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+    reply: str | None = None
+    take_over: bool = False
+    wait: float | None = None
+    guard: str = "auto"
+    read_stdin: bool = True
+    verbosity: int = 0
+    show_frames: bool = False
+
+    def admits(self, peer: IPAddress) -> bool:
+        """Whether --allow and --deny let this peer in; a network that denies wins."""
+        if any(peer in network for network in self.deny):
+            return False
+        return not self.allow or any(peer in network for network in self.allow)

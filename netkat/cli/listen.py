@@ -1,0 +1,160 @@
+"""``netkat listen``, and ``netkat -l`` as netcat's users write it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netkat.cli import options, values
+from netkat.cli.console import say, show_logs
+from netkat.errors import BadArgument
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat.apps.listen_request import Network
+    from netkat.flow import IPAddress
+
+REPLIES = ("echo", "clientip", "hostname", "http")
+
+Where = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[HOST] PORT", help="An address of this host; a port, 0 for any."),
+]
+Listen = Annotated[bool, typer.Option("-l", "--listen", hidden=True)]
+Port = Annotated[str | None, typer.Option("-p", metavar="PORT", help="The port, as nc has it.")]
+Source = Annotated[
+    str | None, typer.Option("-s", "--source", metavar="ADDR", help="The address, as nc has it.")
+]
+KeepOpen = Annotated[
+    bool, typer.Option("-k", "--keep-open", help="Go on after the first client; many at once.")
+]
+MaxConns = Annotated[
+    str | None,
+    typer.Option("--max-conns", metavar="N", help="End after N clients; implies -k."),
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="CIDR", help="Only these clients; several, or commas."),
+]
+Deny = Annotated[
+    list[str] | None, typer.Option("--deny", metavar="CIDR", help="Not these clients.")
+]
+Reply = Annotated[
+    str | None,
+    typer.Option(
+        "--reply",
+        metavar="|".join(REPLIES),
+        help="Answer by itself: the bytes, the client's address, this host's name, both by HTTP.",
+    ),
+]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Take a port that a NAT rule of this host serves.")
+]
+Interfaces = Annotated[
+    str | None,
+    typer.Option("-i", "--interface", metavar="IFACE,…", help="Every address of these interfaces."),
+]
+Idle = Annotated[
+    str | None,
+    typer.Option(
+        "-w", "--wait", metavar="TIME", help="End a connection after TIME without a byte."
+    ),
+]
+
+
+def listen(
+    where: Where = None,
+    listening: Listen = False,
+    port: Port = None,
+    source: Source = None,
+    ipv4: options.IPv4 = False,
+    ipv6: options.IPv6 = False,
+    udp: options.Udp = False,
+    interface: Interfaces = None,
+    keep_open: KeepOpen = False,
+    max_conns: MaxConns = None,
+    allow: Allow = None,
+    deny: Deny = None,
+    reply: Reply = None,
+    take_over: TakeOver = False,
+    wait: Idle = None,
+    numeric: options.Numeric = False,
+    zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
+    no_stdin: options.NoStdin = False,
+    verbose: options.Verbose = 0,
+    debug: options.Debug = False,
+    guard: options.Guard = "auto",
+) -> int:
+    """Wait for a client on [HOST] PORT, past the rules of this host."""
+    from netkat.apps.listen import listen
+    from netkat.apps.listen_request import ListenRequest
+
+    if zero:
+        raise BadArgument("-z does not go with -l", hint="leave one of them away")
+    if ipv4 and ipv6:
+        raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
+    protocol = Protocol.UDP if udp else Protocol.TCP
+    local, number = _place(list(where or ()), port, source, protocol)
+    most = None if max_conns is None else values.count(max_conns, "--max-conns")
+    request = ListenRequest(
+        port=number,
+        local=local,
+        interfaces=() if interface is None else _interfaces(interface),
+        version=4 if ipv4 else 6 if ipv6 else None,
+        protocol=protocol,
+        keep_open=keep_open or most is not None,
+        most=most,
+        allow=_networks(allow, "--allow"),
+        deny=_networks(deny, "--deny"),
+        reply=None if reply is None else _reply(reply),
+        take_over=take_over,
+        wait=None if wait is None else values.seconds(wait, "-w"),
+        guard=values.guard(guard),
+        read_stdin=not no_stdin,
+        verbosity=verbose,
+        show_frames=debug,
+    )
+    if verbose > 1:
+        show_logs()
+    return listen(request, say)
+
+
+def _place(
+    words: list[str], port: str | None, source: str | None, protocol: Protocol
+) -> tuple[IPAddress | None, int]:
+    """HOST and PORT in each of nc's forms: PORT; HOST PORT; -p PORT [HOST]; -s HOST."""
+    if len(words) > 2 or (port is not None and len(words) > 1):
+        raise BadArgument(f"too many words: {' '.join(words)}", hint="netkat -l [HOST] PORT")
+    if port is None:
+        if not words:
+            raise BadArgument("which port?", hint="netkat -l [HOST] PORT; 0 takes a free one")
+        port = words.pop()
+    host = words[0] if words else source
+    if words and source is not None and words != [source]:
+        raise BadArgument(f"{words[0]} and -s {source} are two addresses")
+    number = 0 if port == "0" else values.source_port(port, protocol)
+    return (None if host is None else values.address(values.host(host), "HOST")), number
+
+
+def _interfaces(word: str) -> tuple[str, ...]:
+    return tuple(values.interface(name) for name in word.split(","))
+
+
+def _networks(words: list[str] | None, option: str) -> tuple[Network, ...]:
+    found: list[Network] = []
+    for word in ",".join(words or ()).split(",") if words else ():
+        try:
+            found.append(ip_network(word, strict=False))
+        except ValueError:
+            raise BadArgument(
+                f"{option}: {word!r} is no network", hint="such as 10.0.0.0/8 or fd00::/8"
+            ) from None
+    return tuple(found)
+
+
+def _reply(word: str) -> str:
+    if word not in REPLIES:
+        raise BadArgument(f"--reply: {word!r} is not there", hint=", ".join(REPLIES))
+    return word

@@ -1,0 +1,122 @@
+"""A UDP port that anybody may write to."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from netkat.conn.base import Address, SocketShaped, spelt
+from netkat.conn.datagram import LARGEST, UdpConnection
+from netkat.stack.codes import StackError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from netkat.engine.listening import DatagramSession
+    from netkat.flow import IPAddress
+
+
+class UdpListener(SocketShaped):
+    """Shaped as a bound datagram socket: recvfrom, sendto, settimeout, fileno, close."""
+
+    _session: DatagramSession
+
+    def recvfrom(self, bufsize: int = LARGEST) -> tuple[bytes, Address]:
+        """One datagram, cut at ``bufsize`` bytes, and its sender.
+
+        Errors: TimedOut, BlockingIOError (timeout 0.0), InterfaceDown, GuardFailed.
+        """
+        data, sender, port = self._receive(bufsize)
+        return data, spelt(sender, port)
+
+    def sendto(self, data: Buffer, address: Address) -> int:
+        """One datagram to (host, port), an IP address; its length. Errors: as recvfrom."""
+        while True:
+            self._check_open()
+            try:
+                count = self._endpoint.send_to(data, ip_address(address[0]), address[1])
+            except BlockingIOError:
+                self._session.flush()
+                self._await(self._endpoint.writable_fd())
+                continue
+            except StackError as error:
+                raise self._session.fault(error) from None
+            self._session.sent += count
+            self._session.flush()
+            return count
+
+    def accept(self) -> tuple[UdpConnection, Address]:
+        """Wait for the first datagram: a connection with its sender alone, which begins with it.
+
+        The port has one peer from then on, and this listener must not be used any more.
+        Errors: as recvfrom.
+        """
+        data, address = self.recvfrom()
+        return self.lock(data, address), address
+
+    def lock(self, first: bytes, address: Address) -> UdpConnection:
+        """The connection with the sender of a datagram that was received, which it begins with."""
+        peer, port = ip_address(address[0]), address[1]
+        self._session.lock(peer, port)
+        return _LockedConnection(self._session, first, peer, port)
+
+    def _receive(self, bufsize: int) -> tuple[bytes, IPAddress, int]:
+        buffer = bytearray(bufsize)
+        while True:
+            self._check_open()
+            try:
+                count, _, sender, port = self._endpoint.recv_from_into(buffer)
+            except BlockingIOError:
+                self._await(self._endpoint.readable_fd())
+                continue
+            except StackError as error:
+                raise self._session.fault(error) from None
+            self._session.received += count
+            self._session.prove()
+            return bytes(memoryview(buffer)[:count]), sender, port
+
+
+class _LockedConnection(UdpConnection):
+    """One peer on an endpoint that others can reach too: their datagrams are passed over."""
+
+    def __init__(self, session: DatagramSession, first: bytes, peer: IPAddress, port: int) -> None:
+        super().__init__(session)
+        self._first: bytes | None = first
+        self._peer, self._port = peer, port
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0) -> int:
+        """As Connection.recv_into; the datagram that it began with comes first."""
+        view = memoryview(buffer).cast("B")
+        view = view[:nbytes] if nbytes else view
+        if self._first is not None:
+            first, self._first = self._first[: len(view)], None
+            view[: len(first)] = first
+            return len(first)
+        while True:
+            self._check_open()
+            try:
+                count, _, sender, port = self._endpoint.recv_from_into(view)
+            except BlockingIOError:
+                self._await(self._endpoint.readable_fd())
+                continue
+            except StackError as error:
+                raise self._session.fault(error) from None
+            if (sender.packed, port) == (self._peer.packed, self._port):
+                self._session.received += count
+                return count
+
+    def send(self, data: Buffer) -> int:
+        """As Connection.send."""
+        while True:
+            self._check_open()
+            try:
+                count = self._endpoint.send_to(data, self._peer, self._port)
+            except BlockingIOError:
+                self._session.flush()
+                self._await(self._endpoint.writable_fd())
+                continue
+            except StackError as error:
+                raise self._session.fault(error) from None
+            self._session.sent += count
+            self._session.flush()
+            return count
