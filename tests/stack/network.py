@@ -39,7 +39,7 @@ class Host:
         self.stack.arm(self._incoming.pointer, BATCH)
 
     def reach(self, other: Host, *, mac: bool) -> None:
-        """Teach the way to the other host, and its MAC where nobody need ask for it."""
+        """Teach the way to the other host, and its MAC: a stack answers no ARP, its kernel does."""
         for address in other.addresses.values():
             self.stack.add_route(address)
             if mac:
@@ -108,16 +108,12 @@ class Network:
         *,
         gso: bool = False,
         ethernet: bool = True,
-        macs: bool = False,
     ) -> None:
-        """With ``macs`` the hosts know each other's; else both have to ask, and nobody answers:
-        the kernel does that for real, and here Resolver would."""
         one, other = memory_pair(mtu, impairment, ethernet=ethernet)
         self.a = Host(1, one, mtu, gso=gso, ethernet=ethernet)
         self.b = Host(2, other, mtu, gso=gso, ethernet=ethernet)
-        known = ethernet and not macs
-        self.a.reach(self.b, mac=known)
-        self.b.reach(self.a, mac=known)
+        self.a.reach(self.b, mac=ethernet)
+        self.b.reach(self.a, mac=ethernet)
         self._pump = Pump([self.a, self.b])
 
     def flow(
