@@ -386,7 +386,7 @@ class GuardFailed(SetupError, OSError):
 
 
 class LibraryMissing(SetupError, ImportError):
-    """libgostack.so is not there. ``python3 build.py build`` builds it."""
+    """libgostack.so, or an extra's library, is not there. The hint says how to get it."""
 
     hint = "python3 build.py build"
 

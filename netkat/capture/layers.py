@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netkat.capture import linktype as lt
 from netkat.capture.text.names import ip4_text, ip6_text, mac_text
+from netkat.errors import LibraryMissing
 
 if TYPE_CHECKING:
     from netkat.capture.packet import Packet
@@ -37,8 +38,12 @@ def layers(packet: Packet) -> list[Layer]:
 
 @functools.cache
 def _dpkt() -> Any:
-    import dpkt  # type: ignore[import-untyped]  # 45 ms
-
+    try:
+        import dpkt  # type: ignore[import-untyped]  # 45 ms
+    except ImportError:
+        raise LibraryMissing(
+            "dpkt is not installed: it reads the layers", hint="pip install 'netkat[sniff]'"
+        ) from None
     return dpkt
 
 

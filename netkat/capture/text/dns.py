@@ -75,15 +75,22 @@ def dns(printer: Printer, data: bytes, at: int, end: int, *, multicast: bool = F
 
 @functools.cache
 def _reader() -> Any:
-    # 45 ms, so not before a DNS message is there to read.
-    import dpkt.dns  # type: ignore[import-untyped]
-
+    try:
+        # 45 ms, so not before a DNS message is there to read.
+        import dpkt.dns  # type: ignore[import-untyped]
+    except ImportError:
+        return None
     return dpkt.dns.DNS
+
+
+def readable() -> bool:
+    """False where dpkt (the extra netkat[sniff]) is not installed: the line shows a length then."""
+    return _reader() is not None
 
 
 def _parse(message: bytes) -> Any:
     """The message, or None where it is cut short or broken."""
-    read = _reader()  # outside: that it is missing is no fault of the message
+    read = _reader()
     try:
         return read(message)
     except Exception:

@@ -170,9 +170,9 @@ def _content(printer: Printer, data: bytes, at: int, end: int, ports: tuple[int,
     if ports[0] in _HTTP_PORTS or ports[1] in _HTTP_PORTS:
         return _http(printer, data[at : min(end, at + 8192)], end - at)
     if 53 in ports and end - at > 2:
-        from netkat.capture.text.dns import dns
+        from netkat.capture.text.dns import dns, readable
 
-        return f" {dns(printer, data, at + 2, end)}"
+        return f" {dns(printer, data, at + 2, end)}" if readable() else ""
     return ""
 
 

@@ -65,9 +65,9 @@ def _sum(data: bytes, at: int, end: int, ends: Ends, checksum: int) -> str:
 def _content(printer: Printer, data: bytes, at: int, end: int, ports: tuple[int, int]) -> str:
     """What a well-known port carries; "" for anything else."""
     if _DNS in ports or _MDNS in ports or _LLMNR in ports:
-        from netkat.capture.text.dns import dns
+        from netkat.capture.text.dns import dns, readable
 
-        return dns(printer, data, at, end, multicast=_MDNS in ports)
+        return dns(printer, data, at, end, multicast=_MDNS in ports) if readable() else ""
     if ports[1] == _VXLAN:
         from netkat.capture.text.tunnel import vxlan
 
