@@ -51,6 +51,19 @@ func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
 	return C.int32_t(code(s.AddAddress(addr)))
 }
 
+//export gs_address_claim
+func gs_address_claim(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	addr, ok := address(version, a)
+	if !ok {
+		return C.int32_t(eInvalid)
+	}
+	return C.int32_t(code(s.ClaimAddress(addr)))
+}
+
 //export gs_route_add
 func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLength C.uint8_t, gateway *C.uint8_t) C.int32_t {
 	s, ok := stackOf(h)

@@ -111,6 +111,9 @@ int64_t gs_stack_new(gs_link *link);
 /* Closes the stack and every endpoint on it. Both batches may be freed after. */
 int32_t gs_stack_close(uint64_t stack);
 int32_t gs_address_add(uint64_t stack, uint8_t version, uint8_t *address);
+/* An address that the host's kernel does not have: who asks for its MAC (ARP,
+ * neighbour solicitation) is answered by the stack. */
+int32_t gs_address_claim(uint64_t stack, uint8_t version, uint8_t *address);
 /* gateway NULL: the prefix is on-link. Longest prefix wins. */
 int32_t gs_route_add(uint64_t stack, uint8_t version, uint8_t *network, uint8_t prefix_length, uint8_t *gateway);
 int32_t gs_neighbor_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t *mac);

@@ -47,6 +47,10 @@ class Stack(Owner[StackHandle]):
         """An address of our own, alone in its prefix; once more is no error."""
         check(self._lib.gs_address_add(self._handle, address.version, facts.packed(address)))
 
+    def claim_address(self, address: IPAddress) -> None:
+        """An address that the kernel does not have: the stack answers who asks for its MAC."""
+        check(self._lib.gs_address_claim(self._handle, address.version, facts.packed(address)))
+
     def add_route(
         self,
         destination: IPAddress | IPv4Network | IPv6Network,

@@ -72,13 +72,15 @@ func (e *Endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 	all := pkts.AsSlice()
 	ours := all
 	for i, pkt := range all {
-		if !solicited(pkt) {
-			ours = withoutUnsolicited(all, i)
+		if !e.solicited(pkt) {
+			ours = e.withoutUnsolicited(all, i)
 			break
 		}
 	}
 	for _, pkt := range ours {
-		e.Observer.outgoing(pkt)
+		if mtu := e.Observer.outgoing(pkt); mtu != 0 {
+			e.tell(tooBig(pkt, mtu), pkt.NetworkProtocolNumber)
+		}
 	}
 	if n := e.queue.push(ours); n < len(ours) {
 		e.Counters.QueueFull.Add(uint64(len(ours) - n))
@@ -89,10 +91,14 @@ func (e *Endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 
 // solicited is false for what a host says of its own accord: this host's kernel owns
 // the address, so echo replies, ICMP errors, multicast reports and the like are its
-// to send. What is left is asked for by a connection: its segments, its next hop.
-func solicited(pkt *stack.PacketBuffer) bool {
+// to send. What is left is asked for by a connection: its segments, its next hop, and
+// answers for an address that the kernel does not have.
+func (e *Endpoint) solicited(pkt *stack.PacketBuffer) bool {
 	switch pkt.TransportProtocolNumber {
 	case header.TCPProtocolNumber, header.UDPProtocolNumber:
+		return true
+	}
+	if e.Observer.answersForClaimed(pkt) {
 		return true
 	}
 	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
@@ -105,21 +111,9 @@ func solicited(pkt *stack.PacketBuffer) bool {
 	return isFragment(pkt)
 }
 
-// isNeighborSolicit looks at the bytes: gVisor writes its solicitations as bare
-// payload, with neither a transport header nor a transport protocol set
-// (network/ipv6/ndp.go, sendNDPNS).
 func isNeighborSolicit(pkt *stack.PacketBuffer) bool {
-	h := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber ||
-		len(h) < header.IPv6MinimumSize || h[6] != uint8(header.ICMPv6ProtocolNumber) {
-		return false
-	}
-	icmp := pkt.TransportHeader().Slice()
-	if len(icmp) == 0 {
-		first, ok := pkt.Data().PullUp(1)
-		return ok && header.ICMPv6Type(first[0]) == header.ICMPv6NeighborSolicit
-	}
-	return header.ICMPv6(icmp).Type() == header.ICMPv6NeighborSolicit
+	icmp := icmpv6Of(pkt, 1)
+	return icmp != nil && icmp.Type() == header.ICMPv6NeighborSolicit
 }
 
 func isFragment(pkt *stack.PacketBuffer) bool {
@@ -134,10 +128,10 @@ func isFragment(pkt *stack.PacketBuffer) bool {
 	return false
 }
 
-func withoutUnsolicited(pkts []*stack.PacketBuffer, first int) []*stack.PacketBuffer {
+func (e *Endpoint) withoutUnsolicited(pkts []*stack.PacketBuffer, first int) []*stack.PacketBuffer {
 	kept := append([]*stack.PacketBuffer(nil), pkts[:first]...)
 	for _, pkt := range pkts[first:] {
-		if solicited(pkt) {
+		if e.solicited(pkt) {
 			kept = append(kept, pkt)
 		}
 	}

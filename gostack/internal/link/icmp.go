@@ -25,7 +25,8 @@ func (o *Observer) incomingICMPv4(p *parsed) bool {
 	return o.note(e, p.segment[header.ICMPv4MinimumSize:])
 }
 
-// incomingICMPv6 lets through errors and the answers to our own neighbour solicitations.
+// incomingICMPv6 lets through errors, the answers to our own neighbour solicitations, and
+// solicitations for a claimed address.
 func (o *Observer) incomingICMPv6(p *parsed) bool {
 	if p.fragment || len(p.segment) < 8 {
 		return false
@@ -35,6 +36,8 @@ func (o *Observer) incomingICMPv6(p *parsed) bool {
 	case header.ICMPv6NeighborAdvert:
 		o.countReply()
 		return true
+	case header.ICMPv6NeighborSolicit:
+		return o.solicitsClaimed(icmp)
 	case header.ICMPv6DstUnreachable, header.ICMPv6TimeExceeded, header.ICMPv6ParamProblem:
 		return o.note(icmpError{p: p, kind: uint8(icmp.Type()), code: uint8(icmp.Code())}, p.segment[8:])
 	case header.ICMPv6PacketTooBig:

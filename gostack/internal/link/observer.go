@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -47,6 +48,7 @@ type record struct {
 	started bool   // our SYN was seen, so both mean something
 	claimed bool   // an endpoint watches it
 	minTTL  uint8
+	stall   stall
 	fatal   func() // told of an ICMP error, so that a connect need not wait it out
 }
 
@@ -62,10 +64,15 @@ type Observer struct {
 	last             *record
 	neighborRequests uint32
 	neighborReplies  uint32
+	claimed          map[netip.Addr]struct{}
 }
 
 func newObserver(ethernet bool) *Observer {
-	return &Observer{ethernet: ethernet, flows: make(map[FlowKey]*record)}
+	return &Observer{
+		ethernet: ethernet,
+		flows:    make(map[FlowKey]*record),
+		claimed:  make(map[netip.Addr]struct{}),
+	}
 }
 
 // Watch begins a flow's record. fatal is called, with no lock of the caller's to
@@ -131,23 +138,28 @@ func (o *Observer) find(key *FlowKey) *record {
 	return r
 }
 
-// outgoing looks at a packet on its way to the queue.
-func (o *Observer) outgoing(pkt *stack.PacketBuffer) {
+// outgoing looks at a packet on its way to the queue. Where it is one of several that
+// vanished for their size it returns the path MTU to go on with, else 0.
+func (o *Observer) outgoing(pkt *stack.PacketBuffer) uint32 {
 	switch pkt.NetworkProtocolNumber {
 	case header.ARPProtocolNumber:
 		o.countRequest(header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest)
-		return
+		return 0
 	case header.IPv6ProtocolNumber:
 		if isNeighborSolicit(pkt) {
 			o.countRequest(true)
-			return
+			return 0
 		}
 	}
 	transport := pkt.TransportHeader().Slice()
 	switch pkt.TransportProtocolNumber {
 	case header.TCPProtocolNumber:
-		if len(transport) >= header.TCPMinimumSize && header.TCP(transport).Flags()&header.TCPFlagSyn != 0 {
+		switch {
+		case len(transport) < header.TCPMinimumSize:
+		case header.TCP(transport).Flags()&header.TCPFlagSyn != 0:
 			o.countSent(pkt, header.TCPProtocolNumber, transport)
+		case pkt.Data().Size() > 0:
+			return o.countData(pkt, header.TCP(transport))
 		}
 	case header.UDPProtocolNumber:
 		o.countSent(pkt, header.UDPProtocolNumber, transport)
@@ -157,6 +169,7 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) {
 			o.countSent(pkt, header.UDPProtocolNumber, data)
 		}
 	}
+	return 0
 }
 
 func isFirstFragment(pkt *stack.PacketBuffer) bool {
@@ -180,21 +193,7 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 	if len(transport) < header.UDPMinimumSize {
 		return
 	}
-	key := FlowKey{
-		Protocol:   uint8(protocol),
-		LocalPort:  binary.BigEndian.Uint16(transport),
-		RemotePort: binary.BigEndian.Uint16(transport[2:]),
-	}
-	network := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
-		key.Version = 4
-		copy(key.Local[:], network[12:16])
-		copy(key.Remote[:], network[16:20])
-	} else {
-		key.Version = 6
-		copy(key.Local[:], network[8:24])
-		copy(key.Remote[:], network[24:40])
-	}
+	key := outgoingKey(pkt, protocol, transport)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.find(&key)
@@ -214,6 +213,37 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 			r.Acked, r.FinReceived = 0, false
 		}
 	}
+}
+
+// outgoingKey is the flow of a packet of ours.
+func outgoingKey(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber, transport []byte) FlowKey {
+	key := FlowKey{
+		Protocol:   uint8(protocol),
+		LocalPort:  binary.BigEndian.Uint16(transport),
+		RemotePort: binary.BigEndian.Uint16(transport[2:]),
+	}
+	network := pkt.NetworkHeader().Slice()
+	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
+		key.Version = 4
+		copy(key.Local[:], network[12:16])
+		copy(key.Remote[:], network[16:20])
+	} else {
+		key.Version = 6
+		copy(key.Local[:], network[8:24])
+		copy(key.Remote[:], network[24:40])
+	}
+	return key
+}
+
+// countData watches segments with payload for a path MTU that nobody tells of.
+func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) uint32 {
+	key := outgoingKey(pkt, header.TCPProtocolNumber, segment)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.find(&key); r != nil {
+		return r.stalled(segment.SequenceNumber(), key.Version, packetSize(pkt))
+	}
+	return 0
 }
 
 func (o *Observer) addUnclaimed(key FlowKey) *record {

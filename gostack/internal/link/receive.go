@@ -160,7 +160,7 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkPr
 		}
 		mac, packet = frame[6:12], frame[header.EthernetMinimumSize:]
 		if binary.BigEndian.Uint16(frame[12:]) == uint16(header.ARPProtocolNumber) {
-			return 0, e.Observer.arpReply(packet)
+			return 0, e.Observer.incomingARP(packet)
 		}
 	}
 	var p parsed
@@ -188,15 +188,6 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkPr
 		return header.IPv4ProtocolNumber, true
 	}
 	return header.IPv6ProtocolNumber, true
-}
-
-// arpReply lets replies in and nothing else: requests are the kernel's, which owns the address.
-func (o *Observer) arpReply(packet []byte) bool {
-	if len(packet) < header.ARPSize || header.ARP(packet).Op() != header.ARPReply {
-		return false
-	}
-	o.countReply()
-	return true
 }
 
 // iovecs is the array that an entry of a batch points at, in the caller's memory.

@@ -88,6 +88,13 @@ func (s *Stack) AddAddress(a netip.Addr) tcpip.Error {
 	return err
 }
 
+// ClaimAddress gives the stack an address that the host's kernel does not have: who asks
+// for its MAC is answered by the stack.
+func (s *Stack) ClaimAddress(a netip.Addr) tcpip.Error {
+	s.Link.Observer.Claim(a)
+	return s.AddAddress(a)
+}
+
 // AddRoute adds a route; an invalid gateway means on-link. gVisor keeps the table
 // sorted with the longest prefix first.
 func (s *Stack) AddRoute(p netip.Prefix, gateway netip.Addr) tcpip.Error {
