@@ -67,6 +67,7 @@ class Bypass:
         self._lock = threading.Lock()
         self._undo = ExitStack()
         self._loaded = False
+        self._waiting: set[Attempt] = set()
         self._netns = NetworkNamespace(netns) if netns is not None else None
         if self._netns is not None:
             self._undo.callback(self._netns.close)
@@ -137,7 +138,9 @@ class Bypass:
             uplink = self._uplink(path)
             uplink.add(flow, path.next_hop)
             undo.pop_all()
-        return Attempt(flow, path, uplink, reservation)
+        attempt = Attempt(flow, path, uplink, reservation)
+        self._waiting.add(attempt)
+        return attempt
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
@@ -173,6 +176,7 @@ class Bypass:
 
     def abandon(self, attempt: Attempt) -> None:
         """Give back an attempt that is never going to be dialled."""
+        self._waiting.discard(attempt)
         attempt.uplink.remove(attempt.flow)
         attempt.reservation.close()
 
@@ -194,7 +198,9 @@ class Bypass:
         return session
 
     def close(self) -> None:
-        """Close every uplink; more than once is once."""
+        """Close every uplink, and what was never dialled; more than once is once."""
+        while self._waiting:
+            self._waiting.pop().reservation.close()
         self._undo.close()
 
     def _open(self, attempt: Attempt) -> Session:
@@ -207,6 +213,7 @@ class Bypass:
         except StackError:
             self.abandon(attempt)
             raise
+        self._waiting.discard(attempt)
         session = Session(endpoint, uplink, flow, path, attempt.reservation)
         uplink.open(session)
         uplink.flush()
