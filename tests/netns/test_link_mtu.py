@@ -1,0 +1,118 @@
+"""MTUs from 1280 to 9000, and a smaller one on the way: told by ICMP, or by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.helpers.capture import TCP, Packet, capture
+from tests.helpers.exchange import tcp_echo, udp_echo
+from tests.helpers.netns import (
+    Host,
+    Pair,
+    join,
+    namespace,
+    netns_pair,
+    wait_usable,
+    without_offloads,
+)
+from tests.helpers.peers import peer
+
+NARROW = 1300
+FAR = {4: "10.66.0.2", 6: "fd66::2"}
+MIDDLE = {4: "10.66.0.1", 6: "fd66::1"}
+
+
+@pytest.mark.parametrize("mtu", [1280, 1450, 1500, 9000])
+@pytest.mark.parametrize("version", [4, 6])
+def test_mtu_of_the_link(mtu: int, version: int) -> None:
+    """Full packets of exactly that size, and none larger."""
+    with (
+        netns_pair("nkl", mtu=mtu, offloads=False) as pair,
+        peer(pair.peer, "tcp-echo") as tcp,
+        peer(pair.peer, "udp-echo") as udp,
+        capture(pair.peer) as seen,
+    ):
+        address = pair.peer.address(version)
+        tcp_echo(pair.host, address, tcp.port, size=500_000)
+        udp_echo(pair.host, address, udp.port, mtu - (28 if version == 4 else 48), mtu)
+    for end in (pair.host, pair.peer):
+        sent = [len(p.frame) - 14 for p in seen.packets if str(p.source) == end.address(version)]
+        assert max(sent) == mtu
+
+
+@contextmanager
+def narrow_middle(offloads: bool) -> Iterator[tuple[Pair, Host]]:
+    """host -- middle (a router) -- far; the second link is narrow, and far does not say so."""
+    with netns_pair("nkl", offloads=offloads) as pair, namespace("nkl", "far") as far:
+        middle = pair.peer
+        join(middle, far, a_name="eth1", mtu=NARROW)
+        middle.sysctl("net.ipv4.ip_forward", 1)
+        middle.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for side, interface, addresses in ((middle, "eth1", MIDDLE), (far, "eth0", FAR)):
+            side.ip(
+                f"addr add {addresses[4]}/24 dev {interface}",
+                f"addr add {addresses[6]}/64 dev {interface} nodad",
+                f"link set {interface} up",
+            )
+            if not offloads:
+                without_offloads(side, interface)
+        wait_usable(middle, "eth1")
+        wait_usable(far, "eth0")
+        # What far tells in its SYN is what its own link carries, unless told to lie.
+        far.ip(
+            f"route add default via {MIDDLE[4]} advmss 1460",
+            f"route add ::/0 via {MIDDLE[6]} advmss 1440",
+        )
+        pair.host.ip(f"route add default via {middle.ipv4}", f"route add ::/0 via {middle.ipv6}")
+        yield pair, far  # type: ignore[misc]
+
+
+def sizes(packets: list[Packet], source: str) -> list[int]:
+    """IP sizes of the TCP packets of one end."""
+    return [len(p.frame) - 14 for p in packets if str(p.source) == source and p.protocol == TCP]
+
+
+@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_path_mtu_told_by_icmp(version: int, offloads: bool) -> None:
+    with narrow_middle(offloads) as (pair, far), peer(far, "tcp-sink") as server:
+        with capture(pair.peer, "eth1") as seen, capture(pair.host) as near:
+            sent = send_bulk(pair, FAR[version], server.port)
+        assert server.event("closed")["bytes"] == sent
+        told = [p for p in near.packets if p.icmp_error]
+        assert {(p.icmp_type, p.icmp_code) for p in told} == {(3, 4) if version == 4 else (2, 0)}
+        assert len(told) < 20
+        if not offloads:
+            narrowed = sizes(seen.packets, pair.host.address(version))
+            # The stack keeps room for the largest of TCP's options in every segment.
+            assert NARROW - 28 <= max(narrowed) <= NARROW
+            assert len([size for size in narrowed if size == max(narrowed)]) > 200
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_path_mtu_black_hole(version: int) -> None:
+    """The router drops what is too large and says nothing."""
+    with narrow_middle(False) as (pair, far), peer(far, "tcp-sink") as server:
+        tool = "iptables" if version == 4 else "ip6tables"
+        kind = ["-p", "icmp"] if version == 4 else ["-p", "icmpv6", "--icmpv6-type", "2"]
+        pair.peer.run([tool, "-A", "OUTPUT", *kind, "-j", "DROP"])
+        with capture(pair.host) as near:
+            sent = send_bulk(pair, FAR[version], server.port)
+        assert server.event("closed")["bytes"] == sent
+        assert not [p for p in near.packets if p.icmp_error]
+
+
+def send_bulk(pair: Pair, address: str, port: int, size: int = 300_000) -> int:
+    """Send as a command does, to its end; how much."""
+    from tests.helpers.exchange import netkat
+    from tests.helpers.netns import ROOT
+    from tests.helpers.peers import pattern
+
+    done = pair.host.run(
+        netkat("-v", address, str(port)), input=pattern(size), text=False, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return size
