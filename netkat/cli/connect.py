@@ -30,6 +30,8 @@ def connect(
     numeric: options.Numeric = False,
     zero: options.Zero = False,
     no_stdin: options.NoStdin = False,
+    fin: options.Fin = False,
+    random_port: options.RandomPort = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
     pcap: options.Pcap = None,

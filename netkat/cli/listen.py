@@ -83,6 +83,7 @@ def listen(
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     no_stdin: options.NoStdin = False,
+    fin: options.Fin = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
     guard: options.Guard = "auto",

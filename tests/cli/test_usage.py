@@ -34,7 +34,7 @@ def test_help_shows_both_forms_and_connects_options(word: str) -> None:
         assert text in done.stdout
 
 
-@pytest.mark.parametrize("command", ["doctor", "connect", "clean", "demo"])
+@pytest.mark.parametrize("command", ["doctor", "connect", "listen", "clean", "demo"])
 def test_every_command_has_help(command: str) -> None:
     done = netkat(command, "-h")
     assert done.returncode == 0

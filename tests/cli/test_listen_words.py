@@ -1,0 +1,119 @@
+"""netcat's forms of listening: which command it is, where, and what is wrong with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from netkat.apps.listen_request import ListenRequest
+from netkat.cli import commands
+
+NETKAT = [sys.executable, "-m", "netkat"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The requests that reach the apps, in order; nothing is opened."""
+    import netkat.apps.connect
+    import netkat.apps.listen
+
+    requests: list[Any] = []
+
+    def take(request: Any, say: Any) -> int:
+        requests.append(request)
+        return 0
+
+    monkeypatch.setattr(netkat.apps.connect, "connect", take)
+    monkeypatch.setattr(netkat.apps.listen, "listen", take)
+    return requests
+
+
+@pytest.mark.parametrize(
+    ("words", "local", "port"),
+    [
+        ("-l 80", None, 80),
+        ("listen 80", None, 80),
+        ("-l http", None, 80),
+        ("-l 0", None, 0),
+        ("-l 10.0.0.1 80", "10.0.0.1", 80),
+        ("-l fd00::1 80", "fd00::1", 80),
+        ("-l [fd00::1] 80", "fd00::1", 80),
+        ("-lp 80", None, 80),
+        ("-vlp 80 10.0.0.1", "10.0.0.1", 80),
+        ("-l -p 80 -s 10.0.0.1", "10.0.0.1", 80),
+        ("-p 80 -l", None, 80),
+        ("-kvnl 80", None, 80),
+        ("-w5 -l 80", None, 80),
+        ("-w 5 --listen 80", None, 80),
+        ("80 -Nl", None, 80),
+    ],
+)
+def test_each_form(asked: list[Any], words: str, local: str | None, port: int) -> None:
+    assert commands.run(words.split()) == 0
+    (request,) = asked
+    assert isinstance(request, ListenRequest)
+    assert request.local == (None if local is None else ip_address(local))
+    assert request.port == port
+
+
+@pytest.mark.parametrize(
+    "words", ["-N host 80", "-r host 80", "-il host 80", "-i l host 80", "-v -- -l 80"]
+)
+def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> None:
+    commands.run(words.split())
+    assert not any(isinstance(request, ListenRequest) for request in asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("-l", "which port?"),
+        ("-l 70000", "out of range"),
+        ("-l nosuchservice", "neither a port number"),
+        ("-l 10.0.0.1 80 90", "too many words"),
+        ("-l -p 80 10.0.0.1 90", "too many words"),
+        ("-l 10.0.0.1 -s 10.0.0.2 80", "two addresses"),
+        ("-l name 80", "is not an IP address"),
+        ("-lz 80", "-z does not go with -l"),
+        ("-l46 80", "exclude each other"),
+        ("-l 80 --allow 10.0.0.0/64", "is no network"),
+        ("-l 80 --deny x", "is no network"),
+        ("-l 80 --reply shout", "is not there"),
+        ("-l 80 --max-conns 0", "is no number of things"),
+        ("-l 127.0.0.1 80", "no packet from a wire"),
+        ("-l 0.0.0.0 80", "every address"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_next_step(words: str, complaint: str) -> None:
+    done = subprocess.run(
+        [*NETKAT, *words.split()], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    first, *more = done.stderr.splitlines()
+    assert first.startswith("netkat: ") and complaint in first
+    assert len(more) == 1 and more[0].startswith("  next: ")
+
+
+@pytest.mark.parametrize(
+    ("peer", "allow", "deny", "admitted"),
+    [
+        ("10.0.0.1", "", "", True),
+        ("10.0.0.1", "10.0.0.0/8", "", True),
+        ("192.0.2.1", "10.0.0.0/8", "", False),
+        ("192.0.2.1", "", "10.0.0.0/8", True),
+        ("10.0.0.1", "", "10.0.0.0/8", False),
+        ("10.0.0.1", "10.0.0.0/8", "10.0.0.1/32", False),
+        ("fd00::1", "10.0.0.0/8", "", False),
+        ("fd00::1", "10.0.0.0/8,fd00::/8", "", True),
+    ],
+)
+def test_who_is_let_in(asked: list[Any], peer: str, allow: str, deny: str, admitted: bool) -> None:
+    words = ["-l", "80"]
+    words += ["--allow", allow] if allow else []
+    words += ["--deny", deny] if deny else []
+    assert commands.run(words) == 0
+    assert asked[0].admits(ip_address(peer)) is admitted
