@@ -11,6 +11,7 @@ from netkat.engine.bypass import Bypass
 from netkat.engine.listening import Claim, claim, open_datagrams, open_listener, places
 from netkat.errors import PortTaken
 from netkat.flow import IPAddress, Protocol
+from netkat.host.nat import unseen
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,6 +51,8 @@ class Server:
         for interface in interfaces or (None,):
             wanted += places(local, interface=interface, version=version)
         self._bypass = Bypass(guard=guard, tap=tap)
+        # Asked while privileges are held.
+        self._unseen = None if take_over else unseen()
         try:
             self._claims = self._claim_all(wanted, port)
         except BaseException:
@@ -68,9 +71,12 @@ class Server:
 
     @property
     def notes(self) -> list[str]:
-        """For -v: each uplink's guard."""
+        """For -v: each uplink's guard, and what could not be looked at."""
         uplinks = {id(claim.uplink): claim.uplink for claim in self._claims}.values()
-        return [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+        notes = [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+        if self._unseen is not None:
+            notes.append(f"whether a NAT rule serves port {self.port} is not known: {self._unseen}")
+        return notes
 
     def load(self) -> None:
         """Load the Go library and start the pumps."""

@@ -12,9 +12,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_network
+from shutil import which
 from typing import Any
 
 from netkat.flow import IPAddress, Protocol
+from netkat.host.capabilities import missing
 
 _SAVE = {
     4: ("iptables-nft-save", "iptables-legacy-save"),
@@ -33,9 +35,18 @@ _LEGACY_TABLES = {
 def rule_on(protocol: Protocol, local: IPAddress, port: int) -> str | None:
     """The NAT rule that takes what comes in for this port; None without one.
 
-    None as well where nobody may look (CAP_NET_ADMIN) or no tool is there to ask.
+    None as well where nobody can look: see unseen().
     """
     return _iptables_rule(protocol, local, port) or _nftables_rule(protocol, local, port)
+
+
+def unseen() -> str | None:
+    """Why the NAT rules cannot be read here; None where they can."""
+    if missing("CAP_NET_ADMIN"):
+        return "CAP_NET_ADMIN is missing"
+    if which("nft") is None and which("iptables-nft-save") is None:
+        return "neither nft nor iptables-save is installed"
+    return None
 
 
 def _iptables_rule(protocol: Protocol, local: IPAddress, port: int) -> str | None:

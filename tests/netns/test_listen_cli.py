@@ -190,6 +190,21 @@ def test_a_nodeport_takes_take_over(pair: Pair) -> None:
     assert listener.end()[0] == 0
 
 
+def test_with_raw_sockets_alone_it_says_what_it_cannot_see(pair: Pair) -> None:
+    less = ["setpriv", "--inh-caps=-all,+net_raw", "--bounding-set=-all,+net_raw"]
+    argv = [*less, *NETKAT, "-v", "-l", "--reply", "clientip", pair.host.ipv4, str(PORT)]
+    child = pair.host.popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    said = ""
+    while "Listening on" not in said:
+        line = child.stderr.readline()
+        assert line, said
+        said += line
+    assert f"NAT rule serves port {PORT} is not known: CAP_NET_ADMIN is missing" in said
+    assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "10.99.0.2\n"
+    assert child.wait(10) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_clean(pair: Pair, number: signal.Signals) -> None:
     listener = Listener(pair, pair.host.ipv4, PORT)
