@@ -79,8 +79,9 @@ def test_every_cell_is_what_the_cluster_does() -> None:
         key = (cell["mode"], cell["protocol"], cell["policy"], cell["load_balancer_sends_to"])
         measured.setdefault(key, []).append(marked(cell))
     expected = {
-        (mode, "tcp", *situation): list(truth)
+        (mode, protocol, *situation): list(truth)
         for mode in ("iptables", "nftables")
+        for protocol in ("tcp", "udp")
         for situation, truth in TRUTH.items()
     }
     assert measured == expected

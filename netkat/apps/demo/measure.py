@@ -9,7 +9,7 @@ from netkat.apps.demo.cluster import MODES, POLICIES, Cluster
 from netkat.apps.demo.probes import Outcome, Probe, ask
 
 # 53/udp goes the same ways; asking for it too takes twice the time for the same table.
-PROTOCOLS = ("tcp",)
+PROTOCOLS = ("tcp", "udp")
 CHOICES = ("node1", "node2")
 CLIENT_SEAT = ("client", "kernel")
 SEATS = (
