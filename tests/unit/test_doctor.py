@@ -1,0 +1,111 @@
+"""The doctor's words and exit codes, for kernels and hosts that are not this one."""
+
+from __future__ import annotations
+
+import json
+import os
+from ipaddress import ip_address
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netkat.cli import commands
+from netkat.diagnose import doctor, interface, process
+from netkat.diagnose.finding import Finding
+from netkat.host.link import InterfaceAddress
+
+GOOD = Finding("kernel", True, "Linux 6.18")
+LESS = Finding("offloads", False, "tso off", "ethtool -K eth0 tso on")
+BAD = Finding("interface eth0", False, "it is \x1b[31mdown", "ip link set eth0 up", needed=True)
+
+
+def system(release: str, machine: str = "x86_64") -> os.uname_result:
+    return os.uname_result(("Linux", "host", release, "#1", machine))
+
+
+@pytest.mark.parametrize(
+    ("release", "machine", "ok", "blocks"),
+    [
+        ("6.18.44-cloud", "x86_64", True, False),
+        ("4.20.0", "aarch64", True, False),
+        ("4.19.300-generic", "x86_64", False, True),
+        ("6.1+", "x86_64", True, False),
+        ("6.6.1", "riscv64", False, False),
+    ],
+)
+def test_kernels(
+    monkeypatch: pytest.MonkeyPatch, release: str, machine: str, ok: bool, blocks: bool
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: system(release, machine))
+    finding = process.kernel()
+    assert (finding.ok, finding.blocks) == (ok, blocks)
+    assert ok or finding.remedy
+
+
+def test_a_node_in_ipvs_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [
+        InterfaceAddress(ip_address(f"10.96.0.{number}"), 32, 5, 0) for number in range(1, 6)
+    ] + [InterfaceAddress(ip_address("10.9.0.1"), 24, 2, 0)]
+    links = {
+        5: SimpleNamespace(name="kube-ipvs0", kind="dummy"),
+        2: SimpleNamespace(name="eth0", kind=""),
+    }
+    monkeypatch.setattr(interface, "addresses", lambda: held)
+    monkeypatch.setattr(interface, "link", links.__getitem__)
+    (finding,) = interface.service_addresses()
+    assert finding.what.startswith("10.96.0.1, 10.96.0.2, 10.96.0.3 and 2 more on kube-ipvs0")
+    assert not finding.blocks and finding.remedy and "--via" in finding.remedy
+
+
+def test_a_machine_that_cannot_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SYSTEM_PYTHON", "/nosuch/python3")
+    finding = process.compiler_of_the_guard()
+    assert not finding.ok and not finding.blocks
+    assert finding.what.startswith("bcc ") and finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"), [([GOOD], 0), ([GOOD, LESS], 0), ([GOOD, BAD, LESS], 1)]
+)
+def test_exit_code_and_words(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    findings: list[Finding],
+    code: int,
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda asked: findings)
+    assert commands.run(["doctor"]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(findings) + sum(not finding.ok for finding in findings) + 1
+    assert all(line.isprintable() for line in lines)
+    assert ("FAIL" in "".join(lines)) is ("cannot" in lines[-1]) is (code == 1)
+    assert commands.run(["doctor", "--json"]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["ok"] is (code == 0)
+    assert [each["about"] for each in said["findings"]] == [each.about for each in findings]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    words=st.lists(
+        st.one_of(
+            st.sampled_from(["-i", "--json", "-h", "--interface=", "-ilo", "lo", "--", "-", "-4"]),
+            st.text(max_size=8).filter(lambda word: "\0" not in word),
+        ),
+        max_size=5,
+    )
+)
+def test_no_arguments_are_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda asked: [GOOD])
+    code = commands.run(["doctor", *words])
+    captured = capsys.readouterr()
+    assert code in (0, 2)
+    assert (captured.err == "") is (code == 0)
+    assert len(captured.err.splitlines()) <= 2
+    assert "Traceback" not in captured.err
