@@ -25,29 +25,42 @@ from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
     from netkat._stack import Stack, create_connection, create_server, open_datagram
+    from netkat.capture.packet import Packet
+    from netkat.capture.sniffer import read_capture, sniff
 
 __all__ = [
     "NetkatError",
+    "Packet",
     "Stack",
     "__version__",
     "create_connection",
     "create_server",
     "errors",
     "open_datagram",
+    "read_capture",
+    "sniff",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-_ON_FIRST_USE = frozenset({"Stack", "create_connection", "create_server", "open_datagram"})
+_ON_FIRST_USE = {
+    "Packet": "netkat.capture.packet",
+    "Stack": "netkat._stack",
+    "create_connection": "netkat._stack",
+    "create_server": "netkat._stack",
+    "open_datagram": "netkat._stack",
+    "read_capture": "netkat.capture.sniffer",
+    "sniff": "netkat.capture.sniffer",
+}
 
 
 def __getattr__(name: str) -> object:
     # PEP 562: --help and --version should not pay for sockets and filters.
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from netkat import _stack
+    from importlib import import_module
 
-    value = getattr(_stack, name)
+    value: object = getattr(import_module(_ON_FIRST_USE[name]), name)
     globals()[name] = value
     return value
 

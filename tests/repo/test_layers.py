@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "_api": BASE | EDGE | {"engine", "conn", "capture", "_stack"},
     "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
-    "__init__": {"errors", "_version", *DOOR},
+    "__init__": {"errors", "_version", "capture", *DOOR},
     "apps": BASE | DOOR | {"capture", "conn", "_version"},
     "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "_version"},
     "cli": BASE | DOOR | {"apps", "diagnose", "capture", "_version"},
