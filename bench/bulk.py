@@ -49,7 +49,9 @@ def measure(pair: Pair, file: Path, runs: int) -> list[Row]:
         cpu.add(tool, spent.cpu / count * 1e9)
 
     def receiving(tool: str, port: int) -> None:
-        run(pair.host, command(tool, pair.peer.ipv4, port))
+        spent = run(pair.host, command(tool, pair.peer.ipv4, port))
+        if spent.code:
+            raise RuntimeError(f"{tool} ended with {spent.code}")
         count, seconds = figures.get(timeout=60)
         receive.add(tool, count * 8 / seconds / 1e9)
 
