@@ -31,7 +31,7 @@ from netkat.errors import (
 )
 from netkat.host.netns import in_netns
 from netkat.host.privileges import how_to_get_them
-from tests.helpers.fault_lab import NETKAT, Lab, drop, egress_nft
+from tests.helpers.fault_lab import NETKAT, Lab, drop, egress_nft, hairpin
 from tests.helpers.guard_lab import PASS, witness
 from tests.helpers.netns import ROOT, Namespace, Pair, netns_pair
 from tests.helpers.peers import peer
@@ -341,3 +341,14 @@ def test_waits_are_bounded(pair: Pair) -> None:
     code, _ = run(pair.host, "-w", "500ms", "10.99.0.77", 81)
     assert code == 1
     assert time.monotonic() - began < 3
+
+
+def test_a_udp_probe_that_meets_itself(pair: Pair) -> None:
+    """-z -u: silence would be "open or filtered", but our own datagram came back."""
+    with ExitStack() as undo:
+        lab = Lab(pair, 4, undo)
+        hairpin(lab)
+        code, lines = run(pair.host, "-uvz", "-w", "1", lab.target, 53)
+    assert code == 1
+    assert any("[hairpin: our own datagram came back in from" in line for line in lines)
+    assert not any("open or filtered" in line for line in lines)
