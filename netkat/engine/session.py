@@ -124,7 +124,7 @@ class Session:
         return TimedOut(f"timed out after {seconds:g} s" if seconds is not None else "timed out")
 
     def close(self) -> None:
-        """Let go: TCP delivers what it holds and its FIN in the background, while the uplink lives."""
+        """Let go: TCP delivers what it holds, and its FIN, while the uplink lives."""
         with self._lock:
             if self._ended:
                 return
@@ -143,7 +143,7 @@ class Session:
         self.uplink.drop(self)
 
     def release(self) -> None:
-        """Give back what was held for the flow: for the uplink alone, after the endpoint is gone."""
+        """Give back what was held for the flow: the uplink calls it, after the endpoint is gone."""
         self.uplink.remove(self.flow)
         if self._reservation is not None:
             self._reservation.close()
