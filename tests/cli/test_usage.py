@@ -67,13 +67,17 @@ def test_the_command_line_loads_nothing_heavy(words: list[str]) -> None:
 
 
 def test_help_is_fast() -> None:
-    took = []
+    took, bare = [], []
     for _ in range(5):
         began = time.monotonic()
         netkat("--help")
-        took.append(time.monotonic() - began)
-    # 90 ms on two quiet cores; the best of five says what it costs, the rest is other work.
-    assert min(took) < 0.15
+        between = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import typer"], check=True, timeout=20)
+        took.append(between - began)
+        bare.append(time.monotonic() - between)
+    # 90 ms on two quiet cores, where typer alone takes 70. Side by side, since a busy
+    # machine slows both; the best of five says what it costs.
+    assert min(took) < 2 * min(bare)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
