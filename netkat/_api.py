@@ -63,9 +63,12 @@ class Dialer:
         guard: str = "auto",
         tap: Tap | None = None,
         netns: str | int | None = None,
+        claim: IPAddress | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
-        self._bypass = Bypass(guard=guard, tap=tap, netns=netns, qdisc_bypass=qdisc_bypass)
+        self._bypass = Bypass(
+            guard=guard, tap=tap, netns=netns, claim=claim, qdisc_bypass=qdisc_bypass
+        )
         self._protocol = protocol
         self.attempts: list[Attempt | FailedAttempt] = []
         try:

@@ -40,7 +40,9 @@ class Stack:
     --guard. ``table`` is a routing table to look in, in place of the policy rules.
     ``netns`` is the network namespace to be in: a name of ip-netns(8), a path (it
     holds a slash) or a pid; names still resolve in the caller's own, and entering
-    it takes CAP_SYS_ADMIN. ``qdisc_bypass`` goes around tc egress programs, and
+    it takes CAP_SYS_ADMIN. ``claim`` is an address that this host does not have, to be
+    a foreign client with: probed for first, then answered for (AddressTaken when
+    somebody has it). ``qdisc_bypass`` goes around tc egress programs, and
     hides what is sent from this host's own captures.
     close() ends all connections and undoes all that was made.
     """
@@ -53,10 +55,16 @@ class Stack:
         table: int | str | None = None,
         guard: str = "auto",
         netns: str | int | None = None,
+        claim: IPAddress | str | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
         self._interface, self._via, self._table = interface, via, table
-        self._bypass = Bypass(guard=guard, netns=netns, qdisc_bypass=qdisc_bypass)
+        self._bypass = Bypass(
+            guard=guard,
+            netns=netns,
+            claim=_address(claim) if isinstance(claim, str) else claim,
+            qdisc_bypass=qdisc_bypass,
+        )
         self._bypass.load()
 
     def create_connection(

@@ -26,6 +26,7 @@
         │   ├── InterfaceNotFound   no such interface
         │   └── InterfaceDown       it is down, or went away
         ├── PortTaken               somebody holds the local port             (OSError)
+        ├── AddressTaken            --claim: somebody has the address         (OSError)
         ├── MissingCapability       the process lacks a capability            (PermissionError)
         ├── KernelTooOld            a step asked for needs a newer kernel     (OSError)
         ├── GuardFailed             the guard could not be set or proved      (OSError)
@@ -342,6 +343,26 @@ class PortTaken(SetupError, OSError):
     def __init__(self, message: str, *, owner: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.owner = owner
+
+
+class AddressTaken(SetupError, OSError):
+    """Somebody on the link has the address that was to be claimed: ``mac`` answered for it.
+
+    Claim another one.
+    """
+
+    hint = "claim an address that nobody has; ip neigh shows who that is"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        address: IPAddress | None = None,
+        mac: bytes | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.address, self.mac = address, mac
 
 
 class MissingCapability(SetupError, PermissionError):

@@ -88,6 +88,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         via=request.via,
         table=request.table,
         netns=request.netns,
+        claim=request.claim,
         qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
         tap=_all_of(taps),

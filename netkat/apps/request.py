@@ -21,6 +21,7 @@ class Request:
     wait: float | None = None
     table: int | str | None = None
     netns: str | int | None = None
+    claim: IPAddress | None = None
     qdisc_bypass: bool = False
     guard: str = "auto"
     version: int | None = None
@@ -33,10 +34,10 @@ class Request:
 
     @property
     def ip_version(self) -> int | None:
-        """The IP version to look up: asked for, or the only one that fits -s and --via."""
+        """The IP version to look up: asked for, or what fits -s, --claim and --via."""
         if self.version is not None:
             return self.version
-        for given in (self.source, self.via):
+        for given in (self.source, self.claim, self.via):
             if given is not None and not isinstance(given, bytes):
                 return given.version
         return None

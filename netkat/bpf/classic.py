@@ -48,7 +48,7 @@ from netkat.bpf.cbpf import (
     Label,
 )
 from netkat.bpf.tc import SHOT, UNSPEC
-from netkat.flow import Flow, Protocol
+from netkat.flow import Flow, IPAddress, Protocol
 
 EXTENSION_HEADERS: Final = 6
 """IPv6 extension headers that are stepped over, as in ingress.c."""
@@ -62,9 +62,15 @@ _OFFSET, _NEXT, _END = 0, 1, 2
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION = 0, 43, 44, 51, 60
 
 
-def guard_program(flows: Iterable[Flow], *, ethernet: bool) -> list[Instruction]:
-    """Drops the flows, passes all else on. Errors: cbpf.ProgramTooLong."""
-    return _Writer(sorted(flows, key=_order), _ETHERNET_HEADER if ethernet else 0).write()
+def guard_program(
+    flows: Iterable[Flow], claimed: Iterable[IPAddress] = (), *, ethernet: bool
+) -> list[Instruction]:
+    """Drops the flows and all for the ``claimed`` addresses, passes all else on.
+
+    Errors: cbpf.ProgramTooLong.
+    """
+    base = _ETHERNET_HEADER if ethernet else 0
+    return _Writer(sorted(flows, key=_order), list(claimed), base).write()
 
 
 def _order(flow: Flow) -> tuple[int, int, bytes, bytes, int, int]:
@@ -76,8 +82,8 @@ def _order(flow: Flow) -> tuple[int, int, bytes, bytes, int, int]:
 class _Writer:
     """Writes one program; ``base`` is where the network header starts."""
 
-    def __init__(self, flows: list[Flow], base: int) -> None:
-        self.flows, self.base = flows, base
+    def __init__(self, flows: list[Flow], claimed: list[IPAddress], base: int) -> None:
+        self.flows, self.claimed, self.base = flows, claimed, base
         self.out = Assembler()
         self.skip = Label()
 
@@ -91,7 +97,7 @@ class _Writer:
         out.place(untagged)
         out.add(LD_W, AD_PROTOCOL)
         for version, ethertype, headers in ((4, 0x0800, self._ipv4), (6, 0x86DD, self._ipv6)):
-            if any(flow.version == version for flow in self.flows):
+            if any(wanted.version == version for wanted in (*self.flows, *self.claimed)):
                 other = Label()
                 out.jump(JEQ, ethertype, None, other)
                 headers()
@@ -111,6 +117,7 @@ class _Writer:
         out.add(LD_B, self.base)
         out.add(AND, 15)
         out.jump(JGE, 5, None, self.skip)
+        self._claims(4, 16)
         out.add(LD_H, self.base + 6)
         out.jump(JSET, 0x1FFF, self.skip)
         out.add(LDX_MSH, self.base)
@@ -124,6 +131,7 @@ class _Writer:
         out.add(LD_B, self.base)
         out.add(RSH, 4)
         out.jump(JEQ, 6, None, self.skip)
+        self._claims(6, 24)
         out.add(_LD_IMM, 40)
         out.add(TAX)
         out.add(LD_B, self.base + 6)
@@ -202,6 +210,15 @@ class _Writer:
             out.go(self.skip)
             out.place(other)
         out.go(self.skip)
+
+    def _claims(self, version: int, local_at: int) -> None:
+        """Drop what is for a claimed address, whatever it carries."""
+        for address in self.claimed:
+            if address.version == version:
+                other = Label()
+                self._address(address.packed, local_at, other)
+                self.out.add(RET, SHOT)
+                self.out.place(other)
 
     def _address(self, packed: bytes, at: int, otherwise: Label) -> None:
         for i in range(0, len(packed), 4):

@@ -17,7 +17,7 @@ from netkat.bpf.ownership import tag_of
 from netkat.bpf.refusal import put_into_words
 from netkat.bpf.tcx import foreign
 from netkat.errors import GuardFailed, SetupError
-from netkat.flow import Flow
+from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink
 
 
@@ -134,6 +134,7 @@ class ClassicGuard(Guard):
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link)
         self._flows: dict[Flow, int] = {}
+        self._claimed: list[IPAddress] = []
         with ExitStack() as undo:
             try:
                 self._hook = Hook(link)
@@ -161,6 +162,11 @@ class ClassicGuard(Guard):
             self._replace([*self._flows, *new])
             self._flows.update(dict.fromkeys(new, drops))
 
+    def claim(self, address: IPAddress) -> bool:
+        self._claimed.append(address)
+        self._replace(list(self._flows))
+        return True
+
     def remove(self, flow: Flow) -> None:
         if flow in self._flows:
             self._replace([other for other in self._flows if other != flow])
@@ -178,7 +184,7 @@ class ClassicGuard(Guard):
 
     def _assemble(self, flows: list[Flow]) -> bytes:
         try:
-            return pack(guard_program(flows, ethernet=self.link.ethernet))
+            return pack(guard_program(flows, self._claimed, ethernet=self.link.ethernet))
         except ProgramTooLong as error:
             full = f"the classic guard on {self.link.name} has no room for {len(flows)} flows"
             raise GuardFailed(

@@ -14,7 +14,7 @@ from netkat.bpf.program import Program, VerifierRefused
 from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import HashMap
 from netkat.errors import GuardFailed, KernelTooOld, MissingCapability, SetupError
-from netkat.flow import Flow
+from netkat.flow import Flow, IPAddress
 
 NAME: Final = "netkat_ingress"
 """Of program and filter, as bpftool and tc print them (15 characters at most)."""
@@ -92,8 +92,15 @@ class EbpfGuard(Guard):
 
     def add(self, flow: Flow) -> None:
         check(flow)
+        self._insert(key_of(flow), flow)
+
+    def claim(self, address: IPAddress) -> bool:
+        self._insert(_KEY.pack(address.packed, b"", 0, 0, 0, address.version), address)
+        return True
+
+    def _insert(self, key: bytes, flow: Flow | IPAddress) -> None:
         try:
-            self._ingress.flows.insert(key_of(flow), bytes(_COUNT.size))
+            self._ingress.flows.insert(key, bytes(_COUNT.size))
         except OSError as error:
             if error.errno == errno.E2BIG:
                 raise GuardFailed(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netkat.errors import BadArgument
-from netkat.flow import Flow
+from netkat.flow import Flow, IPAddress
 
 
 class Step(str, enum.Enum):
@@ -59,6 +59,14 @@ class Guard(ABC):
         """Several at once. Errors: as add(); those before the one refused stay added."""
         for flow in flows:
             self.add(flow)
+
+    @abstractmethod
+    def claim(self, address: IPAddress) -> bool:
+        """Keep every packet to an address that the kernel does not have from it, until close().
+
+        It would forward them, answer with ICMP and ask for the address by ARP. False where
+        this guard keeps nothing from the kernel. Errors: as add().
+        """
 
     @abstractmethod
     def remove(self, flow: Flow) -> None:

@@ -23,7 +23,8 @@
 #define IP6_OFFSET 0xfff8
 
 /* As netkat/bpf/flow_map.py packs it. IPv4 addresses fill the first four bytes.
- * An all-zero remote part is a listener's: any peer. */
+ * An all-zero remote part is a listener's: any peer. With ports and protocol zero too
+ * it is an address that the kernel does not have, and must not forward for. */
 struct flow_key {
     u8 local[16];
     u8 remote[16];
@@ -56,20 +57,21 @@ static __always_inline int load(struct __sk_buff *skb, u32 offset, void *to, u32
 /* Each returns the offset of the transport header, or -1 for a packet that
  * carries none that we know: malformed, or a fragment other than the first.
  * Later fragments are left to the kernel: without the first, which is dropped
- * here, they expire there without a word (net/ipv4/ip_fragment.c, ip_expire). */
+ * here, they expire there without a word (net/ipv4/ip_fragment.c, ip_expire). For an
+ * address that the kernel does not have it would forward them: the key has it filled in. */
 static __always_inline int ipv4(struct __sk_buff *skb, struct flow_key *key)
 {
     struct iphdr ip;
 
     if (load(skb, 0, &ip, sizeof(ip)))
         return -1;
-    if (ip.version != 4 || ip.ihl < 5 || ip.frag_off & htons(IP_OFFSET))
+    if (ip.version != 4 || ip.ihl < 5)
         return -1;
     key->version = 4;
     key->protocol = ip.protocol;
     __builtin_memcpy(key->local, &ip.daddr, 4);
     __builtin_memcpy(key->remote, &ip.saddr, 4);
-    return ip.ihl * 4;
+    return ip.frag_off & htons(IP_OFFSET) ? -1 : ip.ihl * 4;
 }
 
 struct extension {
@@ -130,7 +132,7 @@ int netkat_ingress(struct __sk_buff *skb)
 {
     struct flow_key key = {};
     struct { u16 source, destination; } ports;
-    u64 *kept;
+    u64 *kept = 0;
     int offset;
 
     /* The tag is stripped before taps and programs; id 0 only carries a priority. */
@@ -142,14 +144,19 @@ int netkat_ingress(struct __sk_buff *skb)
         offset = ipv6(skb, &key);
     else
         return TC_ACT_UNSPEC;
-    if (offset < 0 || load(skb, offset, &ports, sizeof(ports)))
-        return TC_ACT_UNSPEC;
-    key.local_port = ports.destination;
-    key.remote_port = ports.source;
-    kept = flows.lookup(&key);
-    if (!kept) {
+    if (offset >= 0 && !load(skb, offset, &ports, sizeof(ports))) {
+        key.local_port = ports.destination;
+        key.remote_port = ports.source;
+        kept = flows.lookup(&key);
         __builtin_memset(key.remote, 0, sizeof(key.remote));
         key.remote_port = 0;
+        if (!kept)
+            kept = flows.lookup(&key);
+    }
+    if (!kept) {
+        __builtin_memset(key.remote, 0, sizeof(key.remote));
+        key.local_port = 0;
+        key.protocol = 0;
         kept = flows.lookup(&key);
     }
     if (!kept)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from netkat.bpf import leftovers
 from netkat.bpf.guard import Guard, GuardLink, Step
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
-from netkat.flow import Flow
+from netkat.flow import Flow, IPAddress
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,9 @@ class Unattached(Guard):
 
     def add(self, flow: Flow) -> None:
         pass
+
+    def claim(self, address: IPAddress) -> bool:
+        return False
 
     def remove(self, flow: Flow) -> None:
         pass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
 from netkat.errors import BadArgument
-from netkat.flow import Protocol
+from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.request import Request
@@ -25,6 +26,7 @@ def connect(
     via: options.Via = None,
     table: options.Table = None,
     netns: options.Netns = None,
+    claim: options.Claim = None,
     qdisc_bypass: options.QdiscBypass = False,
     wait: options.Wait = None,
     numeric: options.Numeric = False,
@@ -52,6 +54,7 @@ def connect(
         via=None if via is None else values.next_hop(via),
         table=table,
         netns=None if netns is None else values.netns(netns),
+        claim=None if claim is None else values.address(claim, "--claim"),
         qdisc_bypass=qdisc_bypass,
         wait=None if wait is None else values.seconds(wait, "-w"),
         guard=values.guard(guard),
@@ -73,9 +76,20 @@ def _check(request: Request, *, both_versions: bool) -> None:
     """Options that each make sense, and together do not."""
     if both_versions:
         raise BadArgument("-4 and -6 exclude each other")
+    if request.claim is not None:
+        _check_claim(request, request.claim)
     source, via, version = request.source, request.via, request.version
     if source is not None and version not in (None, source.version):
         raise BadArgument(f"-s {source} does not go with -{version}")
     next_hop = None if isinstance(via, bytes) else via
     if source is not None and next_hop is not None and source.version != next_hop.version:
         raise BadArgument(f"-s {source} does not go with --via {next_hop}")
+
+
+def _check_claim(request: Request, claim: IPAddress) -> None:
+    if request.source is not None:
+        raise BadArgument("-s and --claim exclude each other: both name the source")
+    if request.version not in (None, claim.version):
+        raise BadArgument(f"--claim {claim} does not go with -{request.version}")
+    if isinstance(request.via, IPv4Address | IPv6Address) and request.via.version != claim.version:
+        raise BadArgument(f"--claim {claim} does not go with --via {request.via}")

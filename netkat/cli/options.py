@@ -70,6 +70,14 @@ Netns = Annotated[
         help="Send from another network namespace; names resolve and files open in this one.",
     ),
 ]
+Claim = Annotated[
+    str | None,
+    typer.Option(
+        "--claim",
+        metavar="ADDR",
+        help="Be a foreign client: an address that nobody has, probed for and answered for.",
+    ),
+]
 QdiscBypass = Annotated[
     bool,
     typer.Option(

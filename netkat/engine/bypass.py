@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +15,7 @@ from netkat.engine.path import Path, plan_path
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
-from netkat.errors import MissingCapability, NetkatError, Refused
+from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation, reserve
@@ -60,8 +60,10 @@ class Bypass:
         guard: str = "auto",
         tap: Tap | None = None,
         netns: str | int | None = None,
+        claim: IPAddress | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
+        self._claim = claim
         self._guard, self._tap, self._qdisc_bypass = guard, tap, qdisc_bypass
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
@@ -110,6 +112,8 @@ class Bypass:
 
         def make_ready() -> Attempt:
             path = plan(source=source, source_port=source_port)
+            if self._claim is not None:
+                path = self._claimed(path, destination)
             return self._ready(plan, path, protocol, source_port, destination, port)
 
         with _line_to_paste():
@@ -128,10 +132,15 @@ class Bypass:
     ) -> Attempt:
         with ExitStack() as undo:
             reservation = reserve(
-                protocol, path.source, source_port, remote=destination, remote_port=port
+                protocol,
+                path.source,
+                source_port,
+                remote=destination,
+                remote_port=port,
+                foreign=self._claim is not None,
             )
             undo.callback(reservation.close)
-            if not source_port:
+            if not source_port and self._claim is None:
                 # Now that the port is known: rules and multipath go by all five.
                 path = plan(source=path.source, source_port=reservation.port)
             flow = Flow(protocol, path.source, reservation.port, destination, port)
@@ -141,6 +150,16 @@ class Bypass:
         attempt = Attempt(flow, path, uplink, reservation)
         self._waiting.add(attempt)
         return attempt
+
+    def _claimed(self, path: Path, destination: IPAddress) -> Path:
+        """The path with the claimed address as its source. The kernel knows no routes from it."""
+        from netkat.engine import claim
+
+        assert self._claim is not None
+        if self._claim.version != destination.version:
+            raise BadArgument(f"--claim {self._claim} does not go with {destination}")
+        claim.check(self._claim, path.link)
+        return replace(path, source=self._claim)
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
@@ -157,6 +176,7 @@ class Bypass:
                     guard=self._guard,
                     tap=self._tap,
                     qdisc_bypass=self._qdisc_bypass,
+                    claim=self._claim,
                 )
                 self._undo.callback(uplink.close)
                 self._uplinks[path.link.index] = uplink

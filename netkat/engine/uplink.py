@@ -38,7 +38,7 @@ us, in the same softirq (net/core/dev.c, __netif_receive_skb_core), so microseco
 do; the rest is for a busy machine."""
 
 ORPHAN = 60.0
-"""Seconds that a closed connection may go on delivering what it still holds (as tcp_fin_timeout)."""
+"""Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
 
 
 class Uplink:
@@ -51,8 +51,11 @@ class Uplink:
         guard: str = "auto",
         tap: Tap | None = None,
         qdisc_bypass: bool = False,
+        claim: IPAddress | None = None,
     ) -> None:
         self.link = link
+        self._claim = claim
+        self._mac = link.mac if link.ethernet else None
         self._tap = tap
         self._flows: dict[Flow, IPAddress | None] = {}
         self._lock = threading.RLock()
@@ -78,6 +81,10 @@ class Uplink:
             undo.callback(self.wire.close)
             self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)
             undo.callback(self.guard.close)
+            if claim is not None:
+                from netkat.engine.claim import take
+
+                self._mac = take(claim, link, self.wire, self.guard)
             # Looked at while privileges are held: once they are dropped, nobody may.
             self._hooks = egress_hooks(link.index)
             self._namespace = Namespace()
@@ -108,7 +115,7 @@ class Uplink:
         with self._lock:
             if self._stack is not None:
                 return
-            stack = Stack(self.link.mtu, self.link.mac if self.link.ethernet else None)
+            stack = Stack(self.link.mtu, self._mac)
             self._undo.callback(stack.close)
             tap = self._tapped if self._tap is not None else None
             self._pump = Pump(
@@ -143,7 +150,7 @@ class Uplink:
         with self._lock:
             stack = self.stack
             if source not in self._addresses:
-                stack.add_address(source)
+                self._take_address(stack, source)
                 self._addresses.add(source)
             if destination in self._routes:
                 return
@@ -167,6 +174,15 @@ class Uplink:
                 if network not in self._routes:
                     self.stack.add_route(network, gateway)
                     self._routes.add(network)
+
+    def _take_address(self, stack: Stack, source: IPAddress) -> None:
+        if source != self._claim:
+            stack.add_address(source)
+            return
+        stack.claim_address(source)
+        if source.version == 6:
+            # An advertisement finds its way to any neighbour that asks.
+            stack.add_route(IPv6Network("::/0"))
 
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
@@ -233,7 +249,12 @@ class Uplink:
         self._undo.close()
 
     def _filter(self) -> list[Instruction]:
-        return flow_filter(self._flows, self._next_hops(), ethernet=self.link.ethernet)
+        return flow_filter(
+            self._flows,
+            self._next_hops(),
+            ethernet=self.link.ethernet,
+            claimed=self._claim is not None,
+        )
 
     def _next_hops(self) -> set[IPAddress] | None:
         """Who may tell us a MAC; None for anybody, since who knocks is not known beforehand."""

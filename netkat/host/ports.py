@@ -34,7 +34,7 @@ from netkat.host import conntrack
 from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
 
-_IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
+_IP_FREEBIND, _IP_MINTTL, _IPV6_MINHOPCOUNT = 15, 21, 73
 _SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
 _MAXIMUM_TTL = 255
 
@@ -73,15 +73,17 @@ def reserve(
     remote: IPAddress | None = None,
     remote_port: int = 0,
     interface: str | None = None,
+    foreign: bool = False,
 ) -> Reservation:
     """Take a local port for one peer (or without ``remote`` for any); ``port`` 0 is any free one.
 
-    ``interface`` binds the socket to a device, which a VRF needs.
+    ``interface`` binds the socket to a device, which a VRF needs. ``foreign`` allows
+    an address that is not this host's.
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
     if port:
-        held, entry = _try(protocol, local, port, remote, remote_port, interface)
+        held, entry = _try(protocol, local, port, remote, remote_port, interface, foreign)
         # An entry without NAT is the trace of this host's own earlier connection:
         # bind() has shown that it is over.
         if entry is None or not entry.translated:
@@ -95,7 +97,7 @@ def reserve(
     refused: list[Reservation] = []
     try:
         while len(refused) < TRIES:
-            held, entry = _try(protocol, local, 0, remote, remote_port, interface)
+            held, entry = _try(protocol, local, 0, remote, remote_port, interface, foreign)
             if entry is None:
                 return held
             # Kept open until the end, or the kernel may choose it again.
@@ -120,9 +122,10 @@ def _try(
     remote: IPAddress | None,
     remote_port: int,
     interface: str | None,
+    foreign: bool,
 ) -> tuple[Reservation, conntrack.Entry | None]:
     """Hold a port, and what conntrack has on it."""
-    held = _hold(protocol, local, port, interface)
+    held = _hold(protocol, local, port, interface, foreign)
     try:
         return held, _flow_on(held, protocol, local, remote, remote_port)
     except BaseException:
@@ -130,13 +133,18 @@ def _try(
         raise
 
 
-def _hold(protocol: Protocol, local: IPAddress, port: int, interface: str | None) -> Reservation:
+def _hold(
+    protocol: Protocol, local: IPAddress, port: int, interface: str | None, foreign: bool
+) -> Reservation:
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
     holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         if interface is not None:
             _bind_to_device(holder, interface)
+        if foreign:
+            # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
+            holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
         filtered = _drop_all(holder)
         _bind(holder, protocol, local, port)

@@ -95,6 +95,21 @@ class PacketSocket:
             self._attach_alone(program)
         self._program = program
 
+    def join(self, group: bytes) -> None:
+        """Have the interface take in frames for a multicast MAC, until close()."""
+        self._member(uapi.PACKET_MR_MULTICAST, group)
+
+    def be_promiscuous(self) -> None:
+        """Have the interface take in frames for every MAC, until close()."""
+        self._member(uapi.PACKET_MR_PROMISC, b"")
+
+    def _member(self, kind: int, address: bytes) -> None:
+        request = uapi.PACKET_MREQ.pack(self.index, kind, len(address), address)
+        try:
+            self._socket.setsockopt(uapi.SOL_PACKET, uapi.PACKET_ADD_MEMBERSHIP, request)
+        except OSError as error:
+            raise self._fault(error) from None
+
     def receive(self, batch: ReceiveBatch) -> int:
         """Fill the batch with the frames that wait, without waiting; 0 if none.
 

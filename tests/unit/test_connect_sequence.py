@@ -153,6 +153,7 @@ def test_options_reach_the_dialer(door: FakeDoor) -> None:
         "source": None,
         "source_port": 7,
         **where,
+        "claim": None,
         "qdisc_bypass": True,
         "guard": "cbpf",
         "tap": None,

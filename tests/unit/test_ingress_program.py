@@ -58,7 +58,7 @@ def test_instructions_take_the_maps_descriptor_and_end_in_exit() -> None:
     code = ebpf.instructions(0x12345678)
     words = [struct.unpack_from("<BBhi", code, at) for at in range(0, len(code), 8)]
     loads = [word for word in words if word[0] == 0x18 and word[1] >> 4 == 1]
-    assert len(loads) == 2, "one for each lookup: the exact flow, and any peer"
+    assert len(loads) == 3, "one for each lookup: the exact flow, any peer, a claimed address"
     assert {word[3] for word in loads} == {0x12345678}
     assert words[-1][0] == 0x95
     assert ebpf.instructions(0) != code
