@@ -141,8 +141,9 @@ class Neighbor:
             return False
         if hops is None:
             return self.receiver in ours
-        to_us = self.receiver in ours or self.receiver == ip_address("ff02::1")
-        return to_us and self.target in hops
+        # What comes from an address of ours is no next hop's, whatever it says.
+        to_all = self.receiver == ip_address("ff02::1") and self.sender not in ours
+        return (self.receiver in ours or to_all) and self.target in hops
 
 
 Spec = Segment | Error | Arp | Neighbor
