@@ -90,3 +90,9 @@ def test_made_files_are_not_in_git() -> None:
     assert "netkat/__init__.py" in listed
     assert tree.MADE.isdisjoint(listed)
     assert [name for name in listed if name.endswith((".so", ".pyc", ".o"))] == []
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest refuses to collect the second: folders of tests are no packages."""
+    names = [path.name for path in tree.files("tests/*/test_*.py")]
+    assert sorted(names) == sorted(set(names))
