@@ -229,7 +229,7 @@ class Bypass:
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
         uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
         try:
-            endpoint = uplink.stack.connect(flow)
+            endpoint = uplink.connect(flow, path.mtu)
         except StackError:
             self.abandon(attempt)
             raise

@@ -23,14 +23,14 @@ from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import flow_filter
 from netkat.errors import GuardFailed, NetkatError
-from netkat.flow import Flow, IPAddress
+from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
-    from netkat.stack import Stack
+    from netkat.stack import Endpoint, Stack
 
 PROOF = 0.25
 """Seconds that the guard has to show that it ran. It runs right after the tap that feeds
@@ -39,6 +39,9 @@ do; the rest is for a busy machine."""
 
 ORPHAN = 60.0
 """Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
+
+
+_TCP_HEADERS = {4: 40, 6: 60}
 
 
 class Uplink:
@@ -174,6 +177,23 @@ class Uplink:
                 if network not in self._routes:
                     self.stack.add_route(network, gateway)
                     self._routes.add(network)
+
+    def connect(self, flow: Flow, mtu: int) -> Endpoint:
+        """An endpoint that begins to connect. ``mtu``: of the path, where the kernel knows of less
+        than the link's. Errors: StackError.
+        """
+        from netkat.stack import Option
+
+        if flow.protocol is not Protocol.TCP or mtu >= self.link.mtu:
+            return self.stack.connect(flow)
+        headers = _TCP_HEADERS[flow.version]
+        with self._lock:
+            # The option is the stack's, for whoever comes next.
+            self.stack.set_option(Option.MAX_SEGMENT, mtu - headers)
+            try:
+                return self.stack.connect(flow)
+            finally:
+                self.stack.set_option(Option.MAX_SEGMENT, self.link.mtu - headers)
 
     def _take_address(self, stack: Stack, source: IPAddress) -> None:
         if source != self._claim:

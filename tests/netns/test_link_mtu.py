@@ -43,6 +43,22 @@ def test_mtu_of_the_link(mtu: int, version: int) -> None:
         assert max(sent) == mtu
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_mtu_of_the_route(version: int) -> None:
+    """Where the kernel's route has a smaller one than the link, both ends keep to it."""
+    with (
+        netns_pair("nkl", offloads=False) as pair,
+        peer(pair.peer, "tcp-echo") as tcp,
+        capture(pair.peer) as seen,
+    ):
+        address = pair.peer.address(version)
+        pair.host.ip(f"route add {address}/{32 if version == 4 else 128} dev eth0 mtu {NARROW}")
+        said = tcp_echo(pair.host, address, tcp.port, size=500_000)
+        assert f"mtu {NARROW}" in said
+    for end in (pair.host, pair.peer):
+        assert NARROW - 28 <= max(sizes(seen.packets, end.address(version))) <= NARROW
+
+
 @contextmanager
 def narrow_middle(offloads: bool) -> Iterator[tuple[Pair, Host]]:
     """host -- middle (a router) -- far; the second link is narrow, and far does not say so."""

@@ -72,14 +72,9 @@ func (e *Endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 	all := pkts.AsSlice()
 	ours := all
 	for i, pkt := range all {
-		if !e.solicited(pkt) {
-			ours = e.withoutUnsolicited(all, i)
+		if !e.leaves(pkt) {
+			ours = e.thoseThatLeave(all, i)
 			break
-		}
-	}
-	for _, pkt := range ours {
-		if mtu := e.Observer.outgoing(pkt); mtu != 0 {
-			e.tell(tooBig(pkt, mtu), pkt.NetworkProtocolNumber)
 		}
 	}
 	if n := e.queue.push(ours); n < len(ours) {
@@ -128,10 +123,23 @@ func isFragment(pkt *stack.PacketBuffer) bool {
 	return false
 }
 
-func (e *Endpoint) withoutUnsolicited(pkts []*stack.PacketBuffer, first int) []*stack.PacketBuffer {
-	kept := append([]*stack.PacketBuffer(nil), pkts[:first]...)
-	for _, pkt := range pkts[first:] {
-		if e.solicited(pkt) {
+// leaves looks at a packet once, on its way to the queue; false where it must not leave.
+func (e *Endpoint) leaves(pkt *stack.PacketBuffer) bool {
+	if !e.solicited(pkt) {
+		return false
+	}
+	mtu, fits := e.Observer.outgoing(pkt)
+	if mtu != 0 {
+		e.tell(tooBig(pkt, mtu), pkt.NetworkProtocolNumber)
+	}
+	return fits
+}
+
+// thoseThatLeave is for a batch of which the packet at refused does not, and those before do.
+func (e *Endpoint) thoseThatLeave(pkts []*stack.PacketBuffer, refused int) []*stack.PacketBuffer {
+	kept := append([]*stack.PacketBuffer(nil), pkts[:refused]...)
+	for _, pkt := range pkts[refused+1:] {
+		if e.leaves(pkt) {
 			kept = append(kept, pkt)
 		}
 	}

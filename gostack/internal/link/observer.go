@@ -49,6 +49,7 @@ type record struct {
 	claimed bool   // an endpoint watches it
 	minTTL  uint8
 	stall   stall
+	limit   uint32
 	fatal   func() // told of an ICMP error, so that a connect need not wait it out
 }
 
@@ -97,6 +98,16 @@ func (o *Observer) RequireTTL(key FlowKey, ttl uint8) {
 	}
 }
 
+// LimitSize has a watched flow's TCP packets be no larger, where 0 is no limit: the
+// stack is told as a router would, before the first that is too large leaves.
+func (o *Observer) LimitSize(key FlowKey, size uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.flows[key]; r != nil {
+		r.limit = size
+	}
+}
+
 // Forget ends a flow's record.
 func (o *Observer) Forget(key FlowKey) {
 	o.mu.Lock()
@@ -139,16 +150,17 @@ func (o *Observer) find(key *FlowKey) *record {
 }
 
 // outgoing looks at a packet on its way to the queue. Where it is one of several that
-// vanished for their size it returns the path MTU to go on with, else 0.
-func (o *Observer) outgoing(pkt *stack.PacketBuffer) uint32 {
+// vanished for their size it returns the path MTU to go on with, else 0; false where it
+// is known beforehand to be too large.
+func (o *Observer) outgoing(pkt *stack.PacketBuffer) (mtu uint32, fits bool) {
 	switch pkt.NetworkProtocolNumber {
 	case header.ARPProtocolNumber:
 		o.countRequest(header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest)
-		return 0
+		return 0, true
 	case header.IPv6ProtocolNumber:
 		if isNeighborSolicit(pkt) {
 			o.countRequest(true)
-			return 0
+			return 0, true
 		}
 	}
 	transport := pkt.TransportHeader().Slice()
@@ -169,7 +181,7 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) uint32 {
 			o.countSent(pkt, header.UDPProtocolNumber, data)
 		}
 	}
-	return 0
+	return 0, true
 }
 
 func isFirstFragment(pkt *stack.PacketBuffer) bool {
@@ -235,15 +247,21 @@ func outgoingKey(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber
 	return key
 }
 
-// countData watches segments with payload for a path MTU that nobody tells of.
-func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) uint32 {
+// countData watches segments with payload for a path MTU that nobody tells of; false
+// for one that must not leave.
+func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (uint32, bool) {
 	key := outgoingKey(pkt, header.TCPProtocolNumber, segment)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r := o.find(&key); r != nil {
-		return r.stalled(segment.SequenceNumber(), key.Version, packetSize(pkt))
+	r := o.find(&key)
+	if r == nil {
+		return 0, true
 	}
-	return 0
+	size := packetSize(pkt)
+	if r.limit != 0 && size > int(r.limit) {
+		return r.limit, false
+	}
+	return r.stalled(segment.SequenceNumber(), key.Version, size), true
 }
 
 func (o *Observer) addUnclaimed(key FlowKey) *record {

@@ -31,6 +31,7 @@ type Endpoint struct {
 	icmpReported       atomic.Uint32 // how many ICMP errors the caller was told of
 	hop                nextHop
 	minTTL             atomic.Uint32
+	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
 	mu     sync.Mutex
 	open   bool        // TCP: the handshake is over
@@ -88,6 +89,7 @@ func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
 	conn := e.stack.wrap(ep, wq, true)
 	conn.open = true
 	conn.minTTL.Store(e.minTTL.Load())
+	conn.maxPayload.Store(e.maxPayload.Load())
 	peer := addrPort(from)
 	// On a peer that is gone already this fails, and its first read says why.
 	if local, err := ep.GetLocalAddress(); err == nil {
@@ -138,6 +140,7 @@ func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.watched = true
 	e.stack.Link.Observer.Watch(e.key, e.raise)
 	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
+	e.stack.Link.Observer.LimitSize(e.key, e.largestPacket())
 }
 
 func (e *Endpoint) seen() link.Seen {

@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 // Option numbers, as GS_OPT_ in gostack.h.
@@ -79,7 +80,11 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 			e.stack.Link.Observer.RequireTTL(e.key, uint8(value))
 		}
 	case OptMaxSegment:
-		return e.ep.SetSockOptInt(tcpip.MaxSegOption, int(value))
+		// gVisor tells the peer, and for its own segments goes by the peer's word alone.
+		if err := e.ep.SetSockOptInt(tcpip.MaxSegOption, int(value)); err != nil {
+			return err
+		}
+		e.maxPayload.Store(uint32(value))
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -112,6 +117,18 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return int64(e.maxSegment()), nil
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
+}
+
+// largestPacket is the IP size that OptMaxSegment stands for; 0 where the link's counts.
+func (e *Endpoint) largestPacket() uint32 {
+	payload := e.maxPayload.Load()
+	if payload == 0 {
+		return 0
+	}
+	if e.key.Version == 4 {
+		return payload + header.IPv4MinimumSize + header.TCPMinimumSize
+	}
+	return payload + header.IPv6MinimumSize + header.TCPMinimumSize
 }
 
 func (e *Endpoint) byVersion(v4, v6 tcpip.SockOptInt) tcpip.SockOptInt {
