@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkat.engine.bypass import Bypass
-from netkat.errors import NetkatError
+from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 
@@ -59,6 +59,7 @@ class Stack:
         qdisc_bypass: bool = False,
     ) -> None:
         self._interface, self._via, self._table = interface, via, table
+        self._claims = claim is not None
         self._bypass = Bypass(
             guard=guard,
             netns=netns,
@@ -112,6 +113,8 @@ class Stack:
         from netkat.conn import TcpListener
         from netkat.engine.listening import listen
 
+        if self._claims:
+            raise BadArgument("a stack with a claimed address connects, it does not listen")
         host, port = address
         local = _address(host) if host else None
         return TcpListener(
@@ -207,8 +210,6 @@ def open_datagram(
 
 def _address(text: str) -> IPAddress:
     from ipaddress import ip_address
-
-    from netkat.errors import BadArgument
 
     try:
         return ip_address(text)

@@ -186,11 +186,11 @@ def claim(
     """
     address = place.address
     with ExitStack() as undo:
-        reservation = _reserve(protocol, address, port, take_over)
+        reservation = bypass.inside(lambda: _reserve(protocol, address, port, take_over))
         undo.callback(reservation.close)
         flow = Flow(protocol, address, reservation.port)
         path = Path(place.link, address, None, None, place.link.mtu)
-        routes = routes_by(place.link.index, address.version)
+        routes = bypass.inside(lambda: routes_by(place.link.index, address.version))
         uplink = bypass.uplink(path)
         uplink.add(flow, None)
         undo.pop_all()
@@ -234,7 +234,8 @@ def listen(
 
     Errors: PortTaken and other SetupErrors.
     """
-    place = places(local, interface=interface, version=None if local else 4)[0]
+    version = None if local else 4
+    place = bypass.inside(lambda: places(local, interface=interface, version=version))[0]
     return open_listener(claim(bypass, place, port, take_over=take_over), backlog=backlog)
 
 

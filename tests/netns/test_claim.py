@@ -141,8 +141,11 @@ def test_addresses_that_cannot_be_claimed(pair: Pair) -> None:
         assert "Traceback" not in done.stderr
     done = run(host, "--claim", CLAIMED[4], "-s", host.ipv4, server, "9", check=False)
     assert done.returncode == 2 and "exclude each other" in done.stderr
-    with Stack(netns=host.name, claim=CLAIMED[6]) as stack, pytest.raises(BadArgument):
-        stack.open_datagram((server, 9))
+    with Stack(netns=host.name, claim=CLAIMED[6]) as stack:
+        with pytest.raises(BadArgument, match="does not go with"):
+            stack.open_datagram((server, 9))
+        with pytest.raises(BadArgument, match="does not listen"):
+            stack.create_server((host.ipv4, 0))
 
 
 def test_refused_without_guard_on_a_macvlan(pair: Pair) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -125,3 +127,23 @@ def test_stack_in_a_namespace(pair: Pair) -> None:
             ours = os.stat("/proc/self/ns/net").st_ino
             for task in os.listdir("/proc/self/task"):
                 assert os.stat(f"/proc/self/task/{task}/ns/net").st_ino == ours
+
+
+def test_server_in_a_namespace(pair: Pair) -> None:
+    """The port is reserved, the wire opened and the routes read in there."""
+    pair.host.ip(f"route add default via {pair.peer.ipv4}")
+    with door.Stack(netns=pair.host.name) as stack:
+        for address in (pair.host.ipv4, pair.host.ipv6, ""):
+            with stack.create_server((address, 0)) as server:
+                where = address or pair.host.ipv4
+                port = server.getsockname()[1]
+                call = partial(socket.create_connection, (where, port), 5)
+                client: socket.socket = pair.peer.call(call)
+                with client:
+                    conn, _ = server.accept()
+                    with conn:
+                        client.sendall(b"hello")
+                        assert conn.recv(5) == b"hello"
+    ours = os.stat("/proc/self/ns/net").st_ino
+    for task in os.listdir("/proc/self/task"):
+        assert os.stat(f"/proc/self/task/{task}/ns/net").st_ino == ours
