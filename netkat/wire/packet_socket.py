@@ -15,6 +15,7 @@ import shlex
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ STUCK = 1.0
 for so long is stuck, and waiting on would keep close() and signals waiting too."""
 
 _BLOCK_ALL: list[uapi.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
+_REMOVAL_TRIES, _REMOVAL_PAUSE = 20, 0.01
 _GONE = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO})
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 
@@ -237,7 +239,7 @@ class PacketSocket:
             return NetkatError(f"the wire on {self.interface} is closed")
         if error.errno not in _GONE:
             return NetkatError(f"{self.interface}: {error.strerror}")
-        if not self._there():
+        if self._vanishing():
             return InterfaceDown(
                 f"{self.interface} vanished while it was in use",
                 interface=self.interface,
@@ -247,6 +249,15 @@ class PacketSocket:
             interface=self.interface,
             hint=f"ip link set {shlex.quote(self.interface)} up",
         )
+
+    def _vanishing(self) -> bool:
+        # An interface that is removed goes down first, and the socket hears of that
+        # (net/core/dev.c, unregister_netdevice_many): a moment tells the two apart.
+        for _ in range(_REMOVAL_TRIES):
+            if not self._there():
+                return True
+            time.sleep(_REMOVAL_PAUSE)
+        return False
 
     def _there(self) -> bool:
         """Whether the interface exists; asked of the socket, since this thread may be elsewhere."""
