@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from netkat._stack import CONNECT_TIMEOUT
 from netkat.conn import TcpConnection, UdpConnection
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
@@ -28,9 +29,6 @@ __all__ = [
     "load_library",
     "resolve",
 ]
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds an address is given to answer where the caller names no time of their own."""
 
 _PER_TARGET = (NoRoute, OwnAddress, InterfaceDown, PortTaken)
 """Faults of one target: another one may still be reached."""
