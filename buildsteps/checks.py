@@ -1,6 +1,9 @@
-"""The tests: linters, type checker and Go's side on both cores at once, then pytest alone.
+"""The tests: linters, type checker and Go's side on both cores at once, then pytest.
 
-pytest runs by itself because the tests in namespaces measure time.
+Most tests wait more than they compute, so pytest runs a few of them at a time. Some
+measure time, which neighbours can spoil: the few that failed in company run once more
+by themselves, and what fails there too has failed. Those that passed at second sight
+are named, so that a shaky test is seen and mended.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildsteps import toolchain
@@ -20,6 +23,9 @@ from buildsteps.environment import PYTHON
 from buildsteps.toolchain import ROOT
 
 REPORT = ROOT / "build" / "pytest.xml"
+SECOND_SIGHT = 12
+"""More failures than these are no matter of company."""
+BROKEN = "pytest itself broke down"
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,31 @@ def run_lanes(*lanes: list[Step]) -> list[Result]:
         return [result for lane in pool.map(_run_lane, lanes) for result in lane]
 
 
-def run_pytest(folders: list[str], options: list[str]) -> Result:
-    """Run pytest with its output shown as it comes; counts are read from its own report."""
+def run_pytest(folders: list[str], options: list[str]) -> list[Result]:
+    """Run pytest with its output shown as it comes; counts are read from its own reports."""
     REPORT.parent.mkdir(exist_ok=True)
+    at_once = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+    first = _pytest("pytest", [*at_once, "--durations=10", *options, *folders])
+    failed = _failures()
+    if first.output == BROKEN or not 0 < len(failed) <= SECOND_SIGHT:
+        return [first]
+    print(f"\n{len(failed)} failed in company; once more, alone:", flush=True)
+    second = _pytest("pytest, alone", ["--last-failed", *options, *folders])
+    shaky = [name for name in failed if name not in _failures()] if second.passed else []
+    for name in shaky:
+        print(f"SHAKY  {name}: failed beside others, passed alone")
+    return [replace(first, failed=0), second]
+
+
+def _pytest(name: str, arguments: list[str]) -> Result:
     REPORT.unlink(missing_ok=True)
-    command = [str(PYTHON), "-m", "pytest", "--durations=10", f"--junitxml={REPORT}"]
+    command = [str(PYTHON), "-m", "pytest", f"--junitxml={REPORT}", *arguments]
     begun = time.monotonic()
-    code = subprocess.run([*command, *options, *folders], cwd=ROOT).returncode
+    code = subprocess.run(command, cwd=ROOT).returncode
     passed, failed = _counts()
-    if code not in (0, 1) and not failed:  # it broke down before it could count
-        failed = 1
-    return Result("pytest", passed, failed, time.monotonic() - begun)
+    if code not in (0, 1):  # it broke down before it had counted all
+        return Result(name, passed, max(failed, 1), time.monotonic() - begun, BROKEN)
+    return Result(name, passed, failed, time.monotonic() - begun)
 
 
 def summary(results: list[Result], left_out: list[str]) -> int:
@@ -88,7 +108,8 @@ def summary(results: list[Result], left_out: list[str]) -> int:
     print()
     for result in results:
         word = "FAILED" if result.failed else "ok"
-        count = f"  {result.passed} passed, {result.failed} failed" * (result.name == "pytest")
+        counts = result.name.startswith("pytest")
+        count = f"  {result.passed} passed, {result.failed} failed" * counts
         print(f"{word:7}{result.name:15}{result.seconds:7.1f} s{count}")
     for what in left_out:
         print(f"NOT RUN {what}")
@@ -132,6 +153,19 @@ def _counts() -> tuple[int, int]:
     )
     failed += sum(int(suite.get("errors", "0")) for suite in suites)
     return total - failed - skipped, failed
+
+
+def _failures() -> list[str]:
+    """Those that failed, or whose set-up did, as pytest's report names them."""
+    try:
+        cases = list(ElementTree.parse(REPORT).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return []
+    return [
+        f"{case.get('classname')}::{case.get('name')}"
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
 
 
 def is_root() -> bool:

@@ -137,7 +137,7 @@ def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
     results = checks.run_lanes(checks.python_steps(), go_steps)
     if slow:
         rest = ["-m", "slow or not slow", *rest]
-    results.append(checks.run_pytest(folders, rest))
+    results += checks.run_pytest(folders, rest)
     return checks.summary(results, left_out)
 
 
