@@ -11,7 +11,6 @@ from netkat.conn import TcpConnection, UdpConnection
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
-from netkat.host.capabilities import drop_all as drop_capabilities
 from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ __all__ = [
     "Dialer",
     "FailedAttempt",
     "clean",
-    "drop_capabilities",
     "load_library",
     "resolve",
 ]
@@ -109,6 +107,10 @@ class Dialer:
             for attempt in self.attempts
             if isinstance(attempt, Attempt) and attempt.path.past_local
         ]
+
+    def drop_privileges(self) -> None:
+        """Give up every capability of this thread, for good. Errors: SetupError."""
+        self._bypass.drop_privileges()
 
     def load(self) -> None:
         """Load the Go library and start the pumps."""

@@ -78,6 +78,10 @@ class Server:
             notes.append(f"whether a NAT rule serves port {self.port} is not known: {self._unseen}")
         return notes
 
+    def drop_privileges(self) -> None:
+        """Give up every capability of this thread, for good. Errors: SetupError."""
+        self._bypass.drop_privileges()
+
     def load(self) -> None:
         """Load the Go library and start the pumps."""
         self._bypass.load()

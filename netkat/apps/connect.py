@@ -99,7 +99,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         say(f"netkat: {warning}")
     for note in dialer.notes if request.verbosity else ():
         say(f"netkat: {note}")
-    _api.drop_capabilities()
+    dialer.drop_privileges()
     for tap in taps:
         tap.start()
     dialer.load()

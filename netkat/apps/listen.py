@@ -43,7 +43,6 @@ def listen(request: ListenRequest, say: Say) -> int:
 
 def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> Server:
     """All that needs privileges, then none any more, then the library and its threads."""
-    from netkat._api import drop_capabilities
     from netkat._server import Server
 
     frames = None
@@ -66,7 +65,7 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
     signals.check()
     for note in server.notes if request.verbosity else ():
         say(f"netkat: {note}")
-    drop_capabilities()
+    server.drop_privileges()
     if frames is not None:
         frames.start()
     server.load()

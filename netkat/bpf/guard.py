@@ -76,6 +76,12 @@ class Guard(ABC):
     def kept(self, flow: Flow) -> int | None:
         """Packets of the flow kept from the kernel (a super-frame is one); None: cannot count."""
 
+    def keep_sight(self) -> None:  # noqa: B027
+        """Called before privileges are dropped, for in_the_way() to be as good after it.
+
+        Nothing to do at most steps: they see as much without privileges.
+        """
+
     @abstractmethod
     def in_the_way(self) -> str | None:
         """The foreign programs that see packets before us and may keep them: id, name, where."""

@@ -12,15 +12,14 @@ the kernel's words.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import signal
 import socket
 import struct
 import sys
 from typing import Final
 
+from netkat.bpf.confine import confine
 from netkat.bpf.filter_place import FilterPlace
 
 PROGRAM, CLASSIC, REPLACE, REMOVE = b"P", b"C", b"R", b"X"
@@ -28,24 +27,6 @@ PLACE: Final = struct.Struct("=i16s")
 """Interface and token: what PROGRAM and CLASSIC begin with."""
 ANSWER: Final = struct.Struct("=i")
 MAX_MESSAGE: Final = 1 << 16
-
-_CAP_NET_ADMIN = 12
-_CAPABILITY_VERSION_3 = 0x20080522
-_PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 15, 38
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
-
-
-def confine() -> None:
-    """Keep CAP_NET_ADMIN alone, for good. Errors: OSError (EPERM: it was not there to keep)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NAME, b"netkat-keeper", 0, 0, 0)
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    bit = 1 << _CAP_NET_ADMIN
-    # struct __user_cap_data_struct: effective, permitted, inheritable; low words first.
-    if libc.capset(header, struct.pack("=6I", bit, bit, 0, 0, 0, 0)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 class Keeper:
@@ -92,12 +73,10 @@ class Keeper:
 
 def main() -> None:
     """Run with the socket's descriptor as the only argument."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
     os.chdir("/")
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
-        confine()
+        confine("netkat-keeper")
     except OSError as error:
         channel.send(ANSWER.pack(error.errno or errno.EPERM) + b"keeping CAP_NET_ADMIN")
         return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
 from netkat.bpf.guard import GuardLink, Step
@@ -13,6 +15,9 @@ from netkat.bpf.namespace import Namespace
 from netkat.bpf.program import name_of
 from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import Command, Descriptor, address, bpf
+
+if TYPE_CHECKING:
+    from netkat.bpf.lookout import Lookout
 
 INGRESS: Final = 46
 EGRESS: Final = 47
@@ -107,13 +112,26 @@ class TcxGuard(EbpfGuard):
             ) from None
         self._number = self._ingress.program.id()
         self._namespace = Namespace()
+        self._lookout: Lookout | None = None
 
     def _standing(self) -> str:
         return f"program {self._number} first on {self.link.name}'s tcx ingress"
 
+    def keep_sight(self) -> None:
+        from netkat.bpf.lookout import Lookout
+
+        if self._lookout is None:
+            with suppress(OSError):  # then in_the_way() says how to look
+                self._lookout = Lookout(self._namespace, partial(attached, self.link.index))
+
+    def _order(self) -> list[int]:
+        if self._lookout is not None:
+            return self._lookout.ask()
+        return self._namespace.call(partial(attached, self.link.index))
+
     def in_the_way(self) -> str | None:
         try:
-            order = self._namespace.call(lambda: attached(self.link.index))
+            order = self._order()
         except OSError as error:
             if error.errno != errno.EPERM:
                 return None
@@ -131,6 +149,8 @@ class TcxGuard(EbpfGuard):
         return f"{', '.join(names)} {where}" if names else None
 
     def close(self) -> None:
+        if self._lookout is not None:
+            self._lookout.close()
         self._link.close()
         self._ingress.close()
         self._namespace.close()

@@ -17,6 +17,7 @@ from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
+from netkat.host.capabilities import drop_all
 from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation, reserve
 
@@ -186,6 +187,15 @@ class Bypass:
         with self._lock:
             if self._loaded:
                 uplink.load()
+
+    def drop_privileges(self) -> None:
+        """Give up every capability of this thread, for good. After the last prepare().
+
+        Errors: SetupError when some are still held.
+        """
+        for uplink in self._uplinks.values():
+            uplink.guard.keep_sight()
+        drop_all()
 
     def load(self) -> None:
         """Load the Go library and start the pumps: from here on there are threads."""

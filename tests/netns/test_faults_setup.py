@@ -298,13 +298,15 @@ def test_a_guard_behind_somebody_elses_program_on_the_command_line(pair: Pair) -
         assert child.stderr is not None
         while b"tcx:" not in child.stderr.readline():
             pass
+        number = theirs.program.id()
         link = pair.host.call(lambda: TcxLink(theirs.program.fd, index, FIRST))
         undo.callback(link.close)
         pair.peer.run(["nft", "delete", "table", "inet", "silent"])
         _, stderr = child.communicate(timeout=10)
     assert child.returncode == 2
     lines = stderr.decode().splitlines()
-    assert "the tcx guard on eth0 never saw the answer [in its way: a tcx program" in lines[-2]
+    way = f"[in its way: tcx program {number} on eth0's tcx ingress, before netkat]"
+    assert lines[-2].endswith(f"the tcx guard on eth0 never saw the answer {way}")
     assert lines[-1].startswith("  next: ")
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +59,11 @@ class Child:
         assert process.stdin is not None and process.stdout is not None
         print(expression, file=process.stdin, flush=True)
         return process.stdout.readline().rstrip("\n")
+
+    def children(self) -> list[int]:
+        """Its children's process numbers."""
+        pid = self._process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +180,46 @@ def test_after_the_drop_a_program_in_front_is_told_without_its_name(ends: Pair, 
         assert netkat("made.kept(flow())") == "0"
         assert "bpftool net show dev eth0" in netkat("made.in_the_way()")
         link.close()
+
+
+def test_a_lookout_from_before_the_drop_tells_which_program_it_is(ends: Pair, wire: Veth) -> None:
+    with child(ends, wire) as netkat, witness(PASS) as theirs:
+        netkat('guard("tcx")')
+        netkat("made.keep_sight()")
+        netkat("made.keep_sight()")
+        netkat("drop()")
+        assert netkat("made.in_the_way()") == "None"
+        link = ends.host.call(lambda: TcxLink(theirs.program.fd, wire.link.index, FIRST))
+        number = theirs.program.id()
+        assert f"tcx program {number} on eth0's tcx ingress" in netkat("made.in_the_way()")
+        (pid,) = netkat.children()
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        assert status["Name"] == "netkat-lookout" and status["NoNewPrivs"] == "1"
+        assert {status[key] for key in ("CapEff", "CapPrm")} == {f"{1 << 12:016x}"}
+        assert len(os.listdir(f"/proc/{pid}/fd")) == 1
+        os.kill(pid, signal.SIGINT)
+        assert f"tcx program {number}" in netkat("made.in_the_way()")
+        netkat("made.close()")
+        assert netkat.children() == []
+        link.close()
+
+
+def test_a_lookout_ends_with_a_netkat_that_is_killed(ends: Pair, wire: Veth) -> None:
+    argv = [sys.executable, "-c", CHILD, str(wire.link.index), "10.0.0.1", "10.0.0.2"]
+    process = ends.host.popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with process:
+        netkat = Child(process)
+        netkat('guard("tcx")')
+        netkat("made.keep_sight()")
+        (pid,) = netkat.children()
+        ended = os.pidfd_open(pid)
+        process.kill()
+        assert select.select([ended], [], [], 10)[0]
+        os.close(ended)
 
 
 @pytest.mark.parametrize("step", ["clsact", "cbpf"])

@@ -71,9 +71,6 @@ class FakeDoor(types.ModuleType):
         number = int(port) if port.isdigit() else 80
         return [(ip_address(address), number) for address in self.addresses]
 
-    def drop_capabilities(self) -> None:
-        self.step("drop")
-
     def Dialer(self, targets: Any, **options: Any) -> FakeDialer:  # noqa: N802
         self.step("dialer")
         self.options = options
@@ -87,6 +84,9 @@ class FakeDialer:
     def __init__(self, door: FakeDoor, targets: Any) -> None:
         self._door = door
         self.attempts = [Attempt(*target) for target in targets]
+
+    def drop_privileges(self) -> None:
+        self._door.step("drop")
 
     def load(self) -> None:
         self._door.step("load")
