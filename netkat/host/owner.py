@@ -1,17 +1,26 @@
-"""Who holds a port: for the error message only, so it may take its time."""
+"""Who holds a port: for the error message only, so it may take its time.
+
+pyroute2 asks sock_diag(7), which since Linux 6.8 also knows sockets that are bound and no
+more, as another netkat's are; its import alone takes a quarter of a second.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import ip_address
 
 from netkat.flow import IPAddress, Protocol
 
 _STATES = {1: "connected", 6: "in TIME_WAIT", 7: "bound", 10: "listening"}
-"""TCP_* of net/tcp_states.h that a holder of a port may be in; 7 is what UDP shows unconnected."""
+"""TCP_* of net/tcp_states.h that a holder of a port may be in; 7 is what an unconnected UDP
+socket shows, and a TCP socket that is only bound."""
+_EVERY_STATE = (1 << 14) - 1
+"""A bit a state; the last is TCP_BOUND_INACTIVE (Linux 6.8), which older kernels ignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +29,17 @@ class _Socket:
     port: int
     state: int
     inode: int
+    ipv6_only: bool
 
 
 def port_owner(protocol: Protocol, local: IPAddress, port: int) -> str | None:
     """The process and what it does there, as far as this process may see; None if nothing shows.
 
-    A socket that is bound and neither listens nor is connected is in none of the
-    kernel's lists.
+    Before Linux 6.8 a TCP socket that is bound and neither listens nor is connected is in none
+    of the kernel's lists.
     """
     for held in _sockets(protocol):
-        if held.port != port or not _overlaps(held.local, local):
+        if held.port != port or not _overlaps(held, local):
             continue
         state = _STATES.get(held.state, "open")
         where = f"[{held.local}]" if held.local.version == 6 else str(held.local)
@@ -37,39 +47,40 @@ def port_owner(protocol: Protocol, local: IPAddress, port: int) -> str | None:
     return None
 
 
-def _sockets(protocol: Protocol) -> Iterator[_Socket]:
-    for name, length in ((str(protocol), 4), (f"{protocol}6", 16)):
-        # /proc/net would show the main thread's namespace.
-        try:
-            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as table:
-                lines = table.readlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            address, _, port = fields[1].partition(":")
-            yield _Socket(
-                _address(address, length), int(port, 16), int(fields[3], 16), int(fields[9])
-            )
+def _sockets(protocol: Protocol) -> list[_Socket]:
+    """In a thread, which has its parent's namespace: pyroute2 runs an event loop, and the caller's
+    own may be running here already."""
+    found: list[_Socket] = []
+    asking = threading.Thread(target=lambda: found.extend(_ask(protocol)), daemon=True)
+    asking.start()
+    asking.join()
+    return found
 
 
-def _address(hexadecimal: str, length: int) -> IPAddress:
-    # procfs prints 32-bit words in host order.
-    packed = b"".join(
-        int(hexadecimal[start : start + 8], 16).to_bytes(4, sys.byteorder)
-        for start in range(0, length * 2, 8)
-    )
-    if length == 4:
-        return IPv4Address(packed)
-    address = IPv6Address(packed)
-    return address.ipv4_mapped or address
+def _ask(protocol: Protocol) -> Iterator[_Socket]:
+    from pyroute2 import DiagSocket
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with suppress(OSError, NetlinkError), DiagSocket() as diag:
+        diag.bind()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for found in diag.get_sock_stats(family, _EVERY_STATE, protocol):
+                address = ip_address(found["idiag_src"])
+                yield _Socket(
+                    getattr(address, "ipv4_mapped", None) or address,
+                    found["idiag_sport"],
+                    found["idiag_state"],
+                    found["idiag_inode"],
+                    bool(found.get_attr("INET_DIAG_SKV6ONLY")),
+                )
 
 
-def _overlaps(held: IPAddress, wanted: IPAddress) -> bool:
-    # [::] takes IPv4 as well unless IPV6_V6ONLY is set, which does not show.
-    if held.is_unspecified:
-        return held.version == wanted.version or held.version == 6
-    return held.packed == wanted.packed
+def _overlaps(held: _Socket, wanted: IPAddress) -> bool:
+    if held.local.is_unspecified:
+        return held.local.version == wanted.version or (
+            held.local.version == 6 and not held.ipv6_only
+        )
+    return held.local.packed == wanted.packed
 
 
 def _process(inode: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -56,6 +57,30 @@ def test_owner_behind_a_wildcard() -> None:
         port = bound.getsockname()[1]
         owner = port_owner(Protocol.UDP, ip_address("127.0.0.1"), port)
         assert owner is not None and owner.endswith(f"bound on 0.0.0.0:{port}")
+
+
+def test_a_socket_that_is_only_bound_has_an_owner() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        owner = port_owner(Protocol.TCP, ip_address("127.0.0.1"), port)
+        assert owner is not None and owner.endswith(f"bound on 127.0.0.1:{port}")
+        assert f"(pid {os.getpid()})" in owner
+
+
+def test_ipv6_alone_does_not_hold_the_ipv4_port() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        assert port_owner(Protocol.TCP, ip_address("127.0.0.1"), port) is None
+        assert port_owner(Protocol.TCP, ip_address("::1"), port) is not None
+
+
+def test_an_owner_is_found_beside_a_running_event_loop() -> None:
+    async def ask(port: int) -> str | None:
+        return port_owner(Protocol.TCP, ip_address("127.0.0.1"), port)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert "listening" in (asyncio.run(ask(server.getsockname()[1])) or "")
 
 
 def test_time_wait_has_no_process() -> None:
