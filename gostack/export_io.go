@@ -95,3 +95,30 @@ func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uin
 	}
 	return C.int64_t(count)
 }
+
+//export gs_bridge
+func gs_bridge(h C.uint64_t, fd C.int32_t) C.int32_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return C.int32_t(code(e.Bridge(int(fd))))
+}
+
+//export gs_bridged
+func gs_bridged(h C.uint64_t) C.int32_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return C.int32_t(flag(e.Bridged()))
+}
+
+//export gs_bridges_fd
+func gs_bridges_fd(h C.uint64_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return C.int32_t(s.BridgesFD)
+}

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 1
+#define GS_ABI 2
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -156,6 +156,16 @@ int64_t gs_recv_from(uint64_t endpoint, void *buffer, uint64_t n, uint64_t *full
 /* Bytes taken (may be fewer for TCP). */
 int64_t gs_send(uint64_t endpoint, void *buffer, uint64_t n);
 int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t version, uint8_t *remote, uint16_t remote_port);
+/* Moves bytes between an open TCP connection and fd, one end of a stream socketpair, both
+ * ways until both have ended; half-close both ways. A byte must wait in fd, written at the
+ * other end beforehand and delivered to nobody: it is what a RST of the peer is told by
+ * (ECONNRESET at the other end). On success fd is the library's, the endpoint's readable
+ * and writable fds are gone, and nobody else may read or write it. */
+int32_t gs_bridge(uint64_t endpoint, int32_t fd);
+/* 1 while a bridge moves bytes, 0 when it has ended: the endpoint is still to be closed. */
+int32_t gs_bridged(uint64_t endpoint);
+/* An eventfd of the stack's own (do not close it): readable when a bridge has ended. Read it. */
+int32_t gs_bridges_fd(uint64_t stack);
 /* how: 1 read side, 2 write side (FIN after what is queued), 3 both. */
 int32_t gs_shutdown(uint64_t endpoint, uint32_t how);
 /* Closes in order in the background (FIN, retransmits as long as the stack lives). */

@@ -118,10 +118,13 @@ class SocketShaped:
             session.abort()
 
     def __repr__(self) -> str:
-        state = "closed" if self._session.ended else "open"
-        return f"<netkat.{type(self).__name__} {state} {self._session.flow}>"
+        session = self._session
+        state = "handed over" if session.bridged else "closed" if session.ended else "open"
+        return f"<netkat.{type(self).__name__} {state} {session.flow}>"
 
     def _check_open(self) -> None:
+        if self._session.bridged:
+            raise OSError(errno.EBADF, "the connection was handed over to a socket (as_socket)")
         if self._session.ended:
             raise OSError(errno.EBADF, "the connection is closed")
 

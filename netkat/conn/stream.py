@@ -10,6 +10,8 @@ from netkat.conn.connection import Connection
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from netkat.conn.bridged import BridgedSocket
+
 
 class TcpConnection(Connection):
     """Shaped as a stream socket: recv, recv_into, send, sendall, shutdown, settimeout, close."""
@@ -26,6 +28,28 @@ class TcpConnection(Connection):
         self._endpoint.shutdown(how)
         if how != socket.SHUT_RD:
             self._session.flush()
+
+    def as_socket(self) -> BridgedSocket:
+        """Hand the connection over to a real socket, for whatever wants one (ssl, asyncio, select).
+
+        This object is done with then, as after socket.detach(): closing the socket closes
+        the connection. It is one end of a socketpair, the stack moves the bytes. So it has
+        its peer's end of stream, half-close both ways and a RST (ConnectionResetError when
+        what came before it was read; a send may give BrokenPipeError instead), but no
+        typed errors, and its family is AF_UNIX. ::
+
+            with ssl.create_default_context().wrap_socket(
+                netkat.create_connection(("example.org", 443)).as_socket(),
+                server_hostname="example.org",
+            ) as tls:
+                ...
+
+        Errors: OSError (EBADF) when it is closed; StackError.
+        """
+        from netkat.conn.bridged import bridge
+
+        self._check_open()
+        return bridge(self._session, self._timeout)
 
     def _after_receive(self) -> None:
         # A read may have opened the window: the update should not wait for a timer.

@@ -125,8 +125,9 @@ class Pump:
 
     def _send_loop(self) -> None:
         outgoing = self._stack.outgoing_fd
+        wants_housekeeping = (self._attention, self._stack.bridges_fd)
         poller = select.poll()
-        for descriptor in (outgoing, self._stop, self._attention):
+        for descriptor in (outgoing, self._stop, *wants_housekeeping):
             poller.register(descriptor, select.POLLIN)
         timeout: float | None = None
         next_look = 0.0
@@ -135,8 +136,8 @@ class Pump:
             if outgoing in ready:
                 os.eventfd_read(outgoing)
                 self.flush()
-            if self._attention in ready:
-                os.eventfd_read(self._attention)
+            for descriptor in ready.intersection(wants_housekeeping):
+                os.eventfd_read(descriptor)
                 timeout = HOUSEKEEPING * 1000
             now = time.monotonic()
             if timeout is not None and now >= next_look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class Session:
         self.flow, self.path = flow, path
         self._reservation = reservation
         self._lock = threading.Lock()
-        self._ended = False
+        self._ended = self._bridged = False
         self._proved = False
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = verdict.refused_frames(uplink.wire.statistics().refused)
@@ -45,8 +46,13 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        """True once close() or abort() was called."""
+        """True once close() or abort() was called, or bridge()."""
         return self._ended
+
+    @property
+    def bridged(self) -> bool:
+        """True once bridge() was called: another has it now."""
+        return self._bridged
 
     def flush(self) -> None:
         """Send what the stack has waiting, on this thread."""
@@ -122,6 +128,19 @@ class Session:
             if fault is not None:
                 return fault
         return TimedOut(f"timed out after {seconds:g} s" if seconds is not None else "timed out")
+
+    def bridge(self, descriptor: int) -> None:
+        """Hand the connection over to a socketpair, of which ``descriptor`` is one end.
+
+        It has ended for its owner; the uplink looks after it until the other end of the
+        pair is closed, and the peer is done. Errors: StackError, and OSError (EBADF) when
+        it has ended before; the descriptor is the caller's then.
+        """
+        with self._lock:
+            if self._ended:
+                raise OSError(errno.EBADF, "the connection is closed")
+            self.uplink.bridge(self, descriptor)
+            self._ended = self._bridged = True
 
     def close(self) -> None:
         """Let go: TCP delivers what it holds, and its FIN, while the uplink lives."""

@@ -63,6 +63,7 @@ class Uplink:
         self._flows: dict[Flow, IPAddress | None] = {}
         self._lock = threading.RLock()
         self._sessions: set[Session] = set()
+        self._bridged: set[Session] = set()
         self._closing: dict[Session, float] = {}
         self._stack: Stack | None = None
         self._pump: Pump | None = None
@@ -237,10 +238,20 @@ class Uplink:
         with self._lock:
             self._sessions.add(session)
 
+    def bridge(self, session: Session, descriptor: int) -> None:
+        """Have the stack move the session's bytes to and from a socketpair's end, and look after
+        the session from then on. Errors: StackError; the descriptor is the caller's then.
+        """
+        with self._lock:
+            session.endpoint.bridge(descriptor)
+            self._sessions.discard(session)
+            self._bridged.add(session)
+
     def retire(self, session: Session) -> None:
         """Take over a connection that its owner is done with, until the peer is done as well."""
         with self._lock:
             self._sessions.discard(session)
+            self._bridged.discard(session)
             self._closing[session] = time.monotonic() + ORPHAN
         with suppress(NetkatError):  # it may be over already
             session.endpoint.shutdown(SHUT_RDWR)
@@ -252,6 +263,7 @@ class Uplink:
         """End a session now: RST where a peer still counts on it."""
         with self._lock:
             self._sessions.discard(session)
+            self._bridged.discard(session)
             self._closing.pop(session, None)
         if not session.endpoint.over():
             session.endpoint.abort()
@@ -262,7 +274,7 @@ class Uplink:
     def close(self) -> None:
         """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
         with self._lock:
-            sessions = [*self._sessions, *self._closing]
+            sessions = [*self._sessions, *self._bridged, *self._closing]
         for session in sessions:
             session.abort()
             self.drop(session)
@@ -294,6 +306,10 @@ class Uplink:
     def _look_after_closing(self) -> bool:
         """Let go of the connections that have ended; True while some have not."""
         now = time.monotonic()
+        with self._lock:
+            unbridged = [one for one in self._bridged if not one.endpoint.bridged()]
+        for session in unbridged:
+            self.retire(session)
         with self._lock:
             closing = list(self._closing.items())
         for session, end in closing:

@@ -100,6 +100,19 @@ class Endpoint(Owner[EndpointHandle]):
             raise fault(count)
         return count
 
+    def bridge(self, descriptor: int) -> None:
+        """Move bytes between the connection and one end of a socketpair, both ways to both ends.
+
+        A byte must wait in it, written at the other end (gostack.h). The descriptor is
+        the library's from now on. Errors: StackError (INVALID) unless it is an open TCP
+        connection; the descriptor is the caller's then.
+        """
+        check(self._lib.gs_bridge(self._handle, descriptor))
+
+    def bridged(self) -> bool:
+        """True while a bridge moves its bytes."""
+        return self._lib.gs_bridged(self._handle) == 1
+
     def shutdown(self, how: int) -> None:
         """socket.SHUT_RD, SHUT_WR (FIN after what is queued) or SHUT_RDWR.
 

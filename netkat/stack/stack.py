@@ -42,6 +42,8 @@ class Stack(Owner[StackHandle]):
         self.outgoing_fd = check(self._lib.gs_outgoing_fd(handle))
         """Polls readable when frames wait and the last drain came back empty. Read it, then
         drain until it is empty again. The stack's own: do not close it."""
+        self.bridges_fd = check(self._lib.gs_bridges_fd(handle))
+        """Polls readable when a bridge has ended. Read it. The stack's own: do not close it."""
 
     def add_address(self, address: IPAddress) -> None:
         """An address of our own, alone in its prefix; once more is no error."""

@@ -33,7 +33,10 @@ type Endpoint struct {
 	minTTL             atomic.Uint32
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
+	bridged atomic.Bool
+
 	mu     sync.Mutex
+	bridge *bridge
 	open   bool        // TCP: the handshake is over
 	failed tcpip.Error // TCP: why there is no connection, or none any more
 	closed bool
@@ -244,7 +247,11 @@ func (e *Endpoint) Close() {
 		return
 	}
 	e.closed = true
+	bridge := e.bridge
 	e.mu.Unlock()
+	if bridge != nil {
+		bridge.fail()
+	}
 	e.queue.EventUnregister(&e.entry)
 	e.ep.Close()
 	e.readable.close()

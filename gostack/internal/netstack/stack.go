@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
@@ -26,6 +27,9 @@ type Stack struct {
 	Link *link.Endpoint
 	Rx   link.Receiver
 	Tx   link.Transmitter
+
+	// BridgesFD is an eventfd that is written when a bridge has ended.
+	BridgesFD int
 
 	stack *stack.Stack
 	mtu   uint32
@@ -71,6 +75,9 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	}
 	if e := s.CreateNIC(nic, edge); e != nil {
 		return nil, errors.New(e.String())
+	}
+	if made.BridgesFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, err
 	}
 	made.Link, made.stack = l, s
 	return made, nil
@@ -142,7 +149,16 @@ func (s *Stack) Close() {
 	s.stack.Close()
 	s.Tx.Release()
 	s.Rx.Release()
+	_ = unix.Close(s.BridgesFD)
 	go s.stack.Wait()
+}
+
+func (s *Stack) bridgeEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		_, _ = unix.Write(s.BridgesFD, one)
+	}
 }
 
 func (s *Stack) beginClose() (open []*Endpoint, first bool) {
