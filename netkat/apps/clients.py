@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netkat.apps.delivery import Delivery
+from netkat.apps.ending import Ending
 from netkat.apps.listen_request import ListenRequest
-from netkat.apps.relay import Ending, Relay
+from netkat.apps.relay import Relay
 from netkat.apps.signals import Signals
 from netkat.errors import NetkatError, NetworkError
 
@@ -100,12 +101,12 @@ def _one(
         stdin=stdin,
         stdout=1,
         cancel_fd=cancel_fd,
-        idle=request.wait,
+        options=request.relay,
         version=6 if ":" in address[0] else 4,
     )
     done = False
     try:
-        done = relay.run() in (Ending.IN_ORDER, Ending.IDLE)
+        done = relay.run() in (Ending.IN_ORDER, Ending.IDLE, Ending.LINGERED)
     finally:
         if done:
             conn.close()

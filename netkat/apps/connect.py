@@ -16,9 +16,10 @@ from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._api import Dialer
+    from netkat.apps.ending import Ending
     from netkat.apps.frame_file import FrameFile
     from netkat.apps.frame_log import FrameLog
-    from netkat.apps.relay import Ending, Relay
+    from netkat.apps.relay import Relay
 
 Say = Callable[[str], None]
 Tap = Callable[[bytes, bool, str, bool, float], None]
@@ -132,14 +133,15 @@ def _all_of(taps: list[FrameLog | FrameFile]) -> Tap | None:
 
 
 def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
-    from netkat.apps.relay import Ending, Relay
+    from netkat.apps.ending import Ending
+    from netkat.apps.relay import Relay
 
     relay = Relay(
         opened.conn,
         stdin=0 if request.read_stdin else None,
         stdout=1,
         cancel_fd=signals.fd,
-        idle=request.wait,
+        options=request.relay,
         version=opened.target.address.version,
     )
     keep = False
@@ -185,10 +187,10 @@ def _part(opened: Opened, in_hand: int = 0) -> None:
 
 
 def _sum_up(relay: Relay, ending: Ending, opened: Opened, request: Request, say: Say) -> None:
-    from netkat.apps.relay import Ending
+    from netkat.apps.ending import Ending
 
     if ending is Ending.IDLE and request.verbosity:
-        say(f"netkat: nothing moved for {request.wait:g} s, ending")
+        say(f"netkat: nothing moved for {request.relay.idle:g} s, ending")
     stream = request.protocol is Protocol.TCP
     if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
         what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netkat.apps.halves import send_fin
 from netkat.errors import NetkatError, Undelivered
+from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.halves import Conn, Sender
@@ -25,6 +26,8 @@ _STATE_ERROR = 15
 
 def open_bytes(conn: Conn) -> int:
     """Bytes that the connection took and the peer has not acknowledged."""
+    if conn.protocol is not Protocol.TCP:
+        return 0
     try:
         return conn.info().unacked
     except (NetkatError, OSError):

@@ -6,17 +6,20 @@ import os
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
+from netkat.apps.shaping import Shape, lines
 from netkat.errors import NetkatError
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
-    from netkat.apps.stdio import Input, Output, Stop
+    from netkat.apps.stdio import Input, Stop
 
 STREAM_BUFFER = 1 << 20
 """Bytes moved at once: a pipe gives 64 KiB, a file and the stack give as much as they have."""
 LARGEST_DATAGRAM = 65535
+_LF = 0x0A
 LARGEST_PAYLOAD = {4: 65507, 6: 65527}
 """65535 less the headers: UDP's 8 bytes and IPv4's own 20 (RFC 768, RFC 791)."""
 
@@ -57,7 +60,13 @@ def send_fin(conn: Conn) -> None:
     cast("StreamConn", conn).shutdown(socket.SHUT_WR)
 
 
-class Half(threading.Thread):
+class Sink(Protocol):
+    """Where the peer's bytes go."""
+
+    def write(self, view: memoryview) -> None: ...
+
+
+class Half(threading.Thread, ABC):
     """One direction. Its attributes are written by its own thread and read by the relay's.
 
     ``moved`` bytes, ``last`` the monotonic time of the last of them, ``ended_at``
@@ -97,9 +106,9 @@ class Half(threading.Thread):
         finally:
             os.eventfd_write(self._nudge, 1)
 
+    @abstractmethod
     def relay(self) -> None:
         """Move bytes until the end, a fault or a stop."""
-        raise NotImplementedError
 
     def _note(self, count: int) -> None:
         self.moved += count
@@ -110,13 +119,29 @@ class Half(threading.Thread):
 
 
 class Sender(Half):
-    """Input to peer; the end of input becomes a FIN. ``in_hand``: bytes read and not yet taken."""
+    """Input to peer; the end of input becomes a FIN, unless ``shutdown`` is False.
 
-    def __init__(self, conn: Conn, source: Input, stop: Stop, nudge: int, payload: int) -> None:
+    ``in_hand``: bytes read and not yet taken. ``pacing``: it waits for the next line's time.
+    """
+
+    def __init__(
+        self,
+        conn: Conn,
+        source: Input,
+        stop: Stop,
+        nudge: int,
+        *,
+        payload: int,
+        shape: Shape | None = None,
+        interval: float = 0.0,
+        shutdown: bool = True,
+    ) -> None:
         super().__init__("netkat-send", conn, stop, nudge)
         self._source, self._payload = source, payload
+        self._shape, self._interval, self._shutdown = shape, interval, shutdown
         self.in_hand = 0
         self.waiting_since: float | None = None
+        self.pacing = False
 
     def relay(self) -> None:
         """One read is one datagram, or as much of the stream as there is."""
@@ -130,12 +155,17 @@ class Sender(Half):
                 return
             if count == 0:
                 break
-            self._send(buffer[:count])
-        if stream:
+            if self._interval:
+                self._send_lines(buffer[:count])
+            else:
+                self._send(buffer[:count])
+        if stream and self._shutdown:
             send_fin(self._conn)
         self._end()
 
     def _send(self, view: memoryview) -> None:
+        if self._shape is not None:
+            view = self._shape(view)
         self.in_hand = len(view)
         while self.in_hand:
             sent = self._conn.send(view)
@@ -143,13 +173,26 @@ class Sender(Half):
             self.in_hand = len(view)
             self._note(sent)
 
+    def _send_lines(self, view: memoryview) -> None:
+        """``interval`` after each line; the rest of one that was cut follows at once."""
+        for line in lines(view):
+            self._send(line)
+            if line[-1] == _LF:
+                self.pacing = True
+                self._halt.wait(self._interval)
+                self.pacing = False
+            if self._halt.asked:
+                return
+
 
 class Receiver(Half):
     """Peer to output. ``reader_gone``: nobody takes the output any more."""
 
-    def __init__(self, conn: Conn, sink: Output, stop: Stop, nudge: int) -> None:
+    def __init__(
+        self, conn: Conn, sink: Sink, stop: Stop, nudge: int, *, shape: Shape | None = None
+    ) -> None:
         super().__init__("netkat-receive", conn, stop, nudge)
-        self._sink = sink
+        self._sink, self._shape = sink, shape
         self.writing = False
         self.reader_gone = False
 
@@ -165,7 +208,8 @@ class Receiver(Half):
             self._note(count)
             self.writing = True
             try:
-                self._sink.write(buffer[:count])
+                view = buffer[:count]
+                self._sink.write(view if self._shape is None else self._shape(view))
             except BrokenPipeError:
                 self.reader_gone = True
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
 
 Network = IPv4Network | IPv6Network
@@ -12,7 +13,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ListenRequest:
-    """One ``netkat listen``. ``wait`` in seconds; None never ends an idle connection."""
+    """One ``netkat listen``."""
 
     port: int
     local: IPAddress | None = None
@@ -26,11 +27,11 @@ class ListenRequest:
     deny: tuple[Network, ...] = ()
     reply: str | None = None
     take_over: bool = False
-    wait: float | None = None
     guard: str = "auto"
     read_stdin: bool = True
     verbosity: int = 0
     show_frames: bool = False
+    relay: RelayOptions = PLAIN
 
     def admits(self, peer: IPAddress) -> bool:
         """Whether --allow and --deny let this peer in; a network that denies wins."""

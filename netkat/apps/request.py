@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One ``netkat connect``. ``wait`` in seconds; None is the default of each wait."""
+    """One ``netkat connect``. ``wait`` is seconds for an answer; None is each wait's own."""
 
     host: str
     port: str
@@ -31,6 +32,7 @@ class Request:
     verbosity: int = 0
     show_frames: bool = False
     frame_file: str | None = None
+    relay: RelayOptions = PLAIN
 
     @property
     def ip_version(self) -> int | None:

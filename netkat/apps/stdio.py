@@ -12,8 +12,8 @@ import select
 
 from netkat.errors import LocalStreamFailed
 
-_BACKGROUND_RETRY = 1000
-"""Milliseconds until a terminal in the background is asked again."""
+_BACKGROUND_RETRY = 1.0
+"""Seconds until a terminal in the background is asked again."""
 
 
 class Stop:
@@ -27,6 +27,12 @@ class Stop:
         """From now on; never taken back."""
         self.asked = True
         os.eventfd_write(self.fd, 1)
+
+    def wait(self, seconds: float) -> None:
+        """Until it is asked, or the time is over."""
+        poller = select.poll()
+        poller.register(self.fd, select.POLLIN)
+        poller.poll(int(seconds * 1000) + 1)
 
     def close(self) -> None:
         """When no thread waits on it any more."""
@@ -65,7 +71,8 @@ class Input:
                     raise LocalStreamFailed(
                         f"cannot read standard input: {error.strerror}"
                     ) from error
-            self._rest()
+            # Input waits for somebody else, so the descriptor polls readable all the time.
+            self._stop.wait(_BACKGROUND_RETRY)
 
     def _in_background(self) -> bool:
         """True where the terminal's reader is another process group (SIGTTIN is ignored)."""
@@ -73,12 +80,6 @@ class Input:
             return os.tcgetpgrp(self._fd) != os.getpgrp()
         except OSError:
             return False
-
-    def _rest(self) -> None:
-        # Input waits for somebody else, so the descriptor polls readable all the time.
-        poller = select.poll()
-        poller.register(self._stop.fd, select.POLLIN)
-        poller.poll(_BACKGROUND_RETRY)
 
 
 class Output:
@@ -105,3 +106,10 @@ class Output:
                 raise LocalStreamFailed(
                     f"cannot write standard output: {error.strerror}"
                 ) from error
+
+
+class Discard:
+    """Where bytes go that nobody wants: read, so that the peer need not wait for us."""
+
+    def write(self, view: memoryview) -> None:
+        """Nothing."""

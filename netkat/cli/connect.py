@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
+from netkat.cli.groups import spread
+from netkat.cli.relay_words import RelayWords
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from netkat.apps.request import Request
 
 
+@spread
 def connect(
+    *,
     host: options.Host,
     port: options.Port,
     ipv4: options.IPv4 = False,
@@ -29,10 +33,9 @@ def connect(
     claim: options.Claim = None,
     qdisc_bypass: options.QdiscBypass = False,
     wait: options.Wait = None,
+    relaying: RelayWords,
     numeric: options.Numeric = False,
     zero: options.Zero = False,
-    no_stdin: options.NoStdin = False,
-    fin: options.Fin = False,
     random_port: options.RandomPort = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
@@ -61,7 +64,8 @@ def connect(
         version=4 if ipv4 else 6 if ipv6 else None,
         numeric=numeric,
         zero=zero,
-        read_stdin=not no_stdin,
+        read_stdin=relaying.read_stdin,
+        relay=relaying.options(wait=wait, udp=udp),
         verbosity=verbose,
         show_frames=debug,
         frame_file=pcap,

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from netkat.apps.relay_options import FOR_EVER
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
+from netkat.cli.groups import spread
+from netkat.cli.relay_words import RelayWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 
@@ -64,7 +67,9 @@ Idle = Annotated[
 ]
 
 
+@spread
 def listen(
+    *,
     where: Where = None,
     listening: Listen = False,
     port: Port = None,
@@ -80,10 +85,9 @@ def listen(
     reply: Reply = None,
     take_over: TakeOver = False,
     wait: Idle = None,
+    relaying: RelayWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
-    no_stdin: options.NoStdin = False,
-    fin: options.Fin = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
     guard: options.Guard = "auto",
@@ -111,9 +115,10 @@ def listen(
         deny=_networks(deny, "--deny"),
         reply=None if reply is None else _reply(reply),
         take_over=take_over,
-        wait=None if wait is None else values.seconds(wait, "-w"),
         guard=values.guard(guard),
-        read_stdin=not no_stdin,
+        read_stdin=relaying.read_stdin,
+        # A listener on UDP goes on after the end of its input.
+        relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
         verbosity=verbose,
         show_frames=debug,
     )

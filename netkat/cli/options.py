@@ -129,11 +129,6 @@ Pcap = Annotated[
         "--pcap", metavar="FILE", help="Write this connection's frames: pcapng, or FILE.pcap."
     ),
 ]
-NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin (nc's -d).")]
-Fin = Annotated[
-    bool,
-    typer.Option("-N", show_default=False, help="Send FIN at the end of input: so it is anyway."),
-]
 RandomPort = Annotated[
     bool,
     typer.Option("-r", show_default=False, help="A random local port: so it is anyway."),

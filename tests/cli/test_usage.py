@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netkat._version import __version__
+from netkat.apps.relay_options import FOR_EVER, RelayOptions
 from netkat.apps.request import Request
 from netkat.cli import commands
 from netkat.flow import Protocol
@@ -147,6 +148,13 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["-6", "-s", "10.0.0.1", "host", "80"], "does not go with"),
         (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "does not go with"),
         (["-i", "5", "host", "80"], "interface"),
+        (["-q", "soon", "host", "80"], "'soon' is not a time"),
+        (["-q", "-2", "host", "80"], "-q: '-2'"),
+        (["--interval", "0", "host", "80"], "--interval: 0 is out of range"),
+        (["--send-only", "--no-stdin", "host", "80"], "exclude"),
+        (["--send-only", "--recv-only", "host", "80"], "exclude"),
+        (["-N", "--no-shutdown", "host", "80"], "exclude"),
+        (["-t", "-u", "host", "80"], "-t does not go with -u"),
         (["clean", "extra"], "extra"),
         (["doctor", "extra"], "extra"),
         (["doctor", "--nope"], "--nope"),
@@ -238,6 +246,7 @@ def test_all_options_arrive(requests: list[Request]) -> None:
             numeric=True,
             zero=True,
             read_stdin=False,
+            relay=RelayOptions(idle=0.5),
             verbosity=2,
             show_frames=True,
         )
@@ -252,6 +261,37 @@ def test_long_names_are_the_same(requests: list[Request]) -> None:
     assert commands.run(["connect", *line.split()]) == 0
     assert commands.run(["-4unzv", "-w2", "-s10.0.0.1", "-p7", "-ilo", "-d", "host", "http"]) == 0
     assert requests[0] == requests[1]
+
+
+RELAY_WORDS = [
+    ("-q 0", RelayOptions(linger=0.0)),
+    ("-q 1.5", RelayOptions(linger=1.5)),
+    ("-q -1", RelayOptions(linger=FOR_EVER)),
+    ("-w 3", RelayOptions(idle=3)),
+    ("-w 3 --idle-timeout 5m", RelayOptions(idle=300)),
+    ("--no-shutdown", RelayOptions(shutdown=False)),
+    ("--send-only", RelayOptions(send_only=True)),
+    ("--interval 1", RelayOptions(interval=1)),
+    ("--delay 100ms", RelayOptions(interval=0.1)),
+    ("-Ct", RelayOptions(crlf=True, telnet=True)),
+    ("--crlf --telnet", RelayOptions(crlf=True, telnet=True)),
+    ("-N", RelayOptions()),
+]
+
+
+@pytest.mark.parametrize(("words", "relay"), RELAY_WORDS, ids=[row[0] for row in RELAY_WORDS])
+def test_how_stdin_and_connection_go_together(
+    requests: list[Request], words: str, relay: RelayOptions
+) -> None:
+    assert commands.run([*words.split(), "host", "80"]) == 0
+    assert requests[0].relay == relay
+    assert requests[0].read_stdin
+
+
+@pytest.mark.parametrize("word", ["--no-stdin", "--recv-only"])
+def test_input_that_is_not_read(requests: list[Request], word: str) -> None:
+    assert commands.run([word, "host", "80"]) == 0
+    assert not requests[0].read_stdin
 
 
 def test_a_host_named_like_a_command(requests: list[Request]) -> None:

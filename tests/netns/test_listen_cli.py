@@ -228,7 +228,7 @@ def test_a_client_that_resets_is_named(pair: Pair) -> None:
 @IPVERSIONS
 def test_datagrams_of_the_first_peer(pair: Pair, version: int) -> None:
     host = pair.host.address(version)
-    listener = Listener(pair, "-u", host, PORT)
+    listener = Listener(pair, "-u", "-q", 2, host, PORT)
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
 
     def client() -> socket.socket:

@@ -17,6 +17,7 @@ import pytest
 
 import netkat
 from netkat.apps.connect import connect
+from netkat.apps.relay_options import RelayOptions
 from netkat.apps.request import Request
 from netkat.apps.signals import Interrupted
 from netkat.errors import (
@@ -328,7 +329,7 @@ def test_a_reset_names_the_peer(door: FakeDoor) -> None:
 def test_idle_time_is_said_and_no_error(door: FakeDoor) -> None:
     conn = KernelConn()
     door.answers["10.9.0.2"] = conn
-    code, said = run(asked(read_stdin=False, wait=0.5, verbosity=1))
+    code, said = run(asked(read_stdin=False, relay=RelayOptions(idle=0.5), verbosity=1))
     assert code == 0
     assert said[-2:] == [
         "netkat: nothing moved for 0.5 s, ending",

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from netkat.apps import delivery
-from netkat.apps.relay import Ending, Relay
+from netkat.apps.ending import Ending
+from netkat.apps.relay import Relay
+from netkat.apps.relay_options import RelayOptions
 from netkat.errors import (
     ConnectionReset,
     LocalStreamFailed,
@@ -102,7 +104,7 @@ def test_delivery_waits_for_a_slow_peer() -> None:
 
 
 def test_idle_time_ends_it_without_an_error(runs: Callable[..., Run]) -> None:
-    run = runs(idle=0.7)
+    run = runs(options=RelayOptions(idle=0.7))
     time.sleep(0.4)
     run.type(b"x")
     assert run.result(3) is Ending.IDLE
@@ -110,7 +112,7 @@ def test_idle_time_ends_it_without_an_error(runs: Callable[..., Run]) -> None:
 
 
 def test_a_slow_reader_is_not_idle(runs: Callable[..., Run]) -> None:
-    run = runs(idle=0.3)
+    run = runs(options=RelayOptions(idle=0.3))
     data = bytes(1 << 20)
     threading.Thread(target=run.conn.peer.sendall, args=(data,), daemon=True).start()
     time.sleep(1.5)

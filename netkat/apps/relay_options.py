@@ -1,0 +1,34 @@
+"""What may be asked of a relay: how bytes are changed on their way, and when it is over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FOR_EVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOptions:
+    """Times are in seconds.
+
+    ``linger`` is how long the relay goes on after the end of input: None is the
+    protocol's own way (TCP: until the peer's FIN), FOR_EVER waits for the peer alone.
+    ``idle`` ends it when nothing moved for that long; None never does.
+    """
+
+    shutdown: bool = True
+    """The end of input sends FIN."""
+    linger: float | None = None
+    idle: float | None = None
+    send_only: bool = False
+    """What the peer sends is read and thrown away, and not waited for."""
+    interval: float = 0.0
+    """Between lines of input; above 0 each line is sent by itself."""
+    crlf: bool = False
+    """A bare LF of the input goes out as CRLF."""
+    telnet: bool = False
+    """The peer's telnet negotiation (RFC 854) is refused option by option, and not shown."""
+
+
+PLAIN = RelayOptions()

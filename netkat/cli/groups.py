@@ -1,0 +1,45 @@
+"""Options that belong together, as one parameter of a command: a dataclass, a field an option."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, cast, get_type_hints
+
+
+def spread(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with each parameter that is a dataclass spread into its fields.
+
+    typer reads a command's options off its signature; what several commands share
+    would have to be spelled in each. ::
+
+        @spread
+        def connect(*, host: options.Host, relaying: RelayWords) -> int: ...
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            parameters.append(_named(parameter.name, parameter.default, hints))
+        else:
+            own = get_type_hints(group, include_extras=True)
+            parameters += [_named(field.name, field.default, own) for field in fields(group)]
+
+    def run(**given: Any) -> int:
+        for name, group in groups.items():
+            kind = cast("type[Any]", group)
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(group)})
+        return command(**given)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, __name__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _named(name: str, default: Any, hints: dict[str, Any]) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=hints[name])

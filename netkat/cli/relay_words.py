@@ -1,0 +1,96 @@
+"""What connect and listen take about stdin, stdout and when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from netkat.apps.relay_options import FOR_EVER, RelayOptions
+from netkat.cli import values
+from netkat.errors import BadArgument
+
+
+@dataclass(frozen=True)
+class RelayWords:
+    """As they were written; options() reads them."""
+
+    linger: Annotated[
+        str | None,
+        typer.Option(
+            "-q",
+            metavar="TIME",
+            help="After the end of input wait TIME at most for the peer's end; -1 for ever.",
+        ),
+    ] = None
+    idle_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--idle-timeout", metavar="TIME", help="End after TIME without a byte either way."
+        ),
+    ] = None
+    no_shutdown: Annotated[
+        bool, typer.Option("--no-shutdown", help="Send no FIN at the end of input.")
+    ] = False
+    send_only: Annotated[
+        bool,
+        typer.Option("--send-only", help="Send, throw away what comes, end with the input."),
+    ] = False
+    recv_only: Annotated[bool, typer.Option("--recv-only", help="Receive, read no input.")] = False
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin (nc's -d).")] = (
+        False
+    )
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--interval", "--delay", metavar="TIME", help="Send line by line, TIME between them."
+        ),
+    ] = None
+    crlf: Annotated[
+        bool, typer.Option("-C", "--crlf", help="Send CRLF for each LF that has no CR.")
+    ] = False
+    telnet: Annotated[
+        bool, typer.Option("-t", "--telnet", help="Answer telnet negotiation: no to everything.")
+    ] = False
+    fin: Annotated[
+        bool,
+        typer.Option(
+            "-N", show_default=False, help="Send FIN at the end of input: so it is anyway."
+        ),
+    ] = False
+
+    @property
+    def read_stdin(self) -> bool:
+        """Whether there is an input at all."""
+        return not (self.no_stdin or self.recv_only)
+
+    def options(self, *, wait: str | None, udp: bool, linger: float | None = None) -> RelayOptions:
+        """The values. ``wait`` is -w, ``linger`` what holds without -q. Errors: BadArgument."""
+        self._check(udp=udp)
+        idle = wait if self.idle_timeout is None else self.idle_timeout
+        option = "-w" if self.idle_timeout is None else "--idle-timeout"
+        return RelayOptions(
+            shutdown=not self.no_shutdown,
+            linger=linger if self.linger is None else _linger(self.linger),
+            idle=None if idle is None else values.seconds(idle, option),
+            send_only=self.send_only,
+            interval=0.0 if self.interval is None else values.seconds(self.interval, "--interval"),
+            crlf=self.crlf,
+            telnet=self.telnet,
+        )
+
+    def _check(self, *, udp: bool) -> None:
+        if self.send_only and not self.read_stdin:
+            other = "--recv-only" if self.recv_only else "--no-stdin"
+            raise BadArgument(f"--send-only and {other} exclude each other")
+        if self.fin and self.no_shutdown:
+            raise BadArgument("-N and --no-shutdown exclude each other")
+        if self.telnet and udp:
+            raise BadArgument("-t does not go with -u: telnet is spoken over TCP")
+
+
+def _linger(word: str) -> float:
+    if word == "-1":
+        return FOR_EVER
+    return 0.0 if word.strip("0") in ("", ".") else values.seconds(word, "-q")
