@@ -18,7 +18,7 @@ if sys.version_info < (3, 10):  # noqa: UP036  said by us, not by a traceback
 # hatchling loads this file by its path, from anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from buildsteps import native, toolchain
+from buildsteps import manual, native, toolchain
 from buildsteps.toolchain import CannotBuild
 
 try:
@@ -28,7 +28,7 @@ except ImportError:  # run by hand
 else:
 
     class NetkatBuildHook(BuildHookInterface[Any]):
-        """Hatchling's side: the shared library and cffi's modules go into the wheel."""
+        """Hatchling's side: shared library, cffi's modules and manual page go into the wheel."""
 
         PLUGIN_NAME = "custom"
 
@@ -44,6 +44,7 @@ else:
             """Build, and tag: any Python 3, this machine (ABI-mode cffi knows no CPython)."""
             try:
                 native.build()
+                manual.build()
             except CannotBuild as error:
                 sys.exit(f"netkat: {error}")
             build_data["pure_python"] = False

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from buildsteps import checks, debian, environment, native, toolchain
+from buildsteps import checks, debian, environment, manual, native, toolchain
 from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
 from buildsteps.toolchain import ROOT, CannotBuild
 
@@ -19,7 +19,7 @@ COMMANDS = {
     "check": "the same, and what takes longer",
     "bench": "netkat beside iperf3, socat, nc, ncat and the kernel's sockets (root; --short)",
     "bpf": "compile netkat/bpf/ingress.c with the system's BCC",
-    "build": "the shared library and cffi's modules, where something changed",
+    "build": "the shared library, cffi's modules and the manual page, where something changed",
     "clean": "remove what was built (not .venv)",
     "help": "this text",
 }
@@ -88,6 +88,8 @@ def _build() -> int:
         environment.build()
     else:
         made = native.build()
+        if importlib.util.find_spec("typer") is not None and manual.build():
+            made.append(manual.PAGE.name)
         print("built " + ", ".join(made) if made else "nothing to build")
     return 0
 

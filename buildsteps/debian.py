@@ -67,10 +67,12 @@ PEERS = [
     _need("conntrack"),
     _need("curl"),
     _need("ethtool"),
+    _need("fish"),
     _need("git"),
     _need("iperf3"),
     _need("iputils-ping", "ping"),
     _need("libpcap0.8", "/usr/lib/*/libpcap.so.0.8", "/usr/lib*/libpcap.so.1"),
+    _need("mandoc"),
     _need("ncat"),
     _need("netcat-openbsd", "nc.openbsd"),
     _need("nginx-light", "nginx"),
@@ -78,6 +80,7 @@ PEERS = [
     _need("socat"),
     _need("tcpdump"),
     _need("tshark"),
+    _need("zsh"),
 ]
 
 

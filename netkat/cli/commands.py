@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from netkat._version import __version__
-from netkat.cli import clean, connect, demo, doctor, listen, sniff
+from netkat._version import GVISOR, __version__
+from netkat.cli import clean, completion, connect, demo, doctor, listen, sniff
 from netkat.cli.exits import exit_code_of
 from netkat.cli.grammar import NetcatGroup, PlainCommand
 
@@ -23,6 +24,9 @@ app = typer.Typer(
 def _version(asked: bool) -> None:
     if asked:
         print(f"netkat {__version__}")
+        print(f"gVisor {GVISOR}")
+        system = os.uname()
+        print(f"{system.sysname} {system.release} {system.machine}")
         raise typer.Exit
 
 
@@ -31,7 +35,10 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Show the version and exit.", is_eager=True, callback=_version
+            "--version",
+            help="Show the versions of netkat, gVisor and the kernel and exit.",
+            is_eager=True,
+            callback=_version,
         ),
     ] = False,
 ) -> None:
@@ -44,6 +51,7 @@ app.command(cls=PlainCommand)(doctor.doctor)
 app.command(cls=PlainCommand)(clean.clean)
 app.command(cls=PlainCommand)(demo.demo)
 app.command(cls=sniff.SniffCommand)(sniff.sniff)
+app.command(cls=PlainCommand)(completion.completion)
 
 
 def run(arguments: list[str]) -> int:

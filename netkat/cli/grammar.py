@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from netkat.cli.help_text import arguments_of, panels, write_examples, write_panels
+
 _ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
@@ -38,6 +40,21 @@ class PlainCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """All of them, --help included."""
         return _as_given(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands behind the command's name."""
+        return ["[OPTIONS]", *(name for name, _ in arguments_of(self, ctx))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """By panel, and the arguments before them."""
+        if arguments := arguments_of(self, ctx):
+            with formatter.section("Arguments"):
+                formatter.write_dl(arguments)
+        write_panels(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Examples."""
+        write_examples(str(self.name), formatter)
 
 
 class NetcatGroup(TyperGroup):
@@ -110,24 +127,12 @@ class NetcatGroup(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The commands, connect's options, and netkat's own."""
         self.format_commands(ctx, formatter)
-        own = _records(self, ctx)
-        connect = [
-            record for record in _records(self.commands["connect"], ctx) if record not in own
-        ]
-        with formatter.section("Options of connect"):
-            formatter.write_dl(connect)
+        own = [record for _, records in panels(self, ctx) for record in records]
+        write_panels(self.commands["connect"], ctx, formatter, " of connect", leave_out=own)
         with formatter.section("Options"):
             formatter.write_dl(own)
+        write_examples("connect", formatter)
 
 
 def _is_switch(parameter: Any) -> bool:
     return bool(getattr(parameter, "is_flag", False) or getattr(parameter, "count", False))
-
-
-def _records(command: Any, ctx: Any) -> list[tuple[str, str]]:
-    records = [
-        parameter.get_help_record(ctx)
-        for parameter in command.get_params(ctx)
-        if parameter.param_type_name == "option"
-    ]
-    return [record for record in records if record is not None]

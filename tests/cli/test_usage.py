@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from netkat.apps.request import Request
 from netkat.cli import commands
 from netkat.flow import Protocol
 
+ROOT = Path(__file__).resolve().parents[2]
 NETKAT = [sys.executable, "-m", "netkat"]
 
 
@@ -48,7 +52,11 @@ def test_help_is_connects_after_an_option() -> None:
 
 def test_version() -> None:
     done = netkat("--version")
-    assert (done.returncode, done.stdout) == (0, f"netkat {__version__}\n")
+    gvisor = re.search(r"gvisor\.dev/gvisor (\S+)", (ROOT / "go.mod").read_text())
+    assert gvisor is not None
+    kernel = f"Linux {os.uname().release} {os.uname().machine}"
+    expected = f"netkat {__version__}\ngVisor {gvisor[1]}\n{kernel}\n"
+    assert (done.returncode, done.stdout) == (0, expected)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["-w2", "-v", "host", "80"]])

@@ -67,6 +67,8 @@ def test_wheel_is_whole_and_the_same_twice(clone: Path, tmp_path: Path) -> None:
     made = {"netkat/stack/libgostack.so", "netkat/stack/_gostack.py", "netkat/wire/_libc.py"}
     assert {*listed, *made} <= names
     assert expected - names <= made | (expected - set(listed))
+    manual = f"netkat-{netkat.__version__}.data/data/share/man/man1/netkat.1"
+    assert zipfile.ZipFile(first).read(manual).startswith(b".TH NETKAT 1")
     assert [name for name in names if name.endswith(("libgostack.h", ".go", ".pyc"))] == []
 
     elsewhere = tmp_path / "another" / "place"
@@ -83,6 +85,7 @@ def test_pip_install_gives_a_working_command(clone: Path, empty_venv: Path) -> N
     assert run(empty_venv / "netkat", "--version", cwd=clone.parent).startswith(
         f"netkat {netkat.__version__}"
     )
+    assert (empty_venv.parent / "share/man/man1/netkat.1").exists()
     code = (
         "import netkat, pathlib, sys\n"
         "from netkat.stack import Stack\n"

@@ -1,0 +1,36 @@
+"""``netkat completion``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from netkat.errors import BadArgument
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def _shells(incomplete: str) -> list[str]:
+    return [shell for shell in SHELLS if shell.startswith(incomplete)]
+
+
+def completion(
+    shell: Annotated[
+        str,
+        typer.Argument(
+            metavar="|".join(SHELLS),
+            help="The shell to write it for.",
+            show_default=False,
+            autocompletion=_shells,
+        ),
+    ],
+) -> int:
+    """Print what makes a shell complete netkat's commands, options and their values."""
+    # typer's own; it offers it by an option only, for the shell that runs it.
+    from typer._completion_shared import get_completion_script
+
+    if shell not in SHELLS:
+        raise BadArgument(f"completion: {shell} is none of {', '.join(SHELLS)}")
+    print(get_completion_script(prog_name="netkat", complete_var="_NETKAT_COMPLETE", shell=shell))
+    return 0
