@@ -94,6 +94,8 @@ func gs_endpoint_info(h C.uint64_t, out *C.gs_info) C.int32_t {
 		unread:       C.uint32_t(info.Unread),
 		fin_acked:    flag(info.FinAcked),
 		fin_received: flag(info.FinReceived),
+		handshake_us: C.uint32_t(info.Handshake),
+		peer_ttl:     C.uint8_t(info.PeerTTL),
 	}
 	return 0
 }

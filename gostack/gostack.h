@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 2
+#define GS_ABI 3
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -96,9 +96,11 @@ typedef struct {
     uint32_t retransmits;
     uint32_t unacked;          /* payload bytes written and not yet acknowledged (queued ones too) */
     uint32_t unread;           /* bytes waiting to be read */
+    uint32_t handshake_us;     /* from our last SYN (or SYN-ACK) to its acknowledgement; 0 where not seen */
     uint8_t fin_acked;         /* our FIN was sent and acknowledged */
     uint8_t fin_received;
-    uint8_t pad[2];
+    uint8_t peer_ttl;          /* TTL or hop limit of the peer's last packet; 0 before one came */
+    uint8_t pad;
 } gs_info;
 
 /* GS_ABI of this library. */

@@ -55,8 +55,12 @@ class Info:
     retransmits: int
     unacked: int
     unread: int
+    handshake: int
+    """From our last SYN, or SYN-ACK, to its acknowledgement; 0 where it was not seen."""
     fin_acked: bool
     fin_received: bool
+    peer_ttl: int
+    """Of the peer's last packet, or its hop limit; 0 before one came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,10 @@ def read_info(out: CData) -> Info:
         retransmits=out.retransmits,
         unacked=out.unacked,
         unread=out.unread,
+        handshake=out.handshake_us,
         fin_acked=bool(out.fin_acked),
         fin_received=bool(out.fin_received),
+        peer_ttl=out.peer_ttl,
     )
 
 

@@ -144,6 +144,16 @@ def test_each_side_ends_by_itself(version: int) -> None:
             assert receive(client) == b"", "the end stays the end"
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_both_ends_know_the_handshake_and_the_peers_ttl(version: int) -> None:
+    with Network() as network:
+        client, server = network.pair(version)
+        with client, server:
+            for end in (client, server):
+                assert 0 < end.info().handshake < 10_000_000
+                assert end.info().peer_ttl == 64
+
+
 def test_unacknowledged_bytes_are_counted_to_the_last() -> None:
     with Network() as network:
         client, server = network.pair()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -22,12 +23,15 @@ type FlowKey struct {
 type Seen struct {
 	SynsSent, FramesReceived, Resets, ICMPErrors, Hairpins uint32
 
-	ResetTTL, HairpinTTL                     uint8
+	PeerTTL, ResetTTL, HairpinTTL            uint8
 	HairpinMAC                               [6]byte
 	ICMPType, ICMPCode, ICMPVersion, ICMPTTL uint8
 	ICMPSender                               [16]byte
 	ICMPMTU                                  uint32
 
+	// Handshake is the time from our last SYN, or SYN-ACK, to its acknowledgement. gVisor
+	// measures it in milliseconds.
+	Handshake time.Duration
 	// Acked counts the sequence numbers that the peer acknowledged, SYN and FIN included.
 	Acked uint64
 	// FinReceived is set by the first segment with FIN, in order or not.
@@ -46,7 +50,8 @@ type record struct {
 	initial uint32 // our first sequence number
 	acked   uint32 // the highest acknowledgment number, to begin with the first sequence number
 	started bool   // our SYN was seen, so both mean something
-	claimed bool   // an endpoint watches it
+	synAt   time.Time
+	claimed bool // an endpoint watches it
 	minTTL  uint8
 	stall   stall
 	limit   uint32
@@ -219,10 +224,11 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 	}
 	r.SynsSent++
 	if protocol == header.TCPProtocolNumber {
+		r.synAt = time.Now()
 		// Another number is another connection of the same two ends.
 		if number := header.TCP(transport).SequenceNumber(); !r.started || r.initial != number {
 			r.started, r.initial, r.acked = true, number, number
-			r.Acked, r.FinReceived = 0, false
+			r.Acked, r.Handshake, r.FinReceived = 0, 0, false
 		}
 	}
 }
@@ -316,6 +322,7 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 		return false
 	}
 	r.FramesReceived++
+	r.PeerTTL = p.ttl
 	if p.protocol == header.TCPProtocolNumber && len(p.segment) >= header.TCPMinimumSize {
 		r.segment(header.TCP(p.segment), p.ttl)
 	}
@@ -342,6 +349,9 @@ func (r *record) segment(tcp header.TCP, ttl uint8) {
 	}
 	if flags&header.TCPFlagAck != 0 && r.started {
 		if ahead := tcp.AckNumber() - r.acked; ahead != 0 && ahead < 1<<31 {
+			if r.Acked == 0 {
+				r.Handshake = time.Since(r.synAt)
+			}
 			r.acked += ahead
 			r.Acked += uint64(ahead)
 		}

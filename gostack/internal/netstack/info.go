@@ -13,6 +13,8 @@ type Info struct {
 	Cwnd, MSS, Retransmits uint32
 	Unacked, Unread        uint32 // bytes
 	FinAcked, FinReceived  bool
+	Handshake              uint32 // microseconds
+	PeerTTL                uint8
 }
 
 // Info asks the endpoint and the observer.
@@ -21,6 +23,9 @@ func (e *Endpoint) Info() Info {
 	if unread, err := e.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption); err == nil {
 		info.Unread = uint32(unread)
 	}
+	seen := e.seen()
+	info.PeerTTL = seen.PeerTTL
+	info.Handshake = uint32(seen.Handshake.Microseconds())
 	if !e.tcp {
 		return info
 	}
@@ -34,7 +39,6 @@ func (e *Endpoint) Info() Info {
 	if stats, ok := e.ep.Stats().(*tcp.Stats); ok {
 		info.Retransmits = uint32(stats.SendErrors.Retransmits.Value())
 	}
-	seen := e.stack.Link.Observer.See(e.key)
 	written := e.written.Load()
 	// The peer acknowledges our SYN, then the bytes, then our FIN: one number each.
 	if delivered := max(seen.Acked, 1) - 1; delivered < written {
