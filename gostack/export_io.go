@@ -35,6 +35,15 @@ func gs_writable_fd(h C.uint64_t) C.int32_t {
 	return descriptor(e.WritableFD())
 }
 
+//export gs_readiness_fd
+func gs_readiness_fd(h C.uint64_t) C.int32_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return descriptor(e.ReadinessFD())
+}
+
 func descriptor(fd int, err error) C.int32_t {
 	if err != nil {
 		return C.int32_t(eNoMemory)

@@ -151,6 +151,10 @@ int64_t gs_accept(uint64_t listener, uint8_t *remote, uint16_t *remote_port);
  * connect, would not. */
 int32_t gs_readable_fd(uint64_t endpoint);
 int32_t gs_writable_fd(uint64_t endpoint);
+/* Both in one, as a socket would poll: POLLIN while a read (accept) would not yield
+ * GS_EAGAIN, POLLOUT while a write, or a finished connect, would not. Neither read nor
+ * write it. Two descriptors and some system calls more than the others. */
+int32_t gs_readiness_fd(uint64_t endpoint);
 
 /* Bytes read; 0 is end of stream (TCP). UDP: one datagram, cut at n; `full` gets its whole length. */
 int64_t gs_recv(uint64_t endpoint, void *buffer, uint64_t n);

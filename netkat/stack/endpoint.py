@@ -63,6 +63,10 @@ class Endpoint(Owner[EndpointHandle]):
         """Polls **readable** while a send would not wait, or a connect is decided."""
         return check(self._lib.gs_writable_fd(self._handle))
 
+    def readiness_fd(self) -> int:
+        """Both in one, as a socket polls: POLLIN as readable_fd(), POLLOUT for writing."""
+        return check(self._lib.gs_readiness_fd(self._handle))
+
     def recv_into(self, buffer: Buffer) -> int:
         """Read into the buffer: bytes. TCP: 0 is the end of the stream. UDP: one datagram, cut."""
         # Released before anything is raised: a traceback that holds the cffi buffer of a

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -199,3 +201,74 @@ def test_two_hundred_connections_at_once() -> None:
         for client in clients:
             assert receive(client) == b""
             client.close()
+
+
+def polled(descriptor: int, seconds: float = 0.0) -> set[str]:
+    """What a program that selects on the descriptor is told."""
+    got = select.select([descriptor], [descriptor], [], seconds)
+    return {name for name, ready in zip(("read", "write"), got, strict=False) if ready}
+
+
+def fill(endpoint: Endpoint, descriptor: int) -> int:
+    """Send until nothing moves any more; how many bytes."""
+    sent = 0
+    while select.select([], [descriptor], [], 0.5)[1]:
+        with contextlib.suppress(BlockingIOError):
+            sent += endpoint.send(bytes(1 << 20))
+    return sent
+
+
+def test_one_descriptor_for_both_directions() -> None:
+    """As a socket's: neither, either, both, and again."""
+    with Network() as network:
+        client, server = network.pair()
+        with client, server:
+            descriptor = client.readiness_fd()
+            assert polled(descriptor) == {"write"}
+            sent = fill(client, descriptor)
+            assert polled(descriptor) == set()
+            send_all(server, b"come in")
+            assert polled(descriptor, 20) == {"read"}
+            while sent:
+                sent -= len(receive(server))
+            assert select.select([], [descriptor], [], 20)[1]
+            assert polled(descriptor) == {"read", "write"}
+            assert receive(client) == b"come in"
+            assert polled(descriptor) == {"write"}
+            assert (client.readiness_fd(), client.readable_fd() > 0) == (descriptor, True)
+            server.shutdown(socket.SHUT_WR)
+            assert select.select([descriptor], [], [], 20)[0]
+            assert receive(client) == b""
+            assert "read" in polled(descriptor), "the end of the stream stays readable"
+
+
+def test_one_descriptor_of_a_listener_and_of_a_connect_under_way() -> None:
+    with Network() as network, network.listen() as listener:
+        waiting = listener.readiness_fd()
+        assert polled(waiting) == set()
+        client = network.a.stack.connect(network.flow())
+        with client:
+            assert polled(client.readiness_fd(), 20) == {"write"}
+            client.connect_result()
+            assert polled(waiting, 20) == {"read"}
+            listener.accept()[0].close()
+            assert polled(waiting) == set()
+
+
+def test_closing_wakes_who_polls_both() -> None:
+    with Network() as network:
+        client, server = network.pair()
+        with server:
+            descriptor = client.readiness_fd()
+            woken = threading.Event()
+
+            def wait() -> None:
+                with contextlib.suppress(OSError):  # closed before it could wait
+                    select.select([descriptor], [], [])
+                woken.set()
+
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            client.close()
+            assert woken.wait(20)
+            waiter.join()

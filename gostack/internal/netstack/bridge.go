@@ -70,8 +70,7 @@ func (e *Endpoint) Bridge(fd int) tcpip.Error {
 	e.bridge = b
 	e.bridged.Store(true)
 	// Nobody is to wait for these any more; who does wakes up and finds so.
-	e.readable.close()
-	e.writable.close()
+	e.closeSignals()
 	b.finished.Add(2)
 	go b.inward()
 	go b.outward()

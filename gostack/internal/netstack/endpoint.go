@@ -26,6 +26,7 @@ type Endpoint struct {
 	watched bool
 
 	readable, writable signal
+	both               readiness
 	written            atomic.Uint64 // payload bytes that gVisor took
 	finSent            atomic.Bool
 	icmpReported       atomic.Uint32 // how many ICMP errors the caller was told of
@@ -254,8 +255,7 @@ func (e *Endpoint) Close() {
 	}
 	e.queue.EventUnregister(&e.entry)
 	e.ep.Close()
-	e.readable.close()
-	e.writable.close()
+	e.closeSignals()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
 	}
@@ -267,6 +267,24 @@ func (e *Endpoint) ReadableFD() (int, error) { return e.readable.descriptor(e.ca
 
 // WritableFD is level-triggered: readable while Send, or a decided connect, would not wait.
 func (e *Endpoint) WritableFD() (int, error) { return e.writable.descriptor(e.canWrite) }
+
+// ReadinessFD polls readable while Recv or Accept would not wait, and writable while Send,
+// or a decided connect, would not.
+func (e *Endpoint) ReadinessFD() (int, error) {
+	fd, fresh, err := e.both.descriptor()
+	if fresh {
+		e.readable.showBy(e.both.showReadable, e.canRead)
+		e.writable.showBy(e.both.showWritable, e.canWrite)
+	}
+	return fd, err
+}
+
+// closeSignals wakes whoever polls, to find the endpoint closed.
+func (e *Endpoint) closeSignals() {
+	e.readable.close()
+	e.writable.close()
+	e.both.close()
+}
 
 func (e *Endpoint) canRead() bool {
 	return e.ep.Readiness(readEvents)&readEvents != 0 || e.hasError()

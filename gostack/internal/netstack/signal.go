@@ -12,6 +12,7 @@ type signal struct {
 	mu     sync.Mutex
 	fd     int
 	made   bool
+	show   func(up bool) // another descriptor that shows the same level, where there is one
 	up     bool
 	closed bool
 }
@@ -44,15 +45,36 @@ func (s *signal) make() (fd int, fresh bool, err error) {
 		return -1, false, err
 	}
 	s.fd, s.made = fd, true
+	if s.up {
+		_, _ = unix.Write(s.fd, one)
+	}
 	return fd, true, nil
+}
+
+// showBy has the level shown by another descriptor as well, which is down now.
+func (s *signal) showBy(show func(up bool), ready func() bool) {
+	s.mu.Lock()
+	if s.show = show; s.up {
+		show(true)
+	}
+	s.mu.Unlock()
+	if ready() {
+		s.raise()
+	}
 }
 
 func (s *signal) raise() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.made && !s.up && !s.closed {
-		s.up = true
+	if s.up || s.closed || !s.made && s.show == nil {
+		return
+	}
+	s.up = true
+	if s.made {
 		_, _ = unix.Write(s.fd, one)
+	}
+	if s.show != nil {
+		s.show(true)
 	}
 }
 
@@ -77,16 +99,25 @@ func (s *signal) isUp() bool {
 func (s *signal) lower() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.up && !s.closed {
+	if !s.up || s.closed {
+		return
+	}
+	s.up = false
+	if s.made {
 		var b [8]byte
 		_, _ = unix.Read(s.fd, b[:])
-		s.up = false
+	}
+	if s.show != nil {
+		s.show(false)
 	}
 }
 
 func (s *signal) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.show != nil && !s.up && !s.closed {
+		s.show(true)
+	}
 	if s.made && !s.closed {
 		// Whoever polls it now wakes up, and finds the endpoint closed.
 		_, _ = unix.Write(s.fd, one)
