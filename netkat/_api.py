@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkat._stack import CONNECT_TIMEOUT
+from netkat.closing import Closing
 from netkat.conn import TcpConnection, UdpConnection
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
@@ -14,8 +14,6 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from netkat.engine.pump import Tap
 
 __all__ = [
@@ -39,7 +37,7 @@ class FailedAttempt:
         self.address, self.port, self.error = address, port, error
 
 
-class Dialer:
+class Dialer(Closing):
     """Every target made ready at once, so that privileges can be dropped before the first packet.
 
     Made, it holds wires, guards and reserved ports. load() brings the Go library
@@ -137,17 +135,6 @@ class Dialer:
     def close(self) -> None:
         """End every connection and undo all that was made; more than once is once."""
         self._bypass.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def clean() -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from netkat.closing import Closing
 from netkat.conn import TcpListener, UdpListener
 from netkat.engine.bypass import Bypass
 from netkat.engine.listening import Claim, claim, open_datagrams, open_listener, places
@@ -14,8 +14,6 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host.nat import unseen
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from netkat.engine.pump import Tap
     from netkat.host.local import Place
 
@@ -23,7 +21,7 @@ _TRIES = 8
 """Free ports of one address that may turn out to be taken on another."""
 
 
-class Server:
+class Server(Closing):
     """One port on one address, or on all of some interfaces (the default route's unless named).
 
     Made, it holds wires, guards and the port. load() brings the Go library and its
@@ -99,17 +97,6 @@ class Server:
         self._bypass.close()
         for held in self._claims:
             held.give_back()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _claim_all(self, wanted: Iterable[Place], port: int) -> list[Claim]:
         wanted = list(wanted)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
@@ -15,8 +15,6 @@ from netkat.host.resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Self
-
     from netkat.conn import TcpConnection, TcpListener, UdpConnection
     from netkat.engine.session import Session
 
@@ -24,7 +22,7 @@ CONNECT_TIMEOUT = 10.0
 """Seconds an address is given to answer where the caller names no time of their own."""
 
 
-class Stack:
+class Stack(Closing):
     """Wires, guards and a TCP/IP stack, opened once and shared by many connections.
 
     A wire is opened on each interface that the routes of its connections need,
@@ -124,17 +122,6 @@ class Stack:
     def close(self) -> None:
         """End all connections and undo all that was made; more than once is once."""
         self._bypass.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _dial(
         self,

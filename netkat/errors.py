@@ -40,6 +40,10 @@ a trailing stop; ``.hint`` is the next step for a person.
 
 from __future__ import annotations
 
+import errno
+
+# socket's own; socket itself would cost every import of netkat its milliseconds.
+from _socket import EAI_NONAME, gaierror
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -50,11 +54,16 @@ class NetkatError(Exception):
     """Root of all. Catch this to catch whatever netkat itself raises."""
 
     exit_code: ClassVar[int] = 1
+    number: ClassVar[int | None] = None
+    """What ``.errno`` is, where it is an OSError."""
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        either: object = self
+        if isinstance(either, OSError):
+            either.errno, either.strerror = self.number, message
         if hint is not None:
             self.hint = hint
 
@@ -79,6 +88,7 @@ class Refused(NetworkError, ConnectionRefusedError):
     does not fit it, is a firewall on the way.
     """
 
+    number = errno.ECONNREFUSED
     hint = "see what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall"
 
     def __init__(
@@ -102,6 +112,7 @@ class Unreachable(NetworkError):
     message's own TTL. Ask at the sender: its routes, its firewall.
     """
 
+    number = errno.EHOSTUNREACH
     hint = "ask at the sender of the ICMP message: its routes, its firewall"
 
     def __init__(
@@ -138,6 +149,7 @@ class NoAnswer(NetworkError, TimeoutError):
     them over: its MAC was known, so the loss is behind it.
     """
 
+    number = errno.ETIMEDOUT
     hint = "something on the way there or back drops them in silence: look at the next hops"
 
     def __init__(
@@ -183,6 +195,7 @@ class NextHopSilent(NetworkError):
     VLAN, the address.
     """
 
+    number = errno.EHOSTUNREACH
     hint = "look at the address, the VLAN and the cable: ip neigh"
 
     def __init__(
@@ -207,6 +220,7 @@ class EgressRefused(NetworkError):
     (that takes CAP_NET_ADMIN). Take the hook away, or have it let these frames pass.
     """
 
+    number = errno.ENOBUFS
     hint = "tc filter show dev IFACE egress; bpftool net; nft list hooks"
 
     def __init__(
@@ -229,6 +243,7 @@ class ConnectionReset(NetworkError, ConnectionResetError):
     says why; where it knows nothing, a firewall or load balancer sent it.
     """
 
+    number = errno.ECONNRESET
     hint = "look into the peer's log; where it knows nothing, something on the way sent the RST"
 
     def __init__(
@@ -290,18 +305,20 @@ class NamespaceNotFound(BadArgument):
         self.namespace = namespace
 
 
-class NameNotFound(SetupError, OSError):
+class NameNotFound(SetupError, gaierror):
     """The system's resolver does not know this host or service name.
 
     ``getent hosts NAME`` asks the same resolver; an address needs none.
     """
 
+    number = EAI_NONAME
     hint = "getent hosts NAME asks the same resolver; an address needs none"
 
 
 class NoRoute(SetupError, OSError):
     """The kernel has no route to the address. ``ip route get ADDR`` says the same."""
 
+    number = errno.ENETUNREACH
     hint = "ip route get ADDR says the same; -i or --via can name a way"
 
 
@@ -311,6 +328,7 @@ class OwnAddress(SetupError, OSError):
     Use nc for it, or reach it from another host.
     """
 
+    number = errno.EADDRNOTAVAIL
     hint = "use nc for it, or ask from another host"
 
 
@@ -327,9 +345,13 @@ class InterfaceError(SetupError, OSError):
 class InterfaceNotFound(InterfaceError):
     """No interface of that name. ``ip -br link`` lists them."""
 
+    number = errno.ENODEV
+
 
 class InterfaceDown(InterfaceError):
     """The interface is down, or vanished while it was in use. ``ip link set IFACE up``."""
+
+    number = errno.ENETDOWN
 
 
 class PortTaken(SetupError, OSError):
@@ -338,6 +360,7 @@ class PortTaken(SetupError, OSError):
     Name another with -p, or none and a free one is taken.
     """
 
+    number = errno.EADDRINUSE
     hint = "leave -p away and netkat takes a free one"
 
     def __init__(self, message: str, *, owner: str | None = None, hint: str | None = None) -> None:
@@ -351,6 +374,7 @@ class AddressTaken(SetupError, OSError):
     Claim another one.
     """
 
+    number = errno.EADDRINUSE
     hint = "claim an address that nobody has; ip neigh shows who that is"
 
     def __init__(
@@ -371,6 +395,7 @@ class MissingCapability(SetupError, PermissionError):
     The hint is a line to paste: sudo, or in a container kubectl debug.
     """
 
+    number = errno.EPERM
     hint = "run as root, or with the capability"
 
     def __init__(self, message: str, *, capability: str = "", hint: str | None = None) -> None:

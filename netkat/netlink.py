@@ -16,13 +16,13 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from netkat.closing import Closing
 from netkat.errors import SetupError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 
@@ -59,7 +59,7 @@ class NetlinkError(SetupError, OSError):
         self.errno, self.reason, self.strerror = code, reason, self.message
 
 
-class Netlink:
+class Netlink(Closing):
     """One netlink socket. Cheap (some 10 µs): open it, ask, close it.
 
     It belongs to the network namespace of the thread that opened it; any thread may ask.
@@ -133,17 +133,6 @@ class Netlink:
     def close(self) -> None:
         """Close; more than once is once."""
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         sequence = next(self._sequence)

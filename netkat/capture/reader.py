@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from types import TracebackType
 from typing import BinaryIO
 
 from netkat.capture.pcap import CaptureFileDamaged, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
+from netkat.closing import Closing
 from netkat.errors import BadArgument
 
 _PCAP = {bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")}
@@ -18,7 +18,7 @@ _BUFFER = 1 << 18
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}
 
 
-class CaptureFile:
+class CaptureFile(Closing):
     """A capture file open for reading; iterate ``packets``. A context manager."""
 
     def __init__(self, path: str) -> None:
@@ -44,17 +44,6 @@ class CaptureFile:
     def close(self) -> None:
         """Close; more than once is once."""
         self._undo.close()
-
-    def __enter__(self) -> CaptureFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _open(path: str, undo: ExitStack) -> BinaryIO:

@@ -15,6 +15,7 @@ from netkat.capture.interfaces import chosen
 from netkat.capture.live import DEFAULT_BUFFER, Counts, LiveCapture, Watch
 from netkat.capture.packet import Packet
 from netkat.capture.place import in_place
+from netkat.closing import Closing
 from netkat.errors import BadArgument, InterfaceDown
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from netkat.capture.selection import Selection
 
 
-class Sniffer:
+class Sniffer(Closing):
     """Packets as they come, oldest first; armed when it is made, so none after that is missed.
 
     Iterate it with ``for`` or ``async for`` (asyncio), once or in pieces: what
@@ -135,17 +136,6 @@ class Sniffer:
             self._busy, closed = False, self._closed
         if closed:
             self._capture.close()
-
-    def __enter__(self) -> Sniffer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def __aenter__(self) -> Sniffer:
         return self

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import errno
 import warnings
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from netkat.closing import Closing
 from netkat.engine.wait import deadline_after
-from netkat.flow import Protocol
+from netkat.flow import IPAddress, Protocol
+from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    import socket
+    from collections.abc import Callable
 
     from netkat.engine.session import Session
     from netkat.stack import Info
+
+T = TypeVar("T")
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """As the socket module spells it: (host, port), or (host, port, flowinfo, scope_id) for IPv6."""
 
 
-class SocketShaped:
+class SocketShaped(Closing):
     """Shaped as a socket. Safe to use from several threads; close() wakes those that wait.
 
     ``with`` closes it. A connection that is collected while open warns
@@ -31,37 +35,84 @@ class SocketShaped:
         self._session = session
         self._endpoint = session.endpoint
         self._timeout = timeout
+        self._files = 0
+        self._closed = False
 
     @property
     def protocol(self) -> Protocol:
         """TCP or UDP."""
         return self._session.flow.protocol
 
+    @property
+    def family(self) -> socket.AddressFamily:
+        """socket.AF_INET or AF_INET6."""
+        import socket
+
+        return socket.AF_INET if self._session.flow.version == 4 else socket.AF_INET6
+
+    @property
+    def type(self) -> socket.SocketKind:
+        """socket.SOCK_STREAM or SOCK_DGRAM."""
+        import socket
+
+        return socket.SOCK_STREAM if self.protocol is Protocol.TCP else socket.SOCK_DGRAM
+
+    @property
+    def proto(self) -> int:
+        """socket.IPPROTO_TCP or IPPROTO_UDP."""
+        return int(self.protocol)
+
+    @property
+    def timeout(self) -> float | None:
+        """As gettimeout()."""
+        return self._timeout
+
     def gettimeout(self) -> float | None:
         """Seconds that an operation may wait; None: no limit; 0.0: not at all."""
         return self._timeout
 
     def settimeout(self, seconds: float | None) -> None:
-        """As socket.settimeout: None waits without limit, 0.0 raises BlockingIOError instead."""
+        """As socket.settimeout: None waits without limit, 0.0 raises BlockingIOError instead.
+
+        Errors: ValueError for a negative one.
+        """
         if seconds is not None and seconds < 0:
-            raise ValueError("timeout must be non-negative")
-        self._timeout = seconds
+            raise ValueError("Timeout value out of range")
+        self._timeout = None if seconds is None else float(seconds)
 
     def setblocking(self, flag: bool) -> None:
         """True is settimeout(None), False is settimeout(0.0)."""
         self._timeout = None if flag else 0.0
 
-    def fileno(self) -> int:
-        """A descriptor that polls readable while a receive would not wait.
+    def getblocking(self) -> bool:
+        """False where the timeout is 0.0."""
+        return self._timeout != 0.0
 
-        Owned by the connection; do not close it. It tells nothing of writing:
-        that is writable_fileno().
+    def fileno(self) -> int:
+        """A descriptor for select, poll, epoll and selectors, which polls as a socket would:
+        readable while a receive (an accept) would not wait, writable while a send would not.
+
+        Owned by the connection: do not close, read or write it. -1 when closed. A wait on
+        it is not a wait for a timeout of the connection's, and does not wake when the
+        interface fails: that is fault_fileno(). ::
+
+            selector.register(conn, selectors.EVENT_READ)
+        """
+        return -1 if self._session.ended else self._endpoint.readiness_fd()
+
+    def readable_fileno(self) -> int:
+        """A descriptor that polls readable while a receive would not wait: cheaper than fileno().
+
+        Errors: OSError (EBADF) when closed.
         """
         self._check_open()
         return self._endpoint.readable_fd()
 
     def writable_fileno(self) -> int:
-        """A descriptor that polls **readable** while a send would not wait."""
+        """A descriptor that polls **readable** while a send would not wait.
+
+        Errors: OSError (EBADF) when closed.
+        """
         self._check_open()
         return self._endpoint.writable_fd()
 
@@ -87,29 +138,51 @@ class SocketShaped:
             raise OSError(errno.ENOTCONN, "not connected")
         return spelt(flow.remote, flow.remote_port)
 
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """As socket.setsockopt, for the options that the stack has: netkat/conn/options.py.
+
+        TCP_NODELAY, SO_KEEPALIVE, SO_RCVBUF, SO_SNDBUF (bytes), SO_BROADCAST, IP_TTL and
+        IPV6_UNICAST_HOPS, IP_TOS and IPV6_TCLASS, IP_MINTTL and IPV6_MINHOPCOUNT.
+        Errors: OSError (ENOPROTOOPT) for another one; StackError (EINVAL) for a senseless value.
+        """
+        from netkat.conn import options
+
+        self._check_open()
+        options.write(self._endpoint, self._session.flow, level, option, value)
+
+    def getsockopt(self, level: int, option: int, length: int = 0) -> int | bytes:
+        """As socket.getsockopt: a number, or bytes with a ``length``.
+
+        What setsockopt takes, and TCP_MAXSEG, SO_TYPE, SO_PROTOCOL, SO_DOMAIN and SO_ERROR,
+        which is always 0: faults are raised where they are met.
+        Errors: OSError (ENOPROTOOPT) for another one.
+        """
+        from netkat.conn import options
+
+        self._check_open()
+        return options.read(self._endpoint, self._session.flow, level, option, length)
+
     def info(self) -> Info:
-        """Facts of the moment: round-trip time (µs), window, retransmits, unacknowledged bytes."""
+        """Facts of the moment: round-trip time (µs), window, retransmits, MSS, bytes under way.
+
+        Errors: OSError (EBADF) when closed.
+        """
         self._check_open()
         return self._endpoint.info()
 
     def close(self) -> None:
-        """Let go. TCP goes on delivering what it was given while the stack lives."""
-        self._session.close()
+        """Let go, once the last file of makefile() is closed too; more than once is once.
+
+        TCP goes on delivering what it was given while the stack lives.
+        """
+        self._closed = True
+        if self._files <= 0:
+            self._session.close()
 
     def abort(self) -> None:
         """End at once: the peer of a TCP connection gets a RST."""
+        self._closed = True
         self._session.abort()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
@@ -128,17 +201,35 @@ class SocketShaped:
         if self._session.ended:
             raise OSError(errno.EBADF, "the connection is closed")
 
-    def _await(self, descriptor: int) -> None:
-        """Wait for the descriptor as long as the timeout allows, or raise."""
-        if self._timeout == 0.0:
-            raise BlockingIOError(errno.EAGAIN, "the operation would wait")
-        ready = self._session.wait(descriptor, deadline_after(self._timeout))
-        self._check_open()
-        if not ready:
-            raise self._session.timed_out(self._timeout)
+    def _when_ready(
+        self, operation: Callable[[], T], *, sending: bool = False, deadline: float | None = None
+    ) -> T:
+        """Do it as soon as it need not wait, in the time that the timeout (or deadline) allows."""
+        session, endpoint = self._session, self._endpoint
+        while True:
+            self._check_open()
+            try:
+                return operation()
+            except BlockingIOError:
+                if sending:
+                    # What fills the queue may be waiting for this thread to send it.
+                    session.flush()
+            except StackError as error:
+                self._check_open()  # closed by another thread just now
+                raise session.fault(error) from None
+            if self._timeout == 0.0:
+                raise BlockingIOError(errno.EAGAIN, "the operation would wait")
+            if deadline is None:
+                deadline = deadline_after(self._timeout)
+            self._check_open()
+            descriptor = endpoint.writable_fd() if sending else endpoint.readable_fd()
+            ready = session.wait(descriptor, deadline)
+            self._check_open()
+            if not ready:
+                raise session.timed_out(self._timeout)
 
 
-def spelt(address: object, port: int) -> Address:
+def spelt(address: IPAddress | None, port: int) -> Address:
     """An address as the socket module spells it."""
     from ipaddress import IPv6Address
 

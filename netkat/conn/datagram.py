@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netkat.conn.connection import Connection
 from netkat.errors import NetworkError
+
+if TYPE_CHECKING:
+    from netkat.conn.base import Address
 
 LARGEST = 65535
 """Bytes: no datagram is larger (RFC 768: a 16-bit length)."""
 
 
 class UdpConnection(Connection):
-    """Shaped as a connected datagram socket: one send is one datagram, one recv is one."""
+    """Shaped as a connected datagram socket: one send is one datagram, one recv is one.
 
-    def recv(self, bufsize: int = LARGEST) -> bytes:
+    ::
+
+        with netkat.open_datagram(("10.111.111.129", 53), timeout=2) as conn:
+            conn.send(query)
+            answer = conn.recv()
+    """
+
+    def recv(self, bufsize: int = LARGEST, flags: int = 0) -> bytes:
         """One datagram, cut at ``bufsize`` bytes. Errors: as recv_into."""
-        return super().recv(bufsize)
+        return super().recv(bufsize, flags)
+
+    def recvfrom(self, bufsize: int = LARGEST, flags: int = 0) -> tuple[bytes, Address]:
+        """As recv, with the peer's address beside it."""
+        return super().recvfrom(bufsize, flags)
 
     def unanswered(self) -> NetworkError | None:
         """Why no datagram has come back so far, where the wire shows it: Hairpin,

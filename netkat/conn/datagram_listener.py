@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from netkat.conn.base import Address, SocketShaped, spelt
 from netkat.conn.datagram import LARGEST, UdpConnection
-from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,24 +25,15 @@ class UdpListener(SocketShaped):
 
         Errors: TimedOut, BlockingIOError (timeout 0.0), InterfaceDown, GuardFailed.
         """
-        data, sender, port = self._receive(bufsize)
-        return data, spelt(sender, port)
+        buffer = bytearray(bufsize)
+        count, _, sender, port = self._when_ready(lambda: self._endpoint.recv_from_into(buffer))
+        self._session.received += count
+        self._session.prove()
+        return bytes(memoryview(buffer)[:count]), spelt(sender, port)
 
     def sendto(self, data: Buffer, address: Address) -> int:
         """One datagram to (host, port), an IP address; its length. Errors: as recvfrom."""
-        while True:
-            self._check_open()
-            try:
-                count = self._endpoint.send_to(data, ip_address(address[0]), address[1])
-            except BlockingIOError:
-                self._session.flush()
-                self._await(self._endpoint.writable_fd())
-                continue
-            except StackError as error:
-                raise self._session.fault(error) from None
-            self._session.sent += count
-            self._session.flush()
-            return count
+        return self._send_to(data, ip_address(address[0]), address[1])
 
     def accept(self) -> tuple[UdpConnection, Address]:
         """Wait for the first datagram: a connection with its sender alone, which begins with it.
@@ -60,20 +50,12 @@ class UdpListener(SocketShaped):
         self._session.lock(peer, port)
         return _LockedConnection(self._session, first, peer, port)
 
-    def _receive(self, bufsize: int) -> tuple[bytes, IPAddress, int]:
-        buffer = bytearray(bufsize)
-        while True:
-            self._check_open()
-            try:
-                count, _, sender, port = self._endpoint.recv_from_into(buffer)
-            except BlockingIOError:
-                self._await(self._endpoint.readable_fd())
-                continue
-            except StackError as error:
-                raise self._session.fault(error) from None
-            self._session.received += count
-            self._session.prove()
-            return bytes(memoryview(buffer)[:count]), sender, port
+    def _send_to(self, data: Buffer, peer: IPAddress, port: int) -> int:
+        endpoint = self._endpoint
+        count = self._when_ready(lambda: endpoint.send_to(data, peer, port), sending=True)
+        self._session.sent += count
+        self._session.flush()
+        return count
 
 
 class _LockedConnection(UdpConnection):
@@ -84,39 +66,23 @@ class _LockedConnection(UdpConnection):
         self._first: bytes | None = first
         self._peer, self._port = peer, port
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0) -> int:
-        """As Connection.recv_into; the datagram that it began with comes first."""
-        view = memoryview(buffer).cast("B")
-        view = view[:nbytes] if nbytes else view
+    def _receive(self, view: memoryview) -> int:
         if self._first is not None:
             first, self._first = self._first[: len(view)], None
             view[: len(first)] = first
             return len(first)
         while True:
-            self._check_open()
-            try:
-                count, _, sender, port = self._endpoint.recv_from_into(view)
-            except BlockingIOError:
-                self._await(self._endpoint.readable_fd())
-                continue
-            except StackError as error:
-                raise self._session.fault(error) from None
+            found = self._when_ready(lambda: self._endpoint.recv_from_into(view))
+            count, _, sender, port = found
             if (sender.packed, port) == (self._peer.packed, self._port):
                 self._session.received += count
                 return count
 
-    def send(self, data: Buffer) -> int:
-        """As Connection.send."""
-        while True:
-            self._check_open()
-            try:
-                count = self._endpoint.send_to(data, self._peer, self._port)
-            except BlockingIOError:
-                self._session.flush()
-                self._await(self._endpoint.writable_fd())
-                continue
-            except StackError as error:
-                raise self._session.fault(error) from None
-            self._session.sent += count
-            self._session.flush()
-            return count
+    def _send(self, data: Buffer, deadline: float | None) -> int:
+        endpoint, peer, port = self._endpoint, self._peer, self._port
+        count = self._when_ready(
+            lambda: endpoint.send_to(data, peer, port), sending=True, deadline=deadline
+        )
+        self._session.sent += count
+        self._session.flush()
+        return count

@@ -14,24 +14,27 @@ if TYPE_CHECKING:
 
 
 class TcpListener(SocketShaped):
-    """Shaped as a listening socket: accept, settimeout, fileno, close; iterating accepts."""
+    """Shaped as a listening socket: accept, settimeout, fileno, close; iterating accepts.
+
+    ::
+
+        with netkat.create_server(("", 8080)) as listener:
+            for conn, address in listener:
+                with conn:
+                    conn.sendall(str(address).encode())
+    """
 
     _session: ListeningSession
 
     def accept(self) -> tuple[TcpConnection, Address]:
         """Wait for a client: its connection and its address.
 
-        Errors: TimedOut, BlockingIOError (timeout 0.0), InterfaceDown.
+        The connection's timeout is None, as in the socket module. Errors: TimedOut,
+        BlockingIOError (timeout 0.0), InterfaceDown, GuardFailed; OSError (EBADF) when
+        closed, by another thread as well.
         """
-        while True:
-            self._check_open()
-            try:
-                session = self._session.accept()
-            except BlockingIOError:
-                self._await(self._endpoint.readable_fd())
-                continue
-            conn = TcpConnection(session)
-            return conn, conn.getpeername()
+        conn = TcpConnection(self._when_ready(self._session.accept))
+        return conn, conn.getpeername()
 
     def __iter__(self) -> Self:
         return self

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from netkat.conn.connection import Connection
+from netkat.conn.connection import Connection, refuse_flags
+from netkat.engine.wait import deadline_after
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -14,20 +15,56 @@ if TYPE_CHECKING:
 
 
 class TcpConnection(Connection):
-    """Shaped as a stream socket: recv, recv_into, send, sendall, shutdown, settimeout, close."""
+    """Shaped as a stream socket, and as safe to use from several threads.
 
-    def sendall(self, data: Buffer) -> None:
-        """Hand over all of it; the timeout holds for each wait. Errors: as send."""
+    ::
+
+        with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+            conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            print(conn.makefile("rb").read())
+            print(conn.info().rtt, "µs")
+
+    What wants a socket.socket, such as ssl, gets one from as_socket().
+    """
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        """Hand over all of it, in the time of one timeout (as socket.sendall). Errors: as send.
+
+        After an error there is no telling how much the peer has read.
+        """
+        refuse_flags(flags)
         view = memoryview(data).cast("B")
+        deadline = deadline_after(self._timeout) if self._timeout else None
         while view:
-            view = view[self.send(view) :]
+            view = view[self._send(view, deadline) :]
 
     def shutdown(self, how: int) -> None:
-        """SHUT_WR sends FIN after what is queued; SHUT_RD stops reading; SHUT_RDWR does both."""
+        """SHUT_WR sends FIN after what is queued; SHUT_RD stops reading; SHUT_RDWR does both.
+
+        Errors: OSError (ENOTCONN) where the connection is over, (EBADF) when closed.
+        """
         self._check_open()
         self._endpoint.shutdown(how)
         if how != socket.SHUT_RD:
             self._session.flush()
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """A file over the connection, as socket.makefile. The connection lives until both
+        are closed. Errors of its reads and writes: as recv_into and send.
+        """
+        self._check_open()
+        # Plain Python over recv_into and send, with a count of files that it keeps here.
+        make: Any = socket.socket.makefile
+        kinds = {"encoding": encoding, "errors": errors, "newline": newline}
+        return cast("IO[Any]", make(self, mode, buffering, **kinds))
 
     def as_socket(self) -> BridgedSocket:
         """Hand the connection over to a real socket, for whatever wants one (ssl, asyncio, select).
@@ -54,3 +91,18 @@ class TcpConnection(Connection):
     def _after_receive(self) -> None:
         # A read may have opened the window: the update should not wait for a timer.
         self._session.flush()
+
+    # What socket.makefile's files call, by these names (Lib/socket.py).
+
+    @property
+    def _io_refs(self) -> int:
+        return self._files
+
+    @_io_refs.setter
+    def _io_refs(self, count: int) -> None:
+        self._files = count
+
+    def _decref_socketios(self) -> None:
+        self._files -= 1
+        if self._closed:
+            self.close()

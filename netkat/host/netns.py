@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from netkat.closing import Closing
 from netkat.errors import MissingCapability, NamespaceNotFound, SetupError
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> 
         return namespace.call(function)
 
 
-class NetworkNamespace:
+class NetworkNamespace(Closing):
     """A namespace held open: the same one whatever becomes of its name or its process.
 
     Errors: NamespaceNotFound, MissingCapability.
@@ -79,12 +80,6 @@ class NetworkNamespace:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def __enter__(self) -> NetworkNamespace:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _open(where: str | int | os.PathLike[str]) -> int:

@@ -6,17 +6,16 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from netkat.closing import Closing
 from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
+    pass
 
 H = TypeVar("H", StackHandle, EndpointHandle)
 
 
-class Owner(Generic[H]):
+class Owner(Closing, Generic[H]):
     """Base of Stack and Endpoint. A closed one has handle 0, which the library refuses."""
 
     def __init__(self, loaded: Loaded, handle: H) -> None:
@@ -39,17 +38,6 @@ class Owner(Generic[H]):
 
     def _let_go(self, handle: H) -> None:
         raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0) and self._loaded.usable:

@@ -13,32 +13,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 
 from netkat import Stack
 from netkat.conn import UdpConnection
-from netkat.flow import Flow, Protocol
 from tests.helpers.capture import capture
 from tests.helpers.netns import ROOT, Namespace
 from tests.helpers.peers import pattern, peer
 
 SIZE = 200_000
-
-
-def _warm_up() -> None:
-    """Have Go's runtime open now what it keeps for good: no test is to blame for it."""
-    from netkat.stack import Stack as Bare
-
-    bare, ends = Bare(1500, None), (ip_address("192.0.2.1"), ip_address("192.0.2.2"))
-    bare.add_address(ends[0])
-    bare.add_route(ends[1])
-    endpoint = bare.connect(Flow(Protocol.TCP, ends[0], 1, ends[1], 1))  # its timer does it
-    endpoint.abort()
-    endpoint.close()
-    bare.close()
-
-
-_warm_up()
 
 
 def netkat(*arguments: str) -> list[str]:

@@ -5,29 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 import netkat
-from netkat import stack as bare
 from netkat.errors import BadArgument, OwnAddress, PortTaken
-from netkat.flow import Flow, Protocol
 from tests.helpers.netns import Pair
 
 PORT = 7100
 IPVERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def library() -> None:
-    """The Go runtime opens descriptors of its own at its start and first timer, and keeps them."""
-    here, there = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
-    with bare.Stack(1500, None) as stack:
-        stack.add_address(here)
-        stack.add_route(there)
-        stack.connect(Flow(Protocol.TCP, here, 1000, there, 1000)).close()
 
 
 def dial(pair: Pair, version: int, port: int = PORT) -> socket.socket:

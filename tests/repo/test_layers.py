@@ -10,15 +10,16 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"errors", "flow", "frame", "netlink"}
+BASE = {"closing", "errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {"netkat", "_api", "_server", "_stack"}
 
 MAY_IMPORT = {
+    "closing": set[str](),
     "errors": {"flow"},
     "flow": set[str](),
     "frame": {"errors", "flow"},
-    "netlink": {"errors"},
+    "netlink": {"closing", "errors"},
     "_version": set[str](),
     "wire": BASE,
     "bpf": BASE,
