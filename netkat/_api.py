@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from netkat._stack import CONNECT_TIMEOUT
 from netkat.closing import Closing
@@ -14,7 +14,10 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
+    from netkat.conn.session import Session
+    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
+    from netkat.kernel.sockets import KernelAttempt, KernelSockets
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -37,8 +40,14 @@ class FailedAttempt:
         self.address, self.port, self.error = address, port, error
 
 
+AnyAttempt: TypeAlias = "Attempt | KernelAttempt | FailedAttempt"
+
+
 class Dialer(Closing):
     """Every target made ready at once, so that privileges can be dropped before the first packet.
+
+    With ``kernel`` the connections are the kernel's own, for comparison; ``via``, ``guard``,
+    ``tap``, ``claim`` and ``qdisc_bypass`` mean nothing to those.
 
     Made, it holds wires, guards and reserved ports. load() brings the Go library
     and its threads; connect() needs neither privileges nor host facts any more.
@@ -59,16 +68,29 @@ class Dialer(Closing):
         netns: str | int | None = None,
         claim: IPAddress | None = None,
         qdisc_bypass: bool = False,
+        options: Options | None = None,
+        kernel: bool = False,
     ) -> None:
-        self._bypass = Bypass(
-            guard=guard, tap=tap, netns=netns, claim=claim, qdisc_bypass=qdisc_bypass
-        )
+        self._way: Bypass | KernelSockets
+        if kernel:
+            from netkat.kernel.sockets import KernelSockets
+
+            self._way = KernelSockets(netns=netns, options=options)
+        else:
+            self._way = Bypass(
+                guard=guard,
+                tap=tap,
+                netns=netns,
+                claim=claim,
+                qdisc_bypass=qdisc_bypass,
+                options=options,
+            )
         self._protocol = protocol
-        self.attempts: list[Attempt | FailedAttempt] = []
+        self.attempts: list[AnyAttempt] = []
         try:
             for address, port in targets:
                 try:
-                    attempt: Attempt | FailedAttempt = self._bypass.prepare(
+                    attempt: AnyAttempt = self._way.prepare(
                         address,
                         port,
                         protocol=protocol,
@@ -88,13 +110,11 @@ class Dialer(Closing):
     @property
     def notes(self) -> list[str]:
         """What was decided, for -v: each path, and each uplink's guard."""
-        ready = [attempt for attempt in self.attempts if isinstance(attempt, Attempt)]
-        paths = [
-            f"{attempt.path.describe(attempt.address)}, port {attempt.flow.local_port}"
-            for attempt in ready
-        ]
-        uplinks = {id(attempt.uplink): attempt.uplink for attempt in ready}.values()
-        return paths + [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
+        return [
+            attempt.describe()
+            for attempt in self.attempts
+            if not isinstance(attempt, FailedAttempt)
+        ] + self._way.notes()
 
     @property
     def warnings(self) -> list[str]:
@@ -108,15 +128,15 @@ class Dialer(Closing):
 
     def drop_privileges(self) -> None:
         """Give up every capability of this thread, for good. Errors: SetupError."""
-        self._bypass.drop_privileges()
+        self._way.drop_privileges()
 
     def load(self) -> None:
         """Load the Go library and start the pumps."""
-        self._bypass.load()
+        self._way.load()
 
     def connect(
         self,
-        attempt: Attempt | FailedAttempt,
+        attempt: AnyAttempt,
         *,
         timeout: float | None = CONNECT_TIMEOUT,
         cancel_fd: int | None = None,
@@ -127,14 +147,14 @@ class Dialer(Closing):
         """
         if isinstance(attempt, FailedAttempt):
             raise attempt.error
-        session = self._bypass.dial(attempt, timeout=timeout, cancel_fd=cancel_fd)
+        session: Session = self._way.dial(attempt, timeout=timeout, cancel_fd=cancel_fd)  # type: ignore[arg-type]
         if self._protocol is Protocol.UDP:
             return UdpConnection(session)
         return TcpConnection(session)
 
     def close(self) -> None:
         """End every connection and undo all that was made; more than once is once."""
-        self._bypass.close()
+        self._way.close()
 
 
 def clean() -> list[str]:

@@ -93,6 +93,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
         tap=_all_of(taps),
+        kernel=request.kernel,
     )
     undo.callback(dialer.close)
     signals.check()

@@ -103,6 +103,9 @@ class Relay:
             self._stop.ask()
             if ending is not Ending.CANCELLED and self._stream:
                 return self._deliver(ending)
+            if self._sender is not None:
+                # It may be on its way back from a send: in_hand is right after that.
+                self._sender.join(THREAD_END)
             return ending
         finally:
             if not self._stop.asked:

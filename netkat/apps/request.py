@@ -25,6 +25,7 @@ class Request:
     claim: IPAddress | None = None
     qdisc_bypass: bool = False
     guard: str = "auto"
+    kernel: bool = False
     version: int | None = None
     numeric: bool = False
     zero: bool = False

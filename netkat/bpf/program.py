@@ -1,4 +1,4 @@
-"""eBPF programs: loading them, and asking whose a program is."""
+"""eBPF programs of type sched_cls: loading them, and asking whose a program is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Final
 
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
-SOCKET_FILTER: Final = 1
 SCHED_CLS: Final = 3
-"""BPF_PROG_TYPE_* of uapi/linux/bpf.h."""
 
 _LOAD = struct.Struct("=IIQQIIQI4x16s8x")
 _INFO = struct.Struct("=IIQ")
@@ -31,15 +29,15 @@ class VerifierRefused(Exception):
 class Program(Descriptor):
     """A loaded program; ``terms`` is its license string. Errors: VerifierRefused, OSError."""
 
-    def __init__(self, name: str, instructions: bytes, terms: str, kind: int = SCHED_CLS) -> None:
-        super().__init__(_load(name, bytearray(instructions), terms, kind))
+    def __init__(self, name: str, instructions: bytes, terms: str) -> None:
+        super().__init__(_load(name, bytearray(instructions), terms))
 
     def id(self) -> int:
         """The program's number, as bpftool prints it."""
         return int(_ID_IN_INFO.unpack_from(_info(self.fd, 80))[0])
 
 
-def _load(name: str, instructions: bytearray, terms: str, kind: int) -> int:
+def _load(name: str, instructions: bytearray, terms: str) -> int:
     license_string = bytearray(terms.encode() + b"\0")
 
     def load(level: int, log: bytearray) -> int:
@@ -47,7 +45,7 @@ def _load(name: str, instructions: bytearray, terms: str, kind: int) -> int:
             Command.PROG_LOAD,
             bytearray(
                 _LOAD.pack(
-                    kind,
+                    SCHED_CLS,
                     len(instructions) // 8,
                     address(instructions),
                     address(license_string),

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from netkat.cli import options, values
+from netkat.cli.conflicts import refuse_with_kernel
 from netkat.cli.console import say, show_logs
 from netkat.cli.groups import spread
 from netkat.cli.relay_words import RelayWords
@@ -41,6 +42,7 @@ def connect(
     debug: options.Debug = False,
     pcap: options.Pcap = None,
     guard: options.Guard = "auto",
+    kernel: options.Kernel = False,
 ) -> int:
     """Connect stdin and stdout to HOST PORT, past the rules of this host."""
     from netkat.apps.connect import connect
@@ -61,6 +63,7 @@ def connect(
         qdisc_bypass=qdisc_bypass,
         wait=None if wait is None else values.seconds(wait, "-w"),
         guard=values.guard(guard),
+        kernel=kernel,
         version=4 if ipv4 else 6 if ipv6 else None,
         numeric=numeric,
         zero=zero,
@@ -80,6 +83,8 @@ def _check(request: Request, *, both_versions: bool) -> None:
     """Options that each make sense, and together do not."""
     if both_versions:
         raise BadArgument("-4 and -6 exclude each other")
+    if request.kernel:
+        refuse_with_kernel(request)
     if request.claim is not None:
         _check_claim(request, request.claim)
     source, via, version = request.source, request.via, request.version

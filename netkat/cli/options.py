@@ -133,3 +133,10 @@ RandomPort = Annotated[
     bool,
     typer.Option("-r", show_default=False, help="A random local port: so it is anyway."),
 ]
+Kernel = Annotated[
+    bool,
+    typer.Option(
+        "--kernel",
+        help="The same through a kernel socket, for comparison: this host's rules and NAT apply.",
+    ),
+]

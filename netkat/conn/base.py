@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from netkat.engine.session import Session
+    from netkat.conn.session import Session
     from netkat.stack import Info
 
 T = TypeVar("T")
@@ -118,11 +118,11 @@ class SocketShaped(Closing):
 
     def fault_fileno(self) -> int:
         """A descriptor that polls readable once the interface has failed: see raise_fault()."""
-        return self._session.uplink.fault_fd
+        return self._session.fault_fd
 
     def raise_fault(self) -> None:
         """Raise what has befallen the interface, if anything has. Errors: InterfaceDown and such"""
-        fault = self._session.uplink.fault
+        fault = self._session.link_fault
         if fault is not None:
             raise fault
 

@@ -1,4 +1,7 @@
-"""A TCP connection as a real socket: one end of a socketpair, and the stack at the other."""
+"""A TCP connection as a real socket: one end of a socketpair, and the stack at the other.
+
+Of a kernel connection it is that socket itself.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from netkat.conn import options
 from netkat.conn.base import Address, spelt
 
 if TYPE_CHECKING:
-    from netkat.engine.session import Session
+    from netkat.conn.session import Session
     from netkat.stack import Info
 
 
@@ -67,15 +70,6 @@ class BridgedSocket(socket.socket):
 
 def bridge(session: Session, timeout: float | None) -> BridgedSocket:
     """Hand a session over to a new socket."""
-    mine, stacks = socket.socketpair()
-    try:
-        # The byte that gostack.h asks for: what a RST is told by.
-        mine.send(b"\0")
-        session.bridge(stacks.fileno())
-        stacks.detach()
-        sock = BridgedSocket(mine.detach(), session)
-    finally:
-        mine.close()
-        stacks.close()
+    sock = BridgedSocket(session.hand_over(), session)
     sock.settimeout(timeout)
     return sock

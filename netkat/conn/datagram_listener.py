@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from netkat.engine.listening import DatagramSession
     from netkat.flow import IPAddress
+    from netkat.stack import Endpoint
 
 
 class UdpListener(SocketShaped):
     """Shaped as a bound datagram socket: recvfrom, sendto, settimeout, fileno, close."""
 
     _session: DatagramSession
+    _endpoint: Endpoint
 
     def recvfrom(self, bufsize: int = LARGEST) -> tuple[bytes, Address]:
         """One datagram, cut at ``bufsize`` bytes, and its sender.
@@ -60,6 +62,8 @@ class UdpListener(SocketShaped):
 
 class _LockedConnection(UdpConnection):
     """One peer on an endpoint that others can reach too: their datagrams are passed over."""
+
+    _endpoint: Endpoint
 
     def __init__(self, session: DatagramSession, first: bytes, peer: IPAddress, port: int) -> None:
         super().__init__(session)

@@ -11,7 +11,7 @@ from netkat.flow import Flow, Protocol
 from netkat.stack import Option
 
 if TYPE_CHECKING:
-    from netkat.stack import Endpoint
+    from netkat.conn.session import Endpoint
 
 # Linux has these (uapi/linux/in.h, in6.h); Python's socket module does not name them.
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73

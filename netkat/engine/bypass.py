@@ -11,8 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine import verdict
-from netkat.engine.path import Path
-from netkat.engine.paths import Paths
+from netkat.engine.path import Path, plan_path
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
@@ -23,6 +22,7 @@ from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation, reserve
 
 if TYPE_CHECKING:
+    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
 
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class Attempt:
         """The destination's port."""
         return self.flow.remote_port
 
+    def describe(self) -> str:
+        """One line for -v."""
+        return f"{self.path.describe(self.address)}, port {self.flow.local_port}"
+
 
 class Bypass:
     """The uplinks of one caller. prepare() needs privileges, load() and dial() do not."""
@@ -64,14 +68,14 @@ class Bypass:
         netns: str | int | None = None,
         claim: IPAddress | None = None,
         qdisc_bypass: bool = False,
+        options: Options | None = None,
     ) -> None:
         self._claim = claim
         self._guard, self._tap, self._qdisc_bypass = guard, tap, qdisc_bypass
+        self._options = options
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
         self._undo = ExitStack()
-        self._paths = Paths()
-        self._undo.callback(self._paths.close)
         self._loaded = False
         self._waiting: set[Attempt] = set()
         self._netns = NetworkNamespace(netns) if netns is not None else None
@@ -105,7 +109,7 @@ class Bypass:
         """
 
         plan = partial(
-            self._paths.plan,
+            plan_path,
             destination,
             protocol=protocol,
             remote_port=port,
@@ -144,7 +148,7 @@ class Bypass:
                 foreign=self._claim is not None,
             )
             undo.callback(reservation.close)
-            if not source_port and self._claim is None and self._paths.ports_decide():
+            if not source_port and self._claim is None:
                 # Now that the port is known: rules and multipath go by all five.
                 path = plan(source=path.source, source_port=reservation.port)
             flow = Flow(protocol, path.source, reservation.port, destination, port)
@@ -181,10 +185,16 @@ class Bypass:
                     tap=self._tap,
                     qdisc_bypass=self._qdisc_bypass,
                     claim=self._claim,
+                    options=self._options,
                 )
                 self._undo.callback(uplink.close)
                 self._uplinks[path.link.index] = uplink
             return uplink
+
+    def notes(self) -> list[str]:
+        """For -v: each uplink's guard."""
+        with self._lock:
+            return [f"{one.link.name}: {one.guard.describe()}" for one in self._uplinks.values()]
 
     def _load_if_wanted(self, uplink: Uplink) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,16 @@ class Session:
     def bridged(self) -> bool:
         """True once bridge() was called: another has it now."""
         return self._bridged
+
+    @property
+    def fault_fd(self) -> int:
+        """Polls readable once the interface has failed."""
+        return self.uplink.fault_fd
+
+    @property
+    def link_fault(self) -> NetkatError | None:
+        """What has befallen the interface."""
+        return self.uplink.fault
 
     def flush(self) -> None:
         """Send what the stack has waiting, on this thread."""
@@ -141,6 +152,19 @@ class Session:
                 raise OSError(errno.EBADF, "the connection is closed")
             self.uplink.bridge(self, descriptor)
             self._ended = self._bridged = True
+
+    def hand_over(self) -> int:
+        """The descriptor of a new socket that has the connection from now on. Errors: as bridge."""
+        mine, stacks = socket.socketpair()
+        try:
+            # The byte that gostack.h asks for: what a RST is told by.
+            mine.send(b"\0")
+            self.bridge(stacks.fileno())
+            stacks.detach()
+            return mine.detach()
+        finally:
+            mine.close()
+            stacks.close()
 
     def close(self) -> None:
         """Let go: TCP delivers what it holds, and its FIN, while the uplink lives."""

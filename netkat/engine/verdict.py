@@ -20,7 +20,7 @@ from netkat.errors import (
     TimeExceeded,
     Unreachable,
 )
-from netkat.flow import Flow, Protocol
+from netkat.flow import Flow, IPAddress, Protocol
 
 if TYPE_CHECKING:
     from netkat.bpf.egress import EgressHooks
@@ -117,15 +117,34 @@ def unreachable(evidence: Evidence) -> NetworkError:
     reason = icmp_reason(seen.icmp_version, seen.icmp_type, seen.icmp_code)
     if reason == "port unreachable":
         return refused(evidence)
-    kind = _kind(seen, reason)
+    return _icmp(seen.icmp_version, seen.icmp_type, seen.icmp_code, seen.icmp_sender, seen.icmp_ttl)
+
+
+def icmp_fault(
+    version: int, icmp_type: int, icmp_code: int, sender: IPAddress | None
+) -> NetworkError:
+    """An ICMP error whose TTL nobody has seen: what a kernel socket's error queue holds."""
+    reason = icmp_reason(version, icmp_type, icmp_code)
+    if reason == "port unreachable":
+        message = f"Connection refused [ICMP {reason} from {sender}]"
+        return Refused(message, by=f"ICMP {reason}", sender=sender)
+    return _icmp(version, icmp_type, icmp_code, sender, None)
+
+
+def _icmp(
+    version: int, icmp_type: int, icmp_code: int, sender: IPAddress | None, ttl: int | None
+) -> Unreachable:
+    reason = icmp_reason(version, icmp_type, icmp_code)
+    kind = _kind(version, icmp_type, reason)
+    seen_ttl = "" if ttl is None else f" ttl {ttl}"
     return kind(
-        f"{_HEADLINES[kind]} [ICMP {reason} from {seen.icmp_sender} ttl {seen.icmp_ttl}]",
+        f"{_HEADLINES[kind]} [ICMP {reason} from {sender}{seen_ttl}]",
         reason=reason,
-        icmp_type=seen.icmp_type,
-        icmp_code=seen.icmp_code,
-        sender=seen.icmp_sender,
-        ttl=seen.icmp_ttl,
-        hint=_unreachable_hint(kind, seen),
+        icmp_type=icmp_type,
+        icmp_code=icmp_code,
+        sender=sender,
+        ttl=ttl,
+        hint=_unreachable_hint(kind, sender),
     )
 
 
@@ -239,19 +258,19 @@ _HEADLINES = {
 }
 
 
-def _kind(seen: Observation, reason: str) -> type[Unreachable]:
-    time_exceeded = ICMP4_TIME_EXCEEDED if seen.icmp_version == 4 else ICMP6_TIME_EXCEEDED
-    if seen.icmp_type == time_exceeded:
+def _kind(version: int, icmp_type: int, reason: str) -> type[Unreachable]:
+    time_exceeded = ICMP4_TIME_EXCEEDED if version == 4 else ICMP6_TIME_EXCEEDED
+    if icmp_type == time_exceeded:
         return TimeExceeded
     return Prohibited if "prohibited" in reason or "policy" in reason else Unreachable
 
 
-def _unreachable_hint(kind: type[Unreachable], seen: Observation) -> str:
+def _unreachable_hint(kind: type[Unreachable], sender: IPAddress | None) -> str:
     if kind is TimeExceeded:
-        return f"the packet went round in circles: look at the routes of {seen.icmp_sender}"
+        return f"the packet went round in circles: look at the routes of {sender}"
     if kind is Prohibited:
-        return f"a firewall rule at {seen.icmp_sender} says no: look at its rules"
-    return f"ask at {seen.icmp_sender}: its routes, its neighbours, its firewall"
+        return f"a firewall rule at {sender} says no: look at its rules"
+    return f"ask at {sender}: its routes, its neighbours, its firewall"
 
 
 def _next_hop(path: Path) -> str:

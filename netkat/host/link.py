@@ -14,7 +14,8 @@ from netkat.flow import IPAddress
 
 _RTM_GETLINK, _RTM_GETADDR = 18, 22
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_EXT_MASK, _IFLA_ALT_IFNAME = 18, 1, 29, 53
+_IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_VRF_TABLE = 18, 1, 2, 1
+_IFLA_EXT_MASK, _IFLA_ALT_IFNAME = 29, 53
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFNAMSIZ = 16
@@ -79,6 +80,7 @@ class Link:
     master: int | None
     parent: int | None
     point_to_point: bool
+    vrf_table: int | None = None
 
     @property
     def ethernet(self) -> bool:
@@ -161,6 +163,9 @@ def _parse(body: bytes) -> Link:
     _, arphrd, index, flags, _ = _IFINFO.unpack_from(body)
     found = netlink.attributes(body, _IFINFO.size)
     info = netlink.attributes(found.get(_IFLA_LINKINFO, b""))
+    kind = netlink.text(info.get(_IFLA_INFO_KIND, b""))
+    # What the numbers in here mean is the kind's own affair.
+    data = netlink.attributes(info.get(_IFLA_INFO_DATA, b"")) if kind == "vrf" else {}
     mac = found.get(_IFLA_ADDRESS)
     return Link(
         name=netlink.text(found[_IFLA_IFNAME]),
@@ -172,10 +177,11 @@ def _parse(body: bytes) -> Link:
         running=bool(flags & _IFF_RUNNING),
         noarp=bool(flags & _IFF_NOARP),
         loopback=bool(flags & _IFF_LOOPBACK),
-        kind=netlink.text(info.get(_IFLA_INFO_KIND, b"")),
+        kind=kind,
         master=netlink.u32(found[_IFLA_MASTER]) if _IFLA_MASTER in found else None,
         parent=netlink.u32(found[_IFLA_LINK]) if _IFLA_LINK in found else None,
         point_to_point=bool(flags & _IFF_POINTOPOINT),
+        vrf_table=netlink.u32(data[_IFLA_VRF_TABLE]) if _IFLA_VRF_TABLE in data else None,
     )
 
 

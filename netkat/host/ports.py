@@ -141,13 +141,13 @@ def _hold(
     holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         if interface is not None:
-            _bind_to_device(holder, interface)
+            bind_to_device(holder, interface)
         if foreign:
             # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
             holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
         filtered = _drop_all(holder)
-        _bind(holder, protocol, local, port)
+        bind(holder, protocol, local, port)
         if protocol is Protocol.TCP:
             _listen_silently(holder, local)
         return Reservation(holder.getsockname()[1], False, filtered, holder)
@@ -156,7 +156,8 @@ def _hold(
         raise
 
 
-def _bind_to_device(holder: socket.socket, interface: str) -> None:
+def bind_to_device(holder: socket.socket, interface: str) -> None:
+    """Bind a socket to an interface. Errors: InterfaceNotFound, MissingCapability."""
     # The first name: SO_BINDTODEVICE knows no alternative ones, and cuts what is long.
     name = link(interface).name.encode() + b"\0"
     try:
@@ -187,7 +188,8 @@ def _drop_all(holder: socket.socket) -> bool:
     return True
 
 
-def _bind(holder: socket.socket, protocol: Protocol, local: IPAddress, port: int) -> None:
+def bind(holder: socket.socket, protocol: Protocol, local: IPAddress, port: int) -> None:
+    """Bind a socket. Errors: as reserve()."""
     zone = local.scope_id if isinstance(local, IPv6Address) else None
     try:
         if local.version == 4:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netkat import netlink
-from netkat.errors import BadArgument
+from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import IPAddress
 from netkat.host.link import InterfaceAddress, addresses, link
 from netkat.host.route import (
@@ -79,7 +79,7 @@ class TableRoute:
 
 
 def table_number(table: int | str) -> int:
-    """A routing table by number or by its name in iproute2's rt_tables.
+    """A routing table by number, by its name in iproute2's rt_tables, or by its VRF's interface.
 
     Errors: BadArgument.
     """
@@ -94,12 +94,32 @@ def table_number(table: int | str) -> int:
             Path(folder).glob("rt_tables.d/*.conf")
         ):
             names |= _names(path)
-    if table not in names:
+    if table in names:
+        return names[table]
+    of_vrf = _vrf_table(table)
+    if of_vrf is None:
         raise BadArgument(
-            f"no routing table is called {table!r}",
-            hint="its number does as well; that of a VRF is shown by ip vrf show",
+            f"no routing table is called {table!r}, and no VRF",
+            hint="its number does as well; ip vrf show lists the VRFs",
         )
-    return names[table]
+    return of_vrf
+
+
+def vrf(name: int | str) -> str:
+    """The interface of a VRF, to bind a socket to. Errors: BadArgument."""
+    if isinstance(name, str) and _vrf_table(name) is not None:
+        return name
+    raise BadArgument(
+        f"-V {name} is no VRF: a kernel socket goes by the policy rules, or by a VRF's table",
+        hint="ip vrf show lists the VRFs; without --kernel any table will do",
+    )
+
+
+def _vrf_table(name: str) -> int | None:
+    try:
+        return link(name).vrf_table
+    except InterfaceNotFound:
+        return None
 
 
 def _names(path: Path) -> dict[str, int]:

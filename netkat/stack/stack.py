@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,11 @@ class Stack(Owner[StackHandle]):
         A value that makes no sense is found when one is opened: StackError (INVALID).
         """
         check(self._lib.gs_option_set(self._handle, option, value))
+
+    def set_options(self, values: Mapping[Option, int]) -> None:
+        """Several of them."""
+        for option, value in values.items():
+            self.set_option(option, value)
 
     def arm(self, pointer: CData, n: int) -> None:
         """Lend memory to the first ``n`` entries of a ReceiveBatch; once, before any inject."""

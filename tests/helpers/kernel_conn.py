@@ -1,28 +1,16 @@
-"""A connection as netkat.conn shapes it, on the kernel's own sockets: real FIN, RST and windows."""
+"""A connection on kernel sockets, with the other end in hand: real FIN, RST and windows."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import select
 import socket
 import struct
-import termios
-from dataclasses import dataclass
+from ipaddress import ip_address
 
-from netkat.errors import ConnectionReset, Refused
-from netkat.flow import Protocol
-
-FIN_ACKED_STATES = {5, 6, 7}
-ERROR_STATE = 15
-
-
-@dataclass(frozen=True)
-class Info:
-    state: int
-    unacked: int
-    fin_acked: bool
+from netkat.conn import TcpConnection, UdpConnection
+from netkat.flow import Flow, Protocol
+from netkat.kernel.endpoint import KernelEndpoint
+from netkat.kernel.session import KernelSession
+from netkat.stack import Info
 
 
 class KernelConn:
@@ -30,77 +18,41 @@ class KernelConn:
 
     def __init__(self, protocol: Protocol = Protocol.TCP, *, small_buffers: bool = False) -> None:
         self.protocol = protocol
-        self._sock, self.peer = (
-            _tcp_pair(small_buffers) if protocol == Protocol.TCP else _udp_pair()
-        )
-        self._broken = False
-        self._shut = False
+        stream = protocol == Protocol.TCP
+        ours, self.peer = _tcp_pair(small_buffers) if stream else _udp_pair()
+        ours.setblocking(False)
+        here, there = ours.getsockname(), ours.getpeername()
+        flow = Flow(protocol, ip_address(here[0]), here[1], ip_address(there[0]), there[1])
+        session = KernelSession(KernelEndpoint(ours, protocol), flow)
+        self._conn = TcpConnection(session) if stream else UdpConnection(session)
         self.ended: str | None = None
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self._conn.fileno()
 
     def settimeout(self, seconds: float | None) -> None:
-        self._sock.settimeout(seconds)
+        self._conn.settimeout(seconds)
 
     def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int:
-        return self._named(lambda: self._sock.recv_into(buffer, nbytes))
+        return self._conn.recv_into(buffer, nbytes)
 
     def send(self, data: memoryview) -> int:
-        return self._named(lambda: self._sock.send(data))
+        return self._conn.send(data)
 
     def shutdown(self, how: int) -> None:
-        self._shut = True
-        self._sock.shutdown(how)
+        assert isinstance(self._conn, TcpConnection)
+        self._conn.shutdown(how)
 
     def info(self) -> Info:
-        queued = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
-        state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        fin_acked = self._shut and state in FIN_ACKED_STATES
-        events = dict(_poll(self._sock))
-        if self._broken or events.get(self._sock.fileno(), 0) & select.POLLERR:
-            state = ERROR_STATE
-        # The kernel counts a FIN as one byte.
-        return Info(state, queued - (self._shut and not fin_acked and queued > 0), fin_acked)
+        return self._conn.info()
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
-        self._sock.close()
+        self._conn.close()
 
     def abort(self) -> None:
-        if self.ended is not None:
-            return
-        self.ended = "aborted"
-        if self.protocol == Protocol.TCP:
-            linger = struct.pack("ii", 1, 0)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        else:
-            # A thread in recv() on a UDP socket sleeps through its close.
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def _named(self, call: object) -> int:
-        try:
-            return call()  # type: ignore[operator,no-any-return]
-        except ConnectionResetError as error:
-            self._broken = True
-            raise ConnectionReset("Connection reset by peer") from error
-        except BrokenPipeError as error:
-            if self._shut:
-                raise
-            # After a RST was told once, the kernel says EPIPE.
-            raise ConnectionReset("Connection reset by peer") from error
-        except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                raise Refused("Connection refused") from error
-            raise
-
-
-def _poll(sock: socket.socket) -> list[tuple[int, int]]:
-    poller = select.poll()
-    poller.register(sock, 0)
-    return poller.poll(0)
+        self.ended = self.ended or "aborted"
+        self._conn.abort()
 
 
 def _tcp_pair(small_buffers: bool) -> tuple[socket.socket, socket.socket]:

@@ -51,18 +51,15 @@ def test_the_shipped_instructions_are_what_bcc_makes_of_the_source() -> None:
 
 
 def test_the_comparison_sees_a_change_of_the_source(tmp_path: Path) -> None:
-    for name in ("compile.py", "flows.h", "ingress.c", "packets.c"):
+    for name in ("compile.py", "ingress.c", "ingress.insns"):
         shutil.copy(BPF / name, tmp_path)
-    for instructions in BPF.glob("*.insns"):
-        shutil.copy(instructions, tmp_path)
-    source = tmp_path / "flows.h"
+    source = tmp_path / "ingress.c"
     source.write_text(
         source.read_text().replace("#define VLAN_ID 0x0fff", "#define VLAN_ID 0x00ff")
     )
     done = compile_check(tmp_path)
     assert done.returncode == 1
-    for name, made_from in (("ingress", "ingress"), ("packets_bare", "packets")):
-        assert f"{name}.insns is not what {made_from}.c compiles to" in done.stderr
+    assert "ingress.insns is not what ingress.c compiles to" in done.stderr
 
 
 def belongs(ethertype: int, data: bytes) -> bool:

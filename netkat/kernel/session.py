@@ -1,0 +1,149 @@
+"""One flow on a kernel socket, with the face of the engine's session."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from netkat.engine.bypass import Cancelled
+from netkat.engine.wait import deadline_after, wait_readable
+from netkat.errors import NetkatError, NetworkError, TimedOut
+from netkat.flow import Flow, Protocol
+from netkat.kernel import faults
+from netkat.stack.codes import StackError
+
+if TYPE_CHECKING:
+    from netkat.kernel.endpoint import KernelEndpoint
+    from netkat.kernel.opening import Sockaddr
+
+
+class KernelSession:
+    """An endpoint and its flow. close() and abort() from any thread, any number of times."""
+
+    link_fault: NetkatError | None = None
+    """The kernel looks after its interfaces itself."""
+
+    def __init__(self, endpoint: KernelEndpoint, flow: Flow) -> None:
+        self.endpoint, self.flow = endpoint, flow
+        self._lock = threading.Lock()
+        self._ended = self._bridged = False
+        self._fault_fd = -1
+        self.received = 0
+        self.sent = 0
+
+    @property
+    def ended(self) -> bool:
+        """True once close() or abort() was called."""
+        return self._ended
+
+    @property
+    def bridged(self) -> bool:
+        """True once hand_over() was called: another has it now."""
+        return self._bridged
+
+    @property
+    def fault_fd(self) -> int:
+        """Polls readable never, and has the place of one that may."""
+        with self._lock:
+            if self._fault_fd < 0:
+                self._fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            return self._fault_fd
+
+    def connect(self, address: Sockaddr, timeout: float | None, cancel_fd: int | None) -> None:
+        """Connect, ``timeout`` in seconds. Errors: NetworkErrors and SetupErrors; Cancelled."""
+        try:
+            self._connect(address, timeout, cancel_fd)
+        except StackError as error:
+            fault = self.fault(error, connecting=True)
+            self.abort()
+            raise fault from None
+        except BaseException:
+            self.abort()
+            raise
+        (local, port, *_), _ = self.endpoint.names()
+        mine = self.flow
+        self.flow = Flow(mine.protocol, ip_address(local), port, mine.remote, mine.remote_port)
+
+    def _connect(self, address: Sockaddr, timeout: float | None, cancel_fd: int | None) -> None:
+        began, deadline = time.monotonic(), deadline_after(timeout)
+        self.endpoint.connect(address)
+        if self.flow.protocol is Protocol.UDP:
+            return
+        writable = self.endpoint.writable_fd()
+        while True:
+            try:
+                self.endpoint.connect_result()
+                return
+            except BlockingIOError:
+                if self.wait(writable, deadline, cancel_fd):
+                    continue
+            if deadline is None or time.monotonic() < deadline:
+                raise Cancelled
+            waited = round(time.monotonic() - began, 1)
+            raise faults.no_answer(self.flow, self.endpoint.syns_sent(), waited)
+
+    def flush(self) -> None:
+        """Nothing to do: the kernel sends by itself."""
+
+    def wait(self, descriptor: int, deadline: float | None, cancel_fd: int | None = None) -> bool:
+        """Wait for the endpoint's descriptor; False when the deadline passed or cancel_fd fired."""
+        return descriptor in wait_readable((descriptor, cancel_fd), deadline)
+
+    def prove(self) -> None:
+        """Nothing to do: there is no guard."""
+
+    def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
+        """What the kernel told, in words."""
+        told = self.endpoint.told
+        if told is None or told.code is not error.code:
+            return error
+        return faults.name(
+            told, self.flow, connecting=connecting, received=self.received, sent=self.sent
+        )
+
+    def unanswered(self, waited: float | None = None) -> NetworkError | None:
+        """Why not one datagram came back, where the kernel was told; None where it was not."""
+        if self.received:
+            return None
+        try:
+            self.endpoint.recv_into(bytearray(1))
+        except BlockingIOError:
+            return None
+        except StackError as error:
+            fault = self.fault(error)
+            return fault if isinstance(fault, NetworkError) else None
+        return None
+
+    def timed_out(self, seconds: float | None) -> NetkatError:
+        """The caller's own timeout ran out."""
+        return TimedOut(f"timed out after {seconds:g} s" if seconds is not None else "timed out")
+
+    def hand_over(self) -> int:
+        """The socket's own descriptor, the caller's from now on. Errors: OSError (EBADF)."""
+        with self._lock:
+            if self._ended:
+                raise OSError(errno.EBADF, "the connection is closed")
+            self._ended = self._bridged = True
+        return self.endpoint.hand_over()
+
+    def close(self) -> None:
+        """Let go: the kernel delivers what it holds, and the FIN."""
+        self._end()
+        self.endpoint.close()
+
+    def abort(self) -> None:
+        """End at once; the peer of a TCP connection gets a RST."""
+        self._end()
+        self.endpoint.abort()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+
+    def __del__(self) -> None:
+        if getattr(self, "_fault_fd", -1) >= 0:
+            os.close(self._fault_fd)
