@@ -76,6 +76,16 @@ class Server(Closing):
             notes.append(f"whether a NAT rule serves port {self.port} is not known: {self._unseen}")
         return notes
 
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know unasked: from whom the port was taken."""
+        return [
+            f"port {claim.port} on {claim.place.address} ({claim.place.link.name}) is taken from"
+            f" {claim.taken_from}: nothing that comes in there reaches it until this ends"
+            for claim in self._claims
+            if claim.taken_from is not None
+        ]
+
     def drop_privileges(self) -> None:
         """Give up every capability of this thread, for good. Errors: SetupError."""
         self._bypass.drop_privileges()

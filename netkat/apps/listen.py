@@ -63,6 +63,8 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
     )
     undo.callback(server.close)
     signals.check()
+    for warning in server.warnings:
+        say(f"netkat: {warning}")
     for note in server.notes if request.verbosity else ():
         say(f"netkat: {note}")
     server.drop_privileges()

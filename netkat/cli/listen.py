@@ -53,7 +53,10 @@ Reply = Annotated[
     ),
 ]
 TakeOver = Annotated[
-    bool, typer.Option("--take-over", help="Take a port that a NAT rule of this host serves.")
+    bool,
+    typer.Option(
+        "--take-over", help="Take a port that this host serves, by a socket, NAT or a flow."
+    ),
 ]
 Interfaces = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from netkat.bpf.guard import Step
 from netkat.engine.path import Path
 from netkat.engine.session import Session
 from netkat.errors import BadArgument, PortTaken
@@ -25,6 +26,7 @@ BACKLOG = 128
 
 _TRIES = 8
 """Ports that may turn out to be taken by a NAT rule before we say that all are."""
+_HOW = "choose another port, or take it from the host with --take-over"
 
 
 class Claim:
@@ -45,6 +47,7 @@ class Claim:
         self.uplink, self.flow, self.place = uplink, flow, place
         self.path = Path(place.link, place.address, None, None, place.link.mtu)
         self._reservation, self._routes = reservation, routes
+        self.taken_from = reservation.taken_from
         self._holders = 1
         self._lock = threading.Lock()
 
@@ -181,7 +184,8 @@ def claim(
 ) -> Claim:
     """Take a port (0: any free one) from the kernel. Needs the privileges, and no library.
 
-    A port that a NAT rule of the host serves is taken with ``take_over`` alone.
+    A port that the host itself serves, by a socket, a NAT rule or a flow that conntrack
+    knows, is taken with ``take_over`` alone: they get nothing until it is given back.
     Errors: PortTaken with its owner, and any SetupError.
     """
     address = place.address
@@ -192,6 +196,13 @@ def claim(
         path = Path(place.link, address, None, None, place.link.mtu)
         routes = bypass.inside(lambda: routes_by(place.link.index, address.version))
         uplink = bypass.uplink(path)
+        if reservation.fileno() < 0 and uplink.guard.step in (Step.SOCKET, Step.NONE):
+            raise PortTaken(
+                f"port {port} on {address} is taken by {reservation.taken_from}, and the"
+                f" {uplink.guard.step} guard cannot take it over",
+                owner=reservation.taken_from,
+                hint="a guard at the interface can: --guard auto, as root",
+            )
         uplink.add(flow, None)
         undo.pop_all()
     return Claim(uplink, flow, place, reservation, routes)
@@ -243,9 +254,10 @@ def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool)
     refused: list[Reservation] = []
     try:
         while True:
-            held = reserve(protocol, address, port)
-            owner = None if take_over else rule_on(protocol, address, held.port)
-            if owner is None:
+            held = _held(protocol, address, port, take_over)
+            owner = held.taken_from or rule_on(protocol, address, held.port)
+            if owner is None or take_over:
+                held.taken_from = owner
                 return held
             # Kept until the end, or the kernel may choose it again.
             refused.append(held)
@@ -253,8 +265,20 @@ def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool)
                 raise PortTaken(
                     f"{protocol} port {held.port} on {address} is served by {owner}",
                     owner=owner,
-                    hint="choose another port, or take it from the host with --take-over",
+                    hint=_HOW,
                 )
     finally:
         for other in refused:
             other.close()
+
+
+def _held(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> Reservation:
+    try:
+        return reserve(protocol, address, port)
+    except PortTaken as taken:
+        if not port:
+            raise
+        if take_over:
+            return Reservation.over(port, taken.owner or "somebody whom the kernel does not list")
+        taken.hint = _HOW
+        raise

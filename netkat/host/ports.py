@@ -48,21 +48,29 @@ class Reservation:
 
     ``conntrack_checked`` False: nobody could say whether a masqueraded flow uses
     it (that takes CAP_NET_ADMIN). ``filtered`` False: a TCP peer on the same link
-    that sends with TTL 255 would reach the kernel.
+    that sends with TTL 255 would reach the kernel. ``taken_from``: who serves the port on
+    this host, and holds it in our place.
     """
 
     port: int
     conntrack_checked: bool
     filtered: bool
-    _socket: socket.socket = field(repr=False)
+    _socket: socket.socket | None = field(repr=False)
+    taken_from: str | None = None
+
+    @classmethod
+    def over(cls, port: int, owner: str) -> Reservation:
+        """A port that somebody else holds: a guard at the interface takes its packets away."""
+        return cls(port, True, True, None, owner)
 
     def fileno(self) -> int:
-        """The reserving socket's descriptor; -1 once closed."""
-        return self._socket.fileno()
+        """The reserving socket's descriptor; -1 once closed, or where another holds the port."""
+        return -1 if self._socket is None else self._socket.fileno()
 
     def close(self) -> None:
         """Give the port back; more than once is once."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 def reserve(

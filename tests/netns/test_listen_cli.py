@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,22 @@ def test_an_answer_by_http(pair: Pair) -> None:
     assert listener.end()[0] == 130
 
 
+@contextmanager
+def ended(child: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def wait_listening(pair: Pair, port: int) -> None:
+    end = time.monotonic() + 10
+    while f":{port} " not in pair.host.run(["ss", "-Hltn"]).stdout:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_allow_and_deny(pair: Pair) -> None:
     pair.peer.ip("addr add 10.99.0.66/24 dev eth0")
     words = ["--allow", "10.99.0.0/24", "--deny", "10.99.0.66,192.0.2.0/24"]
@@ -188,6 +206,52 @@ def test_a_nodeport_takes_take_over(pair: Pair) -> None:
     listener = Listener(pair, "--take-over", "--reply", "clientip", pair.host.ipv4, 30080)
     assert pair.peer.run(["nc", pair.host.ipv4, "30080"]).stdout == "10.99.0.2\n"
     assert listener.end()[0] == 0
+
+
+def test_a_port_of_the_hosts_own_socket_takes_take_over(pair: Pair) -> None:
+    """The socket's owner is named, hears nothing meanwhile, and is back afterwards."""
+    answer = ["socat", f"TCP-LISTEN:{PORT},fork,reuseaddr", "EXEC:echo host"]
+    with ended(pair.host.popen(answer)) as server:
+        wait_listening(pair, PORT)
+        argv = [*NETKAT, "-l", pair.host.ipv4, str(PORT)]
+        done = pair.host.run(argv, check=False, cwd=ROOT)
+        assert done.returncode == 2
+        owner = f"socat (pid {server.pid}), listening on 0.0.0.0:{PORT}"
+        assert f"is taken by {owner}" in done.stderr
+        assert "--take-over" in done.stderr
+        listener = Listener(pair, "--take-over", "--reply", "clientip", pair.host.ipv4, PORT)
+        assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "10.99.0.2\n"
+        code, _, said = listener.end()
+        assert code == 0
+        assert f"port {PORT} on 10.99.0.1 (eth0) is taken from {owner}:".encode() in said
+        assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "host\n"
+
+
+def test_a_socket_guard_cannot_take_over(pair: Pair) -> None:
+    with ended(pair.host.popen(["nc", "-lk", str(PORT)])):
+        wait_listening(pair, PORT)
+        words = ["--take-over", "--guard", "socket", pair.host.ipv4, str(PORT)]
+        done = pair.host.run([*NETKAT, "-l", *words], check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "the socket guard cannot take it over" in done.stderr
+
+
+def test_a_port_in_a_masqueraded_flow_takes_take_over(pair: Pair) -> None:
+    """A pod's flow that NAT has put on the port: only conntrack knows of it."""
+    entry = [
+        *("conntrack", "-I", "-p", "tcp", "-s", "10.244.1.7", "-d", pair.peer.ipv4),
+        *("--sport", "40000", "--dport", "443", "--state", "ESTABLISHED", "--timeout", "60"),
+        *("--src-nat", f"{pair.host.ipv4}:{PORT}"),
+    ]
+    pair.host.run(entry)
+    argv = [*NETKAT, "-l", pair.host.ipv4, str(PORT)]
+    done = pair.host.run(argv, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "a conntrack entry of the masqueraded flow 10.244.1.7:40000" in done.stderr
+    listener = Listener(pair, "--take-over", "--reply", "clientip", pair.host.ipv4, PORT)
+    assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "10.99.0.2\n"
+    code, _, said = listener.end()
+    assert code == 0 and b"is taken from a conntrack entry" in said
 
 
 def test_with_raw_sockets_alone_it_says_what_it_cannot_see(pair: Pair) -> None:
