@@ -18,7 +18,7 @@ COMMANDS = {
     "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
     "check": "the same, and what takes longer",
     "bench": "netkat beside iperf3, socat, nc, ncat and the kernel's sockets (root; --short)",
-    "bpf": "compile netkat/bpf/ingress.c with the system's BCC",
+    "bpf": "compile netkat/bpf/*.c with the system's BCC",
     "build": "the shared library, cffi's modules and the manual page, where something changed",
     "clean": "remove what was built (not .venv)",
     "help": "this text",

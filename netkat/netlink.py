@@ -32,7 +32,8 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 _NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLMSGERR_ATTR_MSG = 1
-_SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 11, 12
+SOL_NETLINK = 270
+_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 11, 12
 
 NLA_F_NESTED = 0x8000
 _NLA_TYPE = 0x3FFF
@@ -75,7 +76,7 @@ class Netlink(Closing):
             self._socket.settimeout(_PATIENCE)
             for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
                 try:
-                    self._socket.setsockopt(_SOL_NETLINK, option, 1)
+                    self._socket.setsockopt(SOL_NETLINK, option, 1)
                 except OSError:  # before Linux 4.12 and 4.20: terser errors, unfiltered dumps
                     continue
         except BaseException:

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Compile ingress.c to ingress.insns, the instructions that ship with netkat.
+"""Compile ingress.c and packets.c to the instructions that ship with netkat.
 
 Run by the system's Python, which is where Debian's python3-bpfcc lives::
 
-    /usr/bin/python3 netkat/bpf/compile.py            write ingress.insns
+    /usr/bin/python3 netkat/bpf/compile.py            write the .insns files
     /usr/bin/python3 netkat/bpf/compile.py --check    exit 1 when it would differ
 
 Standard library and bcc only. Wants root (BCC creates the map in the kernel)
@@ -19,9 +19,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-FUNCTION = "netkat_ingress"
-SOURCE = Path(__file__).with_name("ingress.c")
-OUTPUT = Path(__file__).with_name("ingress.insns")
+HERE = Path(__file__).parent
+
+PROGRAMS = {
+    "ingress.insns": ("ingress.c", "netkat_ingress", []),
+    "packets_ethernet.insns": ("packets.c", "netkat_packets", ["-DNETWORK=14"]),
+    "packets_bare.insns": ("packets.c", "netkat_packets", ["-DNETWORK=0"]),
+}
+"""Output → source, function, what the preprocessor is told."""
 
 LD_IMM64 = 0x18
 PSEUDO_MAP_FD = 1
@@ -29,7 +34,7 @@ PSEUDO_MAP_FD = 1
 KERNEL_ARCH = {"x86_64": "x86", "aarch64": "arm64"}
 
 HEADER = """\
-# The ingress guard as eBPF instructions, made from ingress.c by compile.py. Do not edit.
+# The function %s as eBPF instructions, made from %s by compile.py. Do not edit.
 #
 # One instruction a line, struct bpf_insn (uapi/linux/bpf.h) in hex:
 # code, src and dst register, offset, immediate. Little-endian, and the same on
@@ -68,55 +73,63 @@ def join_headers(folders: list[Path], target: Path) -> None:
                     link.symlink_to(entry)
 
 
-def compile_source() -> bytes:
+def compile_function(source: str, function: str, defines: list[str]) -> bytes:
     """The instructions, 8 bytes each, map descriptors cleared."""
     with tempfile.TemporaryDirectory(prefix="netkat-headers-") as tree:
         join_headers(header_folders(), Path(tree))
         os.environ["BCC_KERNEL_SOURCE"] = tree
         from bcc import BPF  # type: ignore[import-not-found]
 
-        program = BPF(src_file=str(SOURCE), cflags=["-Wno-macro-redefined"])
-        code = bytearray(program.dump_func(FUNCTION))
+        flags = ["-Wno-macro-redefined", f"-I{HERE}", *defines]
+        program = BPF(src_file=str(HERE / source), cflags=flags)
+        code = bytearray(program.dump_func(function))
+        program.cleanup()
     for at in range(0, len(code), 8):
         if code[at] == LD_IMM64 and code[at + 1] >> 4 == PSEUDO_MAP_FD:
             code[at + 4 : at + 8] = bytes(4)
     return bytes(code)
 
 
-def as_text(code: bytes) -> str:
+def as_text(source: str, function: str, code: bytes) -> str:
     """The file's text."""
     lines = []
     for at in range(0, len(code), 8):
         word = code[at : at + 8]
         lines.append(f"{word[0]:02x} {word[1]:02x} {word[2:4].hex()} {word[4:8].hex()}\n")
-    return HEADER + "".join(lines)
+    return HEADER % (function, source) + "".join(lines)
 
 
 def main(arguments: list[str]) -> int:
     """Exit code: 0 written or the same, 1 different under --check, 2 cannot compile here."""
-    parser = argparse.ArgumentParser(description="Compile ingress.c with BCC.")
+    parser = argparse.ArgumentParser(description="Compile the BPF programs with BCC.")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args(arguments).check
     if sys.byteorder != "little":
-        print("compile.py: ingress.insns is little-endian, this machine is not", file=sys.stderr)
+        print("compile.py: the .insns are little-endian, this machine is not", file=sys.stderr)
         return 2
     try:
-        text = as_text(compile_source())
+        return max([renew(name, check=check) for name in PROGRAMS])
     except ImportError:
         print("compile.py: no bcc; Debian: apt-get install python3-bpfcc", file=sys.stderr)
         return 2
     except FileNotFoundError as error:
         print(f"compile.py: {error}", file=sys.stderr)
         return 2
-    shipped = OUTPUT.read_text() if OUTPUT.exists() else ""
-    if text == shipped:
-        print(f"{OUTPUT.name} is what {SOURCE.name} compiles to")
+
+
+def renew(name: str, *, check: bool) -> int:
+    """Compile one, and compare or write: 1 where it is different under --check."""
+    source, function, defines = PROGRAMS[name]
+    code = compile_function(source, function, defines)
+    text, output = as_text(source, function, code), HERE / name
+    if output.exists() and output.read_text() == text:
+        print(f"{name} is what {source} compiles to")
         return 0
     if check:
-        print(f"{OUTPUT.name} is not what {SOURCE.name} compiles to", file=sys.stderr)
+        print(f"{name} is not what {source} compiles to", file=sys.stderr)
         return 1
-    OUTPUT.write_text(text)
-    print(f"{OUTPUT.name} written: {text.count(chr(10)) - HEADER.count(chr(10))} instructions")
+    output.write_text(text)
+    print(f"{name} written: {len(code) // 8} instructions")
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from netkat.bpf.guard import Guard, GuardLink, check
 from netkat.bpf.program import Program, VerifierRefused
@@ -15,6 +15,9 @@ from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import HashMap
 from netkat.errors import GuardFailed, KernelTooOld, MissingCapability, SetupError
 from netkat.flow import Flow, IPAddress
+
+if TYPE_CHECKING:
+    from netkat.bpf.packets import Packets
 
 NAME: Final = "netkat_ingress"
 """Of program and filter, as bpftool and tc print them (15 characters at most)."""
@@ -25,7 +28,7 @@ LICENSE: Final = "Apache-2.0"
 MAX_FLOWS: Final = 16384
 """Room for the busiest proxy that one host's memory would hold; costs 256 KiB of buckets."""
 
-_KEY = struct.Struct("!16s16sHHBBxx")
+KEY: Final = struct.Struct("!16s16sHHBBBx")
 _COUNT = struct.Struct("=Q")
 _LD_IMM64, _MAP_FD = 0x18, 1
 
@@ -33,26 +36,27 @@ _LD_IMM64, _MAP_FD = 0x18, 1
 def key_of(flow: Flow) -> bytes:
     """The flow as ``struct flow_key`` of ingress.c."""
     remote = b"" if flow.remote is None else flow.remote.packed
-    return _KEY.pack(
+    return KEY.pack(
         flow.local.packed,
         remote,
         flow.local_port,
         flow.remote_port,
         flow.protocol,
         flow.version,
+        0,
     )
 
 
-def instructions(map_fd: int) -> bytes:
-    """ingress.insns with the map's descriptor in its place. Errors: KernelTooOld."""
+def instructions(map_fd: int, name: str = "ingress") -> bytes:
+    """What compile.py made, with the map's descriptor in its place. Errors: KernelTooOld."""
     if sys.byteorder != "little":
         raise KernelTooOld(
-            "the eBPF guard: its instructions are little-endian, this machine is not",
-            feature="eBPF guard",
+            "eBPF: the instructions are little-endian, this machine is not",
+            feature="eBPF",
             needs="a little-endian machine",
         )
     # Not by pathlib: importing it costs more than all the rest of this.
-    with open(os.path.join(os.path.dirname(__file__), "ingress.insns")) as text:
+    with open(os.path.join(os.path.dirname(__file__), f"{name}.insns")) as text:
         code = bytearray.fromhex("".join(line for line in text if line[:1] != "#"))
     for at in range(0, len(code), 8):
         if code[at] == _LD_IMM64 and code[at + 1] >> 4 == _MAP_FD:
@@ -66,7 +70,7 @@ class Ingress:
     def __init__(self, link: GuardLink) -> None:
         with ExitStack() as undo:
             try:
-                self.flows = HashMap("netkat_flows", _KEY.size, _COUNT.size, MAX_FLOWS)
+                self.flows = HashMap("netkat_flows", KEY.size, _COUNT.size, MAX_FLOWS)
                 undo.callback(self.flows.close)
                 self.program = Program(NAME, instructions(self.flows.fd), LICENSE)
                 undo.callback(self.program.close)
@@ -95,7 +99,7 @@ class EbpfGuard(Guard):
         self._insert(key_of(flow), flow)
 
     def claim(self, address: IPAddress) -> bool:
-        self._insert(_KEY.pack(address.packed, b"", 0, 0, 0, address.version), address)
+        self._insert(KEY.pack(address.packed, b"", 0, 0, 0, address.version, 0), address)
         return True
 
     def _insert(self, key: bytes, flow: Flow | IPAddress) -> None:
@@ -116,6 +120,14 @@ class EbpfGuard(Guard):
                     hint="choose --guard cbpf, which changes its flows without it",
                 ) from None
             raise GuardFailed(f"adding {flow} to the guard: {error.strerror}") from None
+
+    def packets(self) -> Packets | None:
+        from netkat.bpf.packets import Packets
+
+        try:
+            return Packets(self._ingress.flows, ethernet=self.link.ethernet)
+        except (OSError, VerifierRefused):
+            return None
 
     def remove(self, flow: Flow) -> None:
         try:

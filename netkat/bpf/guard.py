@@ -6,9 +6,13 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress
+
+if TYPE_CHECKING:
+    from netkat.bpf.packets import Packets
 
 
 class Step(str, enum.Enum):
@@ -81,6 +85,10 @@ class Guard(ABC):
 
         Nothing to do at most steps: they see as much without privileges.
         """
+
+    def packets(self) -> Packets | None:
+        """A filter for the packet socket that knows this guard's flows; None: it has none."""
+        return None
 
     @abstractmethod
     def in_the_way(self) -> str | None:

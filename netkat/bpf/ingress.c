@@ -9,34 +9,10 @@
  * No helper used here is reserved for GPL programs, so the program's license is
  * the project's own, "Apache-2.0".
  */
-#include <uapi/linux/bpf.h>
-#include <uapi/linux/if_ether.h>
-#include <uapi/linux/in.h>
-#include <uapi/linux/ip.h>
-#include <uapi/linux/ipv6.h>
+#include "flows.h"
 #include <uapi/linux/pkt_cls.h>
 
-#define EXTENSION_HEADERS 6 /* that are stepped over; a longer chain is not ours */
-#define HEADERS 256         /* bytes made linear when a driver left headers in page fragments */
-#define VLAN_ID 0x0fff
-#define IP_OFFSET 0x1fff
-#define IP6_OFFSET 0xfff8
-
-/* As netkat/bpf/flow_map.py packs it. IPv4 addresses fill the first four bytes.
- * An all-zero remote part is a listener's: any peer. With ports and protocol zero too
- * it is an address that the kernel does not have, and must not forward for. */
-struct flow_key {
-    u8 local[16];
-    u8 remote[16];
-    u16 local_port; /* network order, as on the wire */
-    u16 remote_port;
-    u8 protocol;
-    u8 version;
-    u16 zero;
-};
-
-/* Value: packets kept from the kernel; a super-frame counts as one. */
-BPF_HASH(flows, struct flow_key, u64);
+#define HEADERS 256 /* bytes made linear when a driver left headers in page fragments */
 
 /* Loads from the network header: where it lies differs between Ethernet and
  * header-less links. The relative helper sees linear data only, and some

@@ -1,4 +1,4 @@
-"""eBPF programs of type sched_cls: loading them, and asking whose a program is."""
+"""eBPF programs: loading them, and asking whose a program is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
+SOCKET_FILTER: Final = 1
 SCHED_CLS: Final = 3
+"""BPF_PROG_TYPE_* of uapi/linux/bpf.h."""
 
 _LOAD = struct.Struct("=IIQQIIQI4x16s8x")
 _INFO = struct.Struct("=IIQ")
@@ -29,15 +31,15 @@ class VerifierRefused(Exception):
 class Program(Descriptor):
     """A loaded program; ``terms`` is its license string. Errors: VerifierRefused, OSError."""
 
-    def __init__(self, name: str, instructions: bytes, terms: str) -> None:
-        super().__init__(_load(name, bytearray(instructions), terms))
+    def __init__(self, name: str, instructions: bytes, terms: str, kind: int = SCHED_CLS) -> None:
+        super().__init__(_load(name, bytearray(instructions), terms, kind))
 
     def id(self) -> int:
         """The program's number, as bpftool prints it."""
         return int(_ID_IN_INFO.unpack_from(_info(self.fd, 80))[0])
 
 
-def _load(name: str, instructions: bytearray, terms: str) -> int:
+def _load(name: str, instructions: bytearray, terms: str, kind: int) -> int:
     license_string = bytearray(terms.encode() + b"\0")
 
     def load(level: int, log: bytearray) -> int:
@@ -45,7 +47,7 @@ def _load(name: str, instructions: bytearray, terms: str) -> int:
             Command.PROG_LOAD,
             bytearray(
                 _LOAD.pack(
-                    SCHED_CLS,
+                    kind,
                     len(instructions) // 8,
                     address(instructions),
                     address(license_string),

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine import verdict
-from netkat.engine.path import Path, plan_path
+from netkat.engine.path import Path
+from netkat.engine.paths import Paths
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
@@ -76,6 +77,8 @@ class Bypass:
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
         self._undo = ExitStack()
+        self._paths = Paths()
+        self._undo.callback(self._paths.close)
         self._loaded = False
         self._waiting: set[Attempt] = set()
         self._netns = NetworkNamespace(netns) if netns is not None else None
@@ -109,7 +112,7 @@ class Bypass:
         """
 
         plan = partial(
-            plan_path,
+            self._paths.plan,
             destination,
             protocol=protocol,
             remote_port=port,
@@ -148,7 +151,7 @@ class Bypass:
                 foreign=self._claim is not None,
             )
             undo.callback(reservation.close)
-            if not source_port and self._claim is None:
+            if not source_port and self._claim is None and self._paths.ports_decide():
                 # Now that the port is known: rules and multipath go by all five.
                 path = plan(source=path.source, source_port=reservation.port)
             flow = Flow(protocol, path.source, reservation.port, destination, port)

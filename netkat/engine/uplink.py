@@ -17,11 +17,11 @@ from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
-from netkat.bpf.cbpf import Instruction
 from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
-from netkat.bpf.socket_filter import flow_filter
+from netkat.bpf.socket_filter import BLOCK_ALL
+from netkat.engine.admission import Admission
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
@@ -63,7 +63,6 @@ class Uplink:
         self._claim = claim
         self._mac = link.mac if link.ethernet else None
         self._tap = tap
-        self._flows: dict[Flow, IPAddress | None] = {}
         self._lock = threading.RLock()
         self._sessions: set[Session] = set()
         self._bridged: set[Session] = set()
@@ -82,12 +81,15 @@ class Uplink:
                 link.name,
                 link.index,
                 ethernet=link.ethernet,
-                filter=self._filter(),
+                filter=BLOCK_ALL,
                 qdisc_bypass=qdisc_bypass,
             )
             undo.callback(self.wire.close)
             self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)
             undo.callback(self.guard.close)
+            self._admission = Admission(self.wire, self.guard, claimed=claim is not None)
+            undo.callback(self._admission.close)
+            self.add, self.remove = self._admission.add, self._admission.remove
             if claim is not None:
                 from netkat.engine.claim import take
 
@@ -97,22 +99,6 @@ class Uplink:
             self._namespace = Namespace()
             undo.callback(self._namespace.close)
             self._undo = undo.pop_all()
-
-    def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
-        """Let the flow in here and keep it from the kernel, before anything of it is sent."""
-        with self._lock:
-            self.guard.add(flow)
-            self._flows[flow] = next_hop
-            self.wire.set_filter(self._filter())
-
-    def remove(self, flow: Flow) -> None:
-        """Give the flow back to the kernel."""
-        with self._lock:
-            if flow not in self._flows:
-                return
-            del self._flows[flow]
-            self.wire.set_filter(self._filter())
-            self.guard.remove(flow)
 
     def load(self) -> None:
         """Load the Go library and start the pump; once."""
@@ -284,20 +270,6 @@ class Uplink:
             session.abort()
             self.drop(session)
         self._undo.close()
-
-    def _filter(self) -> list[Instruction]:
-        return flow_filter(
-            self._flows,
-            self._next_hops(),
-            ethernet=self.link.ethernet,
-            claimed=self._claim is not None,
-        )
-
-    def _next_hops(self) -> set[IPAddress] | None:
-        """Who may tell us a MAC; None for anybody, since who knocks is not known beforehand."""
-        if any(flow.any_peer for flow in self._flows):
-            return None
-        return {hop for hop in self._flows.values() if hop is not None}
 
     def _tapped(self, frame: bytes, outgoing: bool) -> None:
         assert self._tap is not None

@@ -97,6 +97,10 @@ class PacketSocket:
             self._attach_alone(program)
         self._program = program
 
+    def set_program(self, descriptor: int) -> None:
+        """Have an eBPF program of type socket filter be the filter. Errors: OSError."""
+        self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_BPF, descriptor)
+
     def join(self, group: bytes) -> None:
         """Have the interface take in frames for a multicast MAC, until close()."""
         self._member(uapi.PACKET_MR_MULTICAST, group)

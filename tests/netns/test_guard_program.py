@@ -51,15 +51,18 @@ def test_the_shipped_instructions_are_what_bcc_makes_of_the_source() -> None:
 
 
 def test_the_comparison_sees_a_change_of_the_source(tmp_path: Path) -> None:
-    for name in ("compile.py", "ingress.c", "ingress.insns"):
+    for name in ("compile.py", "flows.h", "ingress.c", "packets.c"):
         shutil.copy(BPF / name, tmp_path)
-    source = tmp_path / "ingress.c"
+    for instructions in BPF.glob("*.insns"):
+        shutil.copy(instructions, tmp_path)
+    source = tmp_path / "flows.h"
     source.write_text(
         source.read_text().replace("#define VLAN_ID 0x0fff", "#define VLAN_ID 0x00ff")
     )
     done = compile_check(tmp_path)
     assert done.returncode == 1
-    assert "ingress.insns is not what ingress.c compiles to" in done.stderr
+    for name, made_from in (("ingress", "ingress"), ("packets_bare", "packets")):
+        assert f"{name}.insns is not what {made_from}.c compiles to" in done.stderr
 
 
 def belongs(ethertype: int, data: bytes) -> bool:

@@ -1,0 +1,66 @@
+"""Whether anything that decides a route has changed: rtnetlink's own news, kept without asking."""
+
+from __future__ import annotations
+
+import socket
+
+from netkat import netlink
+
+_LINK, _NEIGHBOR, _IPV4_ADDRESS, _IPV4_ROUTE, _IPV4_RULE = 1, 3, 5, 7, 8
+_IPV6_ADDRESS, _IPV6_ROUTE, _IPV6_RULE, _NEXTHOP = 9, 11, 19, 32
+_GROUPS = (
+    _LINK,
+    _NEIGHBOR,
+    _IPV4_ADDRESS,
+    _IPV4_ROUTE,
+    _IPV4_RULE,
+    _IPV6_ADDRESS,
+    _IPV6_ROUTE,
+    _IPV6_RULE,
+    _NEXTHOP,
+)
+"""RTNLGRP_* of linux/rtnetlink.h."""
+
+_ADD_MEMBERSHIP = 1
+_READ = 1 << 16
+
+
+class Changes:
+    """News of the network namespace of the thread that made it. Nobody has to read them:
+
+    the kernel queues each before the call that made the change returns, and where the
+    queue is full it says so. What it has no news of: a path MTU that it learned, and sysctls.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK,
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+            netlink.NETLINK_ROUTE,
+        )
+        try:
+            self._socket.bind((0, 0))
+            for group in _GROUPS:
+                try:
+                    self._socket.setsockopt(netlink.SOL_NETLINK, _ADD_MEMBERSHIP, group)
+                except OSError:  # a kernel without next hop objects (5.3), or without IPv6
+                    continue
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def seen(self) -> bool:
+        """True where anything has changed since the last call."""
+        seen = False
+        while True:
+            try:
+                self._socket.recv(_READ)
+            except BlockingIOError:
+                return seen
+            except OSError:  # ENOBUFS: more than the queue holds
+                pass
+            seen = True
+
+    def close(self) -> None:
+        """Close; more than once is once."""
+        self._socket.close()
