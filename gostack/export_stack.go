@@ -78,6 +78,15 @@ func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLen
 	return C.int32_t(code(s.AddRoute(netip.PrefixFrom(addr, int(prefixLength)), via)))
 }
 
+//export gs_answer_where_it_came_from
+func gs_answer_where_it_came_from(h C.uint64_t) C.int32_t {
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return C.int32_t(code(s.AnswerWhereItCameFrom()))
+}
+
 //export gs_neighbor_add
 func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8_t) C.int32_t {
 	s, ok := stackOf(h)

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 3
+#define GS_ABI 4
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -119,6 +119,9 @@ int32_t gs_address_claim(uint64_t stack, uint8_t version, uint8_t *address);
 /* gateway NULL: the prefix is on-link. Longest prefix wins. */
 int32_t gs_route_add(uint64_t stack, uint8_t version, uint8_t *network, uint8_t prefix_length, uint8_t *gateway);
 int32_t gs_neighbor_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t *mac);
+/* From now on a packet goes to the MAC that its receiver's own packets came from, whatever
+ * routes say. Before the first gs_inject, on a link with Ethernet headers. */
+int32_t gs_answer_where_it_came_from(uint64_t stack);
 int32_t gs_stack_statistics(uint64_t stack, gs_statistics *out);
 
 /* ---- frames ---- */

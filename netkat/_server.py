@@ -40,10 +40,11 @@ class Server(Closing):
         version: int | None = None,
         protocol: Protocol = Protocol.TCP,
         take_over: bool = False,
+        reply_mac: bool = False,
         guard: str = "auto",
         tap: Tap | None = None,
     ) -> None:
-        self._protocol, self._take_over = protocol, take_over
+        self._protocol, self._take_over, self._reply_mac = protocol, take_over, reply_mac
         self._claims: list[Claim] = []
         wanted: list[Place] = []
         for interface in interfaces or (None,):
@@ -128,4 +129,11 @@ class Server(Closing):
         raise AssertionError("the last try raises")
 
     def _claim(self, place: Place, port: int) -> Claim:
-        return claim(self._bypass, place, port, protocol=self._protocol, take_over=self._take_over)
+        return claim(
+            self._bypass,
+            place,
+            port,
+            protocol=self._protocol,
+            take_over=self._take_over,
+            reply_mac=self._reply_mac,
+        )

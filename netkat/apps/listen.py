@@ -58,6 +58,7 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
         version=request.version,
         protocol=request.protocol,
         take_over=request.take_over,
+        reply_mac=request.reply_mac,
         guard=request.guard,
         tap=None if frames is None else frames.tap,
     )

@@ -27,6 +27,7 @@ class ListenRequest:
     deny: tuple[Network, ...] = ()
     reply: str | None = None
     take_over: bool = False
+    reply_mac: bool = False
     guard: str = "auto"
     read_stdin: bool = True
     verbosity: int = 0

@@ -58,6 +58,12 @@ TakeOver = Annotated[
         "--take-over", help="Take a port that this host serves, by a socket, NAT or a flow."
     ),
 ]
+ReplyMac = Annotated[
+    bool,
+    typer.Option(
+        "--reply-mac", help="Answer to the MAC that the client's packets come from, not by route."
+    ),
+]
 Interfaces = Annotated[
     str | None,
     typer.Option("-i", "--interface", metavar="IFACE,…", help="Every address of these interfaces."),
@@ -87,6 +93,7 @@ def listen(
     deny: Deny = None,
     reply: Reply = None,
     take_over: TakeOver = False,
+    reply_mac: ReplyMac = False,
     wait: Idle = None,
     relaying: RelayWords,
     numeric: options.Numeric = False,
@@ -118,6 +125,7 @@ def listen(
         deny=_networks(deny, "--deny"),
         reply=None if reply is None else _reply(reply),
         take_over=take_over,
+        reply_mac=reply_mac,
         guard=values.guard(guard),
         read_stdin=relaying.read_stdin,
         # A listener on UDP goes on after the end of its input.

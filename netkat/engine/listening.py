@@ -47,6 +47,7 @@ class Claim:
         self.uplink, self.flow, self.place = uplink, flow, place
         self.path = Path(place.link, place.address, None, None, place.link.mtu)
         self._reservation, self._routes = reservation, routes
+        self.reply_mac = False
         self.taken_from = reservation.taken_from
         self._holders = 1
         self._lock = threading.Lock()
@@ -57,7 +58,10 @@ class Claim:
         return self.flow.local_port
 
     def reach(self) -> None:
-        """Teach the stack the host's own ways to whoever may knock."""
+        """Teach the stack the host's own ways to whoever may knock, or their packets' ways back."""
+        if self.reply_mac:
+            self.uplink.answer_where_it_came_from(self.place.address)
+            return
         self.uplink.reach_networks(self.place.address, self._routes)
 
     def hold(self) -> None:
@@ -181,14 +185,18 @@ def claim(
     *,
     protocol: Protocol = Protocol.TCP,
     take_over: bool = False,
+    reply_mac: bool = False,
 ) -> Claim:
     """Take a port (0: any free one) from the kernel. Needs the privileges, and no library.
 
     A port that the host itself serves, by a socket, a NAT rule or a flow that conntrack
     knows, is taken with ``take_over`` alone: they get nothing until it is given back.
-    Errors: PortTaken with its owner, and any SetupError.
+    ``reply_mac``: answers go to the MAC that the client's packets come from, not by route.
+    Errors: PortTaken with its owner, BadArgument (``reply_mac`` without MACs), any SetupError.
     """
     address = place.address
+    if reply_mac and not place.link.ethernet:
+        raise BadArgument(f"--reply-mac: {place.link.name} carries no MACs")
     with ExitStack() as undo:
         reservation = bypass.inside(lambda: _reserve(protocol, address, port, take_over))
         undo.callback(reservation.close)
@@ -205,7 +213,9 @@ def claim(
             )
         uplink.add(flow, None)
         undo.pop_all()
-    return Claim(uplink, flow, place, reservation, routes)
+    taken = Claim(uplink, flow, place, reservation, routes)
+    taken.reply_mac = reply_mac
+    return taken
 
 
 def open_listener(claim: Claim, *, backlog: int = BACKLOG) -> ListeningSession:

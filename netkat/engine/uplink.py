@@ -71,6 +71,7 @@ class Uplink:
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
         self._routes: set[IPAddress | IPv4Network | IPv6Network] = set()
+        self._by_arrival = False
         self.fault: NetkatError | None = None
         with ExitStack() as undo:
             self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -169,6 +170,19 @@ class Uplink:
                 if network not in self._routes:
                     self.stack.add_route(network, gateway)
                     self._routes.add(network)
+
+    def answer_where_it_came_from(self, source: IPAddress) -> None:
+        """Teach the stack an address, and to send to the MAC that each peer's packets come from.
+
+        Before the first packet can come in; more than once is once.
+        """
+        with self._lock:
+            if not self._by_arrival:
+                self._by_arrival = True
+                self.stack.answer_where_it_came_from()
+            if source not in self._addresses:
+                self.stack.add_address(source)
+                self._addresses.add(source)
 
     def connect(self, flow: Flow, mtu: int) -> Endpoint:
         """An endpoint that begins to connect. ``mtu``: of the path, where the kernel knows of less

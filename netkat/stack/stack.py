@@ -74,6 +74,13 @@ class Stack(Owner[StackHandle]):
         raw = facts.packed(address)
         check(self._lib.gs_neighbor_add(self._handle, address.version, raw, mac))
 
+    def answer_where_it_came_from(self) -> None:
+        """Send each packet to the MAC that its receiver's own packets came from, not by route.
+
+        Before the first inject().
+        """
+        check(self._lib.gs_answer_where_it_came_from(self._handle))
+
     def set_option(self, option: Option, value: int) -> None:
         """An option of every endpoint opened from now on, in force before its first segment.
 

@@ -254,6 +254,26 @@ def test_a_port_in_a_masqueraded_flow_takes_take_over(pair: Pair) -> None:
     assert code == 0 and b"is taken from a conntrack entry" in said
 
 
+@IPVERSIONS
+def test_reply_mac_goes_back_the_way_the_client_came(pair: Pair, version: int) -> None:
+    """The host's route for the client leads to a gateway that is not there."""
+    client, network, nobody = {
+        4: ("192.0.2.9", "192.0.2.0/24", "10.99.0.177"),
+        6: ("2001:db8:9::9", "2001:db8:9::/64", f"{pair.host.ipv6.rpartition(':')[0]}:177"),
+    }[version]
+    pair.peer.ip(f"addr add {client} dev lo")
+    pair.host.ip(f"route add {network} via {nobody}")
+    words = ["--reply", "clientip", pair.host.address(version), PORT]
+    ask = ["nc", "-w", "1", "-s", client, pair.host.address(version), str(PORT)]
+    listener = Listener(pair, "-k", *words)
+    assert pair.peer.run(ask, check=False).stdout == ""
+    listener.child.send_signal(signal.SIGINT)
+    listener.end()
+    listener = Listener(pair, "--reply-mac", *words)
+    assert pair.peer.run(ask).stdout == f"{client}\n"
+    assert listener.end()[0] == 0
+
+
 def test_with_raw_sockets_alone_it_says_what_it_cannot_see(pair: Pair) -> None:
     less = ["setpriv", "--inh-caps=-all,+net_raw", "--bounding-set=-all,+net_raw"]
     argv = [*less, *NETKAT, "-v", "-l", "--reply", "clientip", pair.host.ipv4, str(PORT)]

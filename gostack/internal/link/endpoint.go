@@ -27,6 +27,7 @@ type Endpoint struct {
 
 	queue    *queue
 	onRoom   func()
+	arrivals atomic.Pointer[arrivals]
 	ethernet bool
 	gso      bool
 

@@ -184,6 +184,9 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkPr
 	if !e.Observer.incoming(&p, mac) {
 		return 0, false
 	}
+	if a := e.arrivals.Load(); a != nil {
+		a.saw(p.source, mac)
+	}
 	if p.version == 4 {
 		return header.IPv4ProtocolNumber, true
 	}

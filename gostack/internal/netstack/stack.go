@@ -123,6 +123,21 @@ func (s *Stack) AddNeighbor(a netip.Addr, mac []byte) tcpip.Error {
 	return s.stack.AddStaticNeighbor(nic, protocolOf(a), addressOf(a), tcpip.LinkAddress(mac))
 }
 
+// AnswerWhereItCameFrom sends packets to the MAC that the peer's own came from: every
+// address is on-link then, and a neighbour of ours as soon as it has sent something.
+func (s *Stack) AnswerWhereItCameFrom() tcpip.Error {
+	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if err := s.AddRoute(netip.PrefixFrom(any, 0), netip.Addr{}); err != nil {
+			return err
+		}
+	}
+	s.Link.FollowArrivals(
+		func(sender netip.Addr, mac []byte) { _ = s.AddNeighbor(sender, mac) },
+		func(sender netip.Addr) { _ = s.stack.RemoveNeighbor(nic, protocolOf(sender), addressOf(sender)) },
+	)
+	return nil
+}
+
 // Stats is gVisor's own.
 func (s *Stack) Stats() tcpip.Stats { return s.stack.Stats() }
 
