@@ -9,7 +9,7 @@ from netkat.closing import Closing
 from netkat.conn import TcpListener, UdpListener
 from netkat.engine.bypass import Bypass
 from netkat.engine.listening import Claim, claim, open_datagrams, open_listener, places
-from netkat.errors import PortTaken
+from netkat.errors import BadArgument, NetkatError, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
 from netkat.host.nat import unseen
 
@@ -22,7 +22,10 @@ _TRIES = 8
 
 
 class Server(Closing):
-    """One port on one address, or on all of some interfaces (the default route's unless named).
+    """One port on some addresses, or on all of some interfaces (the default route's unless named).
+
+    Of several addresses those that nobody on a wire could reach are left out, and told in
+    ``notes``.
 
     Made, it holds wires, guards and the port. load() brings the Go library and its
     threads; open() needs no privileges any more. ``port`` 0 takes one that is free
@@ -33,7 +36,7 @@ class Server(Closing):
 
     def __init__(
         self,
-        local: IPAddress | None,
+        addresses: Sequence[IPAddress],
         port: int,
         *,
         interfaces: Sequence[str] = (),
@@ -42,17 +45,17 @@ class Server(Closing):
         take_over: bool = False,
         reply_mac: bool = False,
         guard: str = "auto",
+        netns: str | int | None = None,
         tap: Tap | None = None,
     ) -> None:
         self._protocol, self._take_over, self._reply_mac = protocol, take_over, reply_mac
         self._claims: list[Claim] = []
-        wanted: list[Place] = []
-        for interface in interfaces or (None,):
-            wanted += places(local, interface=interface, version=version)
-        self._bypass = Bypass(guard=guard, tap=tap)
+        self._passed_over: list[str] = []
+        self._bypass = Bypass(guard=guard, tap=tap, netns=netns)
         # Asked while privileges are held.
         self._unseen = None if take_over else unseen()
         try:
+            wanted = self._bypass.inside(lambda: self._places(addresses, interfaces, version))
             self._claims = self._claim_all(wanted, port)
         except BaseException:
             self.close()
@@ -75,7 +78,7 @@ class Server(Closing):
         notes = [f"{uplink.link.name}: {uplink.guard.describe()}" for uplink in uplinks]
         if self._unseen is not None:
             notes.append(f"whether a NAT rule serves port {self.port} is not known: {self._unseen}")
-        return notes
+        return notes + self._passed_over
 
     @property
     def warnings(self) -> list[str]:
@@ -108,6 +111,22 @@ class Server(Closing):
         self._bypass.close()
         for held in self._claims:
             held.give_back()
+
+    def _places(
+        self, addresses: Sequence[IPAddress], interfaces: Sequence[str], version: int | None
+    ) -> list[Place]:
+        found: list[Place] = []
+        faults: list[NetkatError] = []
+        for interface in interfaces or (None,):
+            for address in addresses or (None,):
+                try:
+                    found += places(address, interface=interface, version=version)
+                except (BadArgument, OwnAddress) as fault:
+                    faults.append(fault)
+        if not found:
+            raise faults[0]
+        self._passed_over = [fault.message for fault in faults]
+        return found
 
     def _claim_all(self, wanted: Iterable[Place], port: int) -> list[Claim]:
         wanted = list(wanted)

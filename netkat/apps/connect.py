@@ -6,23 +6,21 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netkat.apps.dial import Opened, dial
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
+from netkat.apps.taps import Taps
 from netkat.errors import NetkatError, NetworkError
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._api import Dialer
     from netkat.apps.ending import Ending
-    from netkat.apps.frame_file import FrameFile
-    from netkat.apps.frame_log import FrameLog
     from netkat.apps.relay import Relay
 
 Say = Callable[[str], None]
-Tap = Callable[[bytes, bool, str, bool, float], None]
 
 QUESTION = 16384
 """Bytes of input that may have been a question whose answer is missing; more is an upload."""
@@ -77,9 +75,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         wakeup_fd=signals.fd,
     )
     signals.check()
-    taps = _taps(request, say)
-    for tap in taps:
-        undo.callback(tap.close)
+    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
     dialer = _api.Dialer(
         targets,
         protocol=request.protocol,
@@ -92,7 +88,7 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
         claim=request.claim,
         qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
-        tap=_all_of(taps),
+        tap=taps.tap,
         kernel=request.kernel,
     )
     undo.callback(dialer.close)
@@ -102,35 +98,9 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
     for note in dialer.notes if request.verbosity else ():
         say(f"netkat: {note}")
     dialer.drop_privileges()
-    for tap in taps:
-        tap.start()
+    taps.start()
     dialer.load()
     return dialer
-
-
-def _taps(request: Request, say: Say) -> list[FrameLog | FrameFile]:
-    """What wants to see each frame: -d, --pcap."""
-    taps: list[FrameLog | FrameFile] = []
-    if request.show_frames:
-        from netkat.apps.frame_log import FrameLog
-
-        taps.append(FrameLog(say))
-    if request.frame_file is not None:
-        from netkat.apps.frame_file import FrameFile
-
-        taps.append(FrameFile(request.frame_file, say))
-    return taps
-
-
-def _all_of(taps: list[FrameLog | FrameFile]) -> Tap | None:
-    if len(taps) < 2:
-        return taps[0].tap if taps else None
-
-    def each(*seen: Any) -> None:
-        for tap in taps:
-            tap.tap(*seen)
-
-    return each
 
 
 def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 from netkat.apps.clients import Clients, received, serve
 from netkat.apps.listen_request import ListenRequest
 from netkat.apps.signals import Signals
+from netkat.apps.taps import Taps
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._server import Server
     from netkat.conn import UdpListener
     from netkat.conn.base import Address, SocketShaped
+    from netkat.flow import IPAddress
 
 Say = Callable[[str], None]
+_ANY_PORT = "9"
+"""Asked for with a name, whose addresses alone are wanted."""
 _Listener = TypeVar("_Listener", bound="SocketShaped")
 
 
@@ -45,14 +49,10 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
     """All that needs privileges, then none any more, then the library and its threads."""
     from netkat._server import Server
 
-    frames = None
-    if request.show_frames:
-        from netkat.apps.frame_log import FrameLog
-
-        frames = FrameLog(say)
-        undo.callback(frames.close)
+    addresses = _addresses(request, signals)
+    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
     server = Server(
-        request.local,
+        addresses,
         request.port,
         interfaces=request.interfaces,
         version=request.version,
@@ -60,7 +60,8 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
         take_over=request.take_over,
         reply_mac=request.reply_mac,
         guard=request.guard,
-        tap=None if frames is None else frames.tap,
+        netns=request.netns,
+        tap=taps.tap,
     )
     undo.callback(server.close)
     signals.check()
@@ -69,10 +70,26 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
     for note in server.notes if request.verbosity else ():
         say(f"netkat: {note}")
     server.drop_privileges()
-    if frames is not None:
-        frames.start()
+    taps.start()
     server.load()
     return server
+
+
+def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:
+    """What HOST stands for; none without one."""
+    if request.host is None:
+        return []
+    from netkat import _api
+
+    found = _api.resolve(
+        request.host,
+        _ANY_PORT,
+        version=request.version,
+        protocol=request.protocol,
+        numeric=request.numeric,
+        wakeup_fd=signals.fd,
+    )
+    return [address for address, _ in found]
 
 
 def _announce(server: Server, request: ListenRequest, say: Say) -> None:

@@ -16,7 +16,8 @@ class ListenRequest:
     """One ``netkat listen``."""
 
     port: int
-    local: IPAddress | None = None
+    host: str | None = None
+    """An address of this host, or a name of it; None is every one of the interfaces."""
     interfaces: tuple[str, ...] = ()
     version: int | None = None
     protocol: Protocol = Protocol.TCP
@@ -29,9 +30,12 @@ class ListenRequest:
     take_over: bool = False
     reply_mac: bool = False
     guard: str = "auto"
+    netns: str | int | None = None
+    numeric: bool = False
     read_stdin: bool = True
     verbosity: int = 0
     show_frames: bool = False
+    frame_file: str | None = None
     relay: RelayOptions = PLAIN
 
     def admits(self, peer: IPAddress) -> bool:

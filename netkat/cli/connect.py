@@ -9,6 +9,7 @@ from netkat.cli import options, values
 from netkat.cli.conflicts import refuse_with_kernel
 from netkat.cli.console import say, show_logs
 from netkat.cli.groups import spread
+from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
@@ -30,7 +31,7 @@ def connect(
     interface: options.Interface = None,
     via: options.Via = None,
     table: options.Table = None,
-    netns: options.Netns = None,
+    place: PlaceWords,
     claim: options.Claim = None,
     qdisc_bypass: options.QdiscBypass = False,
     wait: options.Wait = None,
@@ -58,7 +59,7 @@ def connect(
         interface=None if interface is None else values.interface(interface),
         via=None if via is None else values.next_hop(via),
         table=table,
-        netns=None if netns is None else values.netns(netns),
+        netns=place.namespace(),
         claim=None if claim is None else values.address(claim, "--claim"),
         qdisc_bypass=qdisc_bypass,
         wait=None if wait is None else values.seconds(wait, "-w"),

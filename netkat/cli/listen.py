@@ -11,19 +11,19 @@ from netkat.apps.relay_options import FOR_EVER
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
 from netkat.cli.groups import spread
+from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.listen_request import Network
-    from netkat.flow import IPAddress
 
 REPLIES = ("echo", "clientip", "hostname", "http")
 
 Where = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[HOST] PORT", help="An address of this host; a port, 0 for any."),
+    typer.Argument(metavar="[HOST] PORT", help="This host's address or name; a port, 0 for any."),
 ]
 Listen = Annotated[bool, typer.Option("-l", "--listen", hidden=True)]
 Port = Annotated[str | None, typer.Option("-p", metavar="PORT", help="The port, as nc has it.")]
@@ -96,10 +96,12 @@ def listen(
     reply_mac: ReplyMac = False,
     wait: Idle = None,
     relaying: RelayWords,
+    place: PlaceWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
+    pcap: options.Pcap = None,
     guard: options.Guard = "auto",
 ) -> int:
     """Wait for a client on [HOST] PORT, past the rules of this host."""
@@ -111,11 +113,11 @@ def listen(
     if ipv4 and ipv6:
         raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
     protocol = Protocol.UDP if udp else Protocol.TCP
-    local, number = _place(list(where or ()), port, source, protocol)
+    host, number = _place(list(where or ()), port, source, protocol)
     most = None if max_conns is None else values.count(max_conns, "--max-conns")
     request = ListenRequest(
         port=number,
-        local=local,
+        host=host,
         interfaces=() if interface is None else _interfaces(interface),
         version=4 if ipv4 else 6 if ipv6 else None,
         protocol=protocol,
@@ -127,11 +129,14 @@ def listen(
         take_over=take_over,
         reply_mac=reply_mac,
         guard=values.guard(guard),
+        netns=place.namespace(),
+        numeric=numeric,
         read_stdin=relaying.read_stdin,
         # A listener on UDP goes on after the end of its input.
         relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
         verbosity=verbose,
         show_frames=debug,
+        frame_file=pcap,
     )
     if verbose > 1:
         show_logs()
@@ -140,7 +145,7 @@ def listen(
 
 def _place(
     words: list[str], port: str | None, source: str | None, protocol: Protocol
-) -> tuple[IPAddress | None, int]:
+) -> tuple[str | None, int]:
     """HOST and PORT in each of nc's forms: PORT; HOST PORT; -p PORT [HOST]; -s HOST."""
     if len(words) > 2 or (port is not None and len(words) > 1):
         raise BadArgument(f"too many words: {' '.join(words)}", hint="netkat -l [HOST] PORT")
@@ -152,7 +157,7 @@ def _place(
     if words and source is not None and words != [source]:
         raise BadArgument(f"{words[0]} and -s {source} are two addresses")
     number = 0 if port == "0" else values.source_port(port, protocol)
-    return (None if host is None else values.address(values.host(host), "HOST")), number
+    return None if host is None else values.host(host), number
 
 
 def _interfaces(word: str) -> tuple[str, ...]:

@@ -67,7 +67,17 @@ Netns = Annotated[
     typer.Option(
         "--netns",
         metavar="NAME|PATH|PID",
-        help="Send from another network namespace; names resolve and files open in this one.",
+        help="Be in another network namespace; names resolve and files open in this one.",
+    ),
+]
+Pod = Annotated[
+    str | None,
+    typer.Option("--pod", metavar="NS/NAME", help="Be in this pod of this node, as --netns."),
+]
+Container = Annotated[
+    str | None,
+    typer.Option(
+        "--container", metavar="ID", help="Be in this container of this node, as --netns."
     ),
 ]
 Claim = Annotated[

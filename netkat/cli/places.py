@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
+from netkat.cli import options
 from netkat.errors import BadArgument
+
+
+@dataclass(frozen=True)
+class PlaceWords:
+    """As they were written; namespace() reads them."""
+
+    netns: options.Netns = None
+    pod: options.Pod = None
+    container: options.Container = None
+
+    def namespace(self) -> str | int | None:
+        """As the function of that name."""
+        return namespace(self.netns, self.pod, self.container)
 
 
 def namespace(netns: str | None, pod: str | None, container: str | None) -> str | int | None:

@@ -95,13 +95,6 @@ def next_hop(word: str) -> IPAddress | bytes:
         raise BadArgument(f"--via: {word!r} is neither an IP address nor a MAC") from None
 
 
-def netns(word: str) -> str | int:
-    """--netns: a name, a path, or a process by its number."""
-    if not word:
-        raise BadArgument("--netns: the name is empty")
-    return int(word) if word.isascii() and word.isdigit() else word
-
-
 def interface(word: str) -> str:
     """-i: a name. A number that is none is most likely nc's or ncat's -i."""
     numeric = re.fullmatch(r"[0-9.]+(ms|s|m|h)?", word)

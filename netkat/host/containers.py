@@ -1,6 +1,7 @@
 """Pods and containers of this node, found through /proc and cgroups; no runtime is needed for it.
 
-A container's id and a pod's uid stand in the cgroup of its processes. A pod's
+A container's id and a pod's uid stand in the cgroup of its processes, with every
+runtime, in cgroup v1 and v2, whether systemd or the runtime itself made it. A pod's
 name does not: it is looked for in the kubelet's log directory (whose names hold
 namespace, name and uid), then in what the kubelet gives every container (the
 host name, the service account's namespace), then, where crictl and a CRI socket
@@ -26,8 +27,18 @@ CRI_SOCKETS = (
     "/run/k3s/containerd/containerd.sock",
     "/run/cri-dockerd.sock",
 )
-_SERVICE_ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount/namespace"
+_SERVICE_ACCOUNTS = tuple(
+    f"{place}/secrets/kubernetes.io/serviceaccount/namespace" for place in ("var/run", "run")
+)
+"""Both, since in most images /var/run is a link to /run, and one that begins with a slash leads
+out of /proc/PID/root."""
 _ID = re.compile(r"[0-9a-f]{6,64}")
+_WHOLE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_POD = re.compile(r"pod([0-9a-f]{8}([-_])[0-9a-f]{4}\2|[0-9a-f]{32})")
+"""A pod's part of a cgroup: its uid, or a static pod's hash."""
+_MONITOR = "conmon"
+"""CRI-O's and Podman's watcher of a container: its cgroup has the container's id, and may lie in
+the pod's, but it lives in the host's namespaces."""
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _ASK = 5.0
 """Seconds that crictl may take."""
@@ -49,10 +60,13 @@ def container_netns(container: str, proc: Path = PROC) -> str:
             f"--container: {container!r} is no container id", hint="6 to 64 hexadecimal digits"
         )
     found: dict[str, int] = {}
-    pattern = re.compile(rf"(?<![0-9a-f])({wanted}[0-9a-f]{{{64 - len(wanted)}}})(?![0-9a-f])")
     for pid, cgroup in _cgroups(proc):
-        for match in pattern.finditer(cgroup):
-            found.setdefault(match[1], pid)
+        for path in cgroup.splitlines():
+            # The last id is the process's own: a node that is itself a container
+            # (kind) has its id in front of every pod's.
+            for number in _WHOLE_ID.findall(path)[-1:]:
+                if number.startswith(wanted):
+                    found.setdefault(number, pid)
     if not found:
         raise NotOnThisNode(f"no process of a container {wanted} runs on this node", hint=_VIEW)
     if len(found) > 1:
@@ -97,12 +111,14 @@ def _namespace(pid: int, what: str, proc: Path) -> str:
 
 
 def _cgroups(proc: Path) -> Iterator[tuple[int, str]]:
-    """Every process's pid and cgroup file."""
+    """Every process's pid and cgroup file, those of watchers left out."""
     for entry in sorted((one for one in os.listdir(proc) if one.isdecimal()), key=int):
         try:
-            yield int(entry), (proc / entry / "cgroup").read_text()
+            cgroup = (proc / entry / "cgroup").read_text()
         except OSError:
             continue  # it has ended since, or is not ours to see
+        if _MONITOR not in cgroup:
+            yield int(entry), cgroup
 
 
 def _pid_of_uid(uid: str, proc: Path) -> int | None:
@@ -141,17 +157,23 @@ def _age(path: Path) -> float:
 def _pid_by_environment(namespace: str, name: str, proc: Path) -> int | None:
     wanted = f"HOSTNAME={name}".encode()
     for pid, cgroup in _cgroups(proc):
-        if "kubepods" not in cgroup:
+        if not _POD.search(cgroup):
             continue
         try:
             environment = (proc / str(pid) / "environ").read_bytes().split(b"\0")
-            if wanted not in environment:
-                continue
-            inside = (proc / str(pid) / "root" / _SERVICE_ACCOUNT).read_text().strip()
         except OSError:
             continue
-        if inside == namespace:
+        if wanted in environment and _namespace_inside(pid, proc) == namespace:
             return pid
+    return None
+
+
+def _namespace_inside(pid: int, proc: Path) -> str | None:
+    for account in _SERVICE_ACCOUNTS:
+        try:
+            return (proc / str(pid) / "root" / account).read_text().strip()
+        except OSError:
+            continue
     return None
 
 

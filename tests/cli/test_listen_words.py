@@ -33,13 +33,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("words", "local", "port"),
+    ("words", "host", "port"),
     [
         ("-l 80", None, 80),
         ("listen 80", None, 80),
         ("-l http", None, 80),
         ("-l 0", None, 0),
         ("-l 10.0.0.1 80", "10.0.0.1", 80),
+        ("-l name 80", "name", 80),
         ("-l fd00::1 80", "fd00::1", 80),
         ("-l [fd00::1] 80", "fd00::1", 80),
         ("-lp 80", None, 80),
@@ -52,11 +53,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("80 -Nl", None, 80),
     ],
 )
-def test_each_form(asked: list[Any], words: str, local: str | None, port: int) -> None:
+def test_each_form(asked: list[Any], words: str, host: str | None, port: int) -> None:
     assert commands.run(words.split()) == 0
     (request,) = asked
     assert isinstance(request, ListenRequest)
-    assert request.local == (None if local is None else ip_address(local))
+    assert request.host == host
     assert request.port == port
 
 
@@ -77,7 +78,11 @@ def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> N
         ("-l 10.0.0.1 80 90", "too many words"),
         ("-l -p 80 10.0.0.1 90", "too many words"),
         ("-l 10.0.0.1 -s 10.0.0.2 80", "two addresses"),
-        ("-l name 80", "is not an IP address"),
+        ("-l no-such-name.invalid 80", "no-such-name.invalid: "),
+        ("-ln name 80", "-n asks no resolver"),
+        ("-l localhost 80", "no packet from a wire"),
+        ("-l 192.0.2.1 80", "192.0.2.1"),
+        ("-l 80 --netns x --pod y/z", "--netns and --pod exclude each other"),
         ("-lz 80", "-z does not go with -l"),
         ("-l46 80", "exclude each other"),
         ("-l 80 --allow 10.0.0.0/64", "is no network"),
