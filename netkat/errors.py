@@ -25,6 +25,7 @@
         ├── InterfaceError          an interface cannot be used               (OSError)
         │   ├── InterfaceNotFound   no such interface
         │   └── InterfaceDown       it is down, or went away
+        ├── CommandFailed           the command of -e or -c does not start    (OSError)
         ├── PortTaken               somebody holds the local port             (OSError)
         ├── AddressTaken            --claim: somebody has the address         (OSError)
         ├── MissingCapability       the process lacks a capability            (PermissionError)
@@ -352,6 +353,13 @@ class InterfaceDown(InterfaceError):
     """The interface is down, or vanished while it was in use. ``ip link set IFACE up``."""
 
     number = errno.ENETDOWN
+
+
+class CommandFailed(SetupError, OSError):
+    """The command of -e or -c could not be started. Look at its name and its rights."""
+
+    number = errno.ENOENT
+    hint = "-e takes a program with its words, -c a line for /bin/sh"
 
 
 class PortTaken(SetupError, OSError):

@@ -12,13 +12,18 @@ from netkat.apps.ending import Ending
 from netkat.apps.listen_request import ListenRequest
 from netkat.apps.relay import Relay
 from netkat.apps.signals import Signals
+from netkat.closing import Closing
 from netkat.errors import NetkatError, NetworkError
 
 if TYPE_CHECKING:
+    from netkat.apps.command import CommandRelay
     from netkat.conn import TcpConnection, UdpConnection
     from netkat.conn.base import Address
 
 Say = Callable[[str], None]
+
+_LOOK_AGAIN = 0.05
+"""Seconds between looks at commands that are being ended."""
 
 
 def received(address: Address, request: ListenRequest, say: Say) -> None:
@@ -37,22 +42,24 @@ def serve(
     """One client until its end, on this thread. Errors: NetkatError, Interrupted."""
     received(address, request, say)
     try:
-        _one(conn, address, request, say, signals.fd, stdin=0 if request.read_stdin else None)
+        stdin = 0 if request.read_stdin else None
+        code = _one(conn, address, request, say, signals.fd, stdin=stdin)
     except NetkatError as error:
         if isinstance(error, NetworkError):
             error.message = _ended(address, request, error)
         raise
     signals.check()
-    return 0
+    return code
 
 
-class Clients:
+class Clients(Closing):
     """Many at once, a thread each. Their bytes go to the output as they come."""
 
     def __init__(self, request: ListenRequest, say: Say, cancel_fd: int) -> None:
         self._request, self._say, self._cancel_fd = request, say, cancel_fd
         self._threads: set[threading.Thread] = set()
         self._begun = 0
+        self._commands: set[CommandRelay] = set()
 
     def begin(self, conn: TcpConnection, address: Address) -> int:
         """Serve one more; how many there have been."""
@@ -74,9 +81,26 @@ class Clients:
         signals.check()
         return 0
 
+    def close(self) -> None:
+        """End the commands of those that are still there: nothing of ours may outlive us."""
+        if self._request.command is None:
+            return
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
+            for command in tuple(self._commands):
+                command.end()
+            alive[0].join(_LOOK_AGAIN)
+
     def _serve(self, conn: TcpConnection, address: Address) -> None:
         try:
-            _one(conn, address, self._request, self._say, self._cancel_fd, stdin=None)
+            _one(
+                conn,
+                address,
+                self._request,
+                self._say,
+                self._cancel_fd,
+                stdin=None,
+                commands=self._commands,
+            )
         except (NetkatError, OSError) as error:
             # Of one client alone: the others go on.
             self._say(f"netkat: {_ended(address, self._request, error)}")
@@ -90,12 +114,26 @@ def _one(
     cancel_fd: int,
     *,
     stdin: int | None,
-) -> None:
+    commands: set[CommandRelay] | None = None,
+) -> int:
     from netkat.conn import TcpConnection
 
+    if request.command is not None:
+        from netkat.apps import command
+
+        return command.serve(
+            conn,
+            request.command,
+            peer=address,
+            cancel_fd=cancel_fd,
+            options=request.relay,
+            verbosity=request.verbosity,
+            say=say,
+            running=commands,
+        )
     if request.reply is not None and isinstance(conn, TcpConnection):
         _reply(conn, request.reply, address, cancel_fd)
-        return
+        return 0
     relay = Relay(
         conn,
         stdin=stdin,
@@ -115,6 +153,7 @@ def _one(
         relay.close()
     if request.verbosity:
         say(f"netkat: {relay.sent} bytes sent, {relay.received} received")
+    return 0
 
 
 def _reply(conn: TcpConnection, kind: str, address: Address, cancel_fd: int) -> None:

@@ -17,6 +17,7 @@ from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._api import Dialer
+    from netkat.apps.command import Command
     from netkat.apps.ending import Ending
     from netkat.apps.relay import Relay
 
@@ -104,6 +105,8 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
 
 
 def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
+    if request.command is not None:
+        return _command(opened, request.command, request, say, signals)
     from netkat.apps.ending import Ending
     from netkat.apps.relay import Relay
 
@@ -131,6 +134,22 @@ def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
     relay.close()
     _sum_up(relay, ending, opened, request, say)
     return 0
+
+
+def _command(opened: Opened, command: Command, request: Request, say: Say, signals: Signals) -> int:
+    from netkat.apps.command import serve
+
+    status = serve(
+        opened.conn,
+        command,
+        peer=opened.conn.getpeername(),
+        cancel_fd=signals.fd,
+        options=request.relay,
+        verbosity=request.verbosity,
+        say=say,
+    )
+    signals.check()
+    return status
 
 
 def _explain_silence(opened: Opened, relay: Relay) -> None:

@@ -10,7 +10,7 @@ import enum
 import errno
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from netkat.apps.delivery import LIMIT, open_bytes
 from netkat.apps.relay_options import FOR_EVER
@@ -42,6 +42,13 @@ class Ending(enum.Enum):
 Judged = Ending | float | None
 
 
+class Rule(Protocol):
+    """Looks at a relay, and says whether it is over."""
+
+    def judge(self, now: float) -> Judged: ...
+    def judge_faults(self, now: float) -> float | None: ...
+
+
 class StreamRule:
     """TCP, as relay.py has it. ``named`` turns a half's fault into the one to raise."""
 
@@ -61,11 +68,10 @@ class StreamRule:
 
     def judge(self, now: float) -> Judged:
         """Errors: what befell a half."""
+        look_again = self.judge_faults(now)
+        if look_again is not None:
+            return look_again
         sender, receiver = self._sender, self._receiver
-        if receiver.fault is not None:
-            return self._judge_failed_receiver(now)
-        if sender is not None and sender.fault is not None:
-            return self._judge_failed_sender(sender, now)
         if not receiver.ended:
             if sender is None or sender.ended_at is None:
                 return None
@@ -77,6 +83,14 @@ class StreamRule:
         assert receiver.ended_at is not None
         over = max(sender.waiting_since, receiver.ended_at) + QUIET
         return Ending.IN_ORDER if now >= over else over
+
+    def judge_faults(self, now: float) -> float | None:
+        """What befell a half, raised; or when to look again, as it may mean more. None: nothing."""
+        if self._receiver.fault is not None:
+            return self._judge_failed_receiver(now)
+        if self._sender is not None and self._sender.fault is not None:
+            return self._judge_failed_sender(self._sender, now)
+        return None
 
     def _judge_failed_receiver(self, now: float) -> float:
         """The stack tells each fault once: the one who comes second hears "not connected"."""
@@ -137,10 +151,8 @@ class DatagramRule:
 
     def judge(self, now: float) -> Judged:
         """Errors: what befell a half."""
+        self.judge_faults(now)
         receiver, sender = self._receiver, self._sender
-        for half in (receiver, sender):
-            if half is not None and half.fault is not None:
-                raise half.fault
         if sender is None or sender.ended_at is None or self._linger == FOR_EVER:
             return None
         if receiver.writing:
@@ -150,6 +162,12 @@ class DatagramRule:
             return Ending.LINGERED if now >= over else over
         over = last_moved(self._began, receiver, sender) + QUIET
         return Ending.IN_ORDER if now >= over else over
+
+    def judge_faults(self, now: float) -> None:
+        """Errors: what befell a half."""
+        for half in (self._receiver, self._sender):
+            if half is not None and half.fault is not None:
+                raise half.fault
 
 
 class IdleRule:
@@ -179,6 +197,9 @@ class IdleRule:
             self._moved_at, self._unacked = now, unacked
             return now + self._seconds
         return Ending.IDLE
+
+    def judge_faults(self, now: float) -> None:
+        """Not its business."""
 
 
 def last_moved(began: float, *halves: Half | None) -> float:

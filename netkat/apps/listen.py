@@ -102,20 +102,20 @@ def _announce(server: Server, request: ListenRequest, say: Say) -> None:
 def _clients(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:
     listeners = server.open()
     _announce(server, request, say)
-    clients = Clients(request, say, signals.fd)
-    while True:
-        conn, address = _next(listeners, signals).accept()
-        if not _admitted(address, request, say):
-            conn.abort()
-            continue
-        if not request.keep_open:
-            for listener in listeners:
-                listener.close()
-            return serve(conn, address, request, say, signals)
-        if clients.begin(conn, address) == request.most:
-            for listener in listeners:
-                listener.close()
-            return clients.finish(signals)
+    with Clients(request, say, signals.fd) as clients:
+        while True:
+            conn, address = _next(listeners, signals).accept()
+            if not _admitted(address, request, say):
+                conn.abort()
+                continue
+            if not request.keep_open:
+                for listener in listeners:
+                    listener.close()
+                return serve(conn, address, request, say, signals)
+            if clients.begin(conn, address) == request.most:
+                for listener in listeners:
+                    listener.close()
+                return clients.finish(signals)
 
 
 def _datagrams(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:

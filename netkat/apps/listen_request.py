@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
+
+if TYPE_CHECKING:
+    from netkat.apps.command import Command
 
 Network = IPv4Network | IPv6Network
 
@@ -37,6 +41,7 @@ class ListenRequest:
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
+    command: Command | None = None
 
     def admits(self, peer: IPAddress) -> bool:
         """Whether --allow and --deny let this peer in; a network that denies wins."""

@@ -23,22 +23,27 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 
 from netkat.apps.delivery import Delivery, open_bytes
-from netkat.apps.ending import THREAD_END, DatagramRule, Ending, IdleRule, StreamRule
-from netkat.apps.halves import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender
+from netkat.apps.ending import THREAD_END, DatagramRule, Ending, IdleRule, Rule, StreamRule
+from netkat.apps.halves import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender, Sink
 from netkat.apps.relay_options import FOR_EVER, PLAIN, RelayOptions
 from netkat.apps.shaping import Crlf, Shape, TelnetReader, escape_telnet
 from netkat.apps.stdio import Discard, Input, Output, Stop
 from netkat.errors import ConnectionReset, Undelivered
 from netkat.flow import Protocol
 
+Until = Callable[[Receiver, "Sender | None", Rule], Rule]
+"""Makes the rule of a relay's end; it is given the protocol's own."""
+
 
 class Relay:
     """One connection between ``stdin`` (None: not read) and ``stdout``, both descriptors.
 
-    ``cancel_fd`` ends it when it polls readable. The connection stays open: after
-    run() the caller closes it.
+    ``cancel_fd`` ends it when it polls readable. ``stdout`` may make another sink, and
+    ``until`` the rule that ends it in place of the protocol's. The connection stays
+    open: after run() the caller closes it.
     """
 
     def __init__(
@@ -46,18 +51,21 @@ class Relay:
         conn: Conn,
         *,
         stdin: int | None,
-        stdout: int,
+        stdout: int | Callable[[Stop], Sink],
         cancel_fd: int,
         options: RelayOptions = PLAIN,
         version: int = 4,
+        until: Until | None = None,
     ) -> None:
         self._conn, self._cancel_fd, self._options = conn, cancel_fd, options
+        self._until = until
         self._stream = conn.protocol is Protocol.TCP
         self._stop = Stop()
         self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        sink = Output(stdout, self._stop) if isinstance(stdout, int) else stdout(self._stop)
         self._receiver = Receiver(
             conn,
-            Discard() if options.send_only else Output(stdout, self._stop),
+            Discard() if options.send_only else sink,
             self._stop,
             self._nudge,
             shape=TelnetReader(self._answer) if options.telnet else None,
@@ -111,6 +119,10 @@ class Relay:
             if not self._stop.asked:
                 self._stop.ask()
 
+    def wake(self) -> None:
+        """Have the rules look again; from any thread, before close()."""
+        os.eventfd_write(self._nudge, 1)
+
     def close(self) -> None:
         """Give back what run() used; for after the connection is closed, which wakes its threads.
 
@@ -150,10 +162,10 @@ class Relay:
         while view:
             view = view[self._conn.send(view) :]
 
-    def _rules(self) -> list[StreamRule | DatagramRule | IdleRule]:
+    def _rules(self) -> list[Rule]:
         options, receiver, sender = self._options, self._receiver, self._sender
         began = time.monotonic()
-        rules: list[StreamRule | DatagramRule | IdleRule] = []
+        rules: list[Rule] = []
         linger = 0.0 if options.linger is None and options.send_only else options.linger
         if self._stream:
             rules.append(
@@ -168,6 +180,8 @@ class Relay:
             )
         else:
             rules.append(DatagramRule(receiver, sender, linger=linger, began=began))
+        if self._until is not None:
+            rules = [self._until(receiver, sender, rules[0])]
         if options.idle is not None:
             seconds = options.idle
             rules.append(IdleRule(self._conn, receiver, sender, seconds=seconds, began=began))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
+
+if TYPE_CHECKING:
+    from netkat.apps.command import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Request:
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
+    command: Command | None = None
 
     @property
     def ip_version(self) -> int | None:

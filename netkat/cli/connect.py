@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netkat.cli import options, values
 from netkat.cli.conflicts import refuse_with_kernel
 from netkat.cli.console import say, show_logs
+from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
@@ -36,6 +37,7 @@ def connect(
     qdisc_bypass: options.QdiscBypass = False,
     wait: options.Wait = None,
     relaying: RelayWords,
+    running: ExecWords,
     numeric: options.Numeric = False,
     zero: options.Zero = False,
     random_port: options.RandomPort = False,
@@ -70,6 +72,13 @@ def connect(
         zero=zero,
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
+        command=running.command(
+            against={
+                "-z": zero,
+                "--recv-only": relaying.recv_only,
+                "--send-only": relaying.send_only,
+            }
+        ),
         verbosity=verbose,
         show_frames=debug,
         frame_file=pcap,

@@ -10,6 +10,7 @@ import typer
 from netkat.apps.relay_options import FOR_EVER
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
+from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
@@ -97,6 +98,7 @@ def listen(
     wait: Idle = None,
     relaying: RelayWords,
     place: PlaceWords,
+    running: ExecWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     verbose: options.Verbose = 0,
@@ -134,6 +136,14 @@ def listen(
         read_stdin=relaying.read_stdin,
         # A listener on UDP goes on after the end of its input.
         relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
+        command=running.command(
+            against={
+                "--reply": reply is not None,
+                "-k with -u": udp and (keep_open or most is not None),
+                "--recv-only": relaying.recv_only,
+                "--send-only": relaying.send_only,
+            }
+        ),
         verbosity=verbose,
         show_frames=debug,
         frame_file=pcap,

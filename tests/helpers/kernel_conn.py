@@ -7,6 +7,7 @@ import struct
 from ipaddress import ip_address
 
 from netkat.conn import TcpConnection, UdpConnection
+from netkat.conn.base import Address
 from netkat.flow import Flow, Protocol
 from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.session import KernelSession
@@ -14,7 +15,10 @@ from netkat.stack import Info
 
 
 class KernelConn:
-    """One end of a loopback connection. ``peer`` is the other, a plain socket."""
+    """One end of a loopback connection. ``peer`` is the other, a plain socket.
+
+    ``conn`` is the connection itself; here it is watched how it ends.
+    """
 
     def __init__(self, protocol: Protocol = Protocol.TCP, *, small_buffers: bool = False) -> None:
         self.protocol = protocol
@@ -24,35 +28,38 @@ class KernelConn:
         here, there = ours.getsockname(), ours.getpeername()
         flow = Flow(protocol, ip_address(here[0]), here[1], ip_address(there[0]), there[1])
         session = KernelSession(KernelEndpoint(ours, protocol), flow)
-        self._conn = TcpConnection(session) if stream else UdpConnection(session)
+        self.conn = TcpConnection(session) if stream else UdpConnection(session)
         self.ended: str | None = None
 
     def fileno(self) -> int:
-        return self._conn.fileno()
+        return self.conn.fileno()
+
+    def getsockname(self) -> Address:
+        return self.conn.getsockname()
 
     def settimeout(self, seconds: float | None) -> None:
-        self._conn.settimeout(seconds)
+        self.conn.settimeout(seconds)
 
     def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int:
-        return self._conn.recv_into(buffer, nbytes)
+        return self.conn.recv_into(buffer, nbytes)
 
     def send(self, data: memoryview) -> int:
-        return self._conn.send(data)
+        return self.conn.send(data)
 
     def shutdown(self, how: int) -> None:
-        assert isinstance(self._conn, TcpConnection)
-        self._conn.shutdown(how)
+        assert isinstance(self.conn, TcpConnection)
+        self.conn.shutdown(how)
 
     def info(self) -> Info:
-        return self._conn.info()
+        return self.conn.info()
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
-        self._conn.close()
+        self.conn.close()
 
     def abort(self) -> None:
         self.ended = self.ended or "aborted"
-        self._conn.abort()
+        self.conn.abort()
 
 
 def _tcp_pair(small_buffers: bool) -> tuple[socket.socket, socket.socket]:
