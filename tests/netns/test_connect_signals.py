@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import peer
 
+ETH_P_ARP = 0x0806
 NETKAT = [sys.executable, "-m", "netkat"]
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 STATES = ["resolving", "connecting", "next hop silent", "idle", "reading", "writing"]
@@ -115,6 +117,28 @@ def test_a_signal_takes_every_guard_down(pair: Pair, step: str, number: signal.S
     while not nothing_attached(pair):
         assert time.monotonic() < end, "the guard is still there"
         time.sleep(0.05)
+
+
+@SIGNALS
+def test_a_signal_while_an_address_is_probed_for(pair: Pair, number: signal.Signals) -> None:
+    """Sent with the first probe on the wire."""
+
+    def listen() -> socket.socket:
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ARP))
+        tap.bind(("eth0", ETH_P_ARP))
+        tap.settimeout(20)
+        return tap
+
+    with pair.peer.call(listen) as tap:
+        argv = [*NETKAT, "--claim", "10.99.0.200", pair.peer.ipv4, "80"]
+        child = pair.host.popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+        probed = socket.inet_aton("10.99.0.200")
+        while tap.recv(100)[24:28] != probed:
+            pass
+        child.send_signal(number)
+        assert child.wait(5) == 128 + number
+        assert child.stderr is not None and child.stderr.read() == b""
+    assert nothing_attached(pair)
 
 
 def test_an_ignored_sigint_stays_ignored(pair: Pair) -> None:
