@@ -193,6 +193,7 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_BROADCAST 7
 #define GS_OPT_MIN_TTL 8     /* segments of the flow with a lower TTL are not seen (RFC 5082) */
 #define GS_OPT_MAX_SEGMENT 9 /* TCP: payload bytes a segment; on a stack only, for what is opened later */
+#define GS_OPT_SHARE_PORT 10 /* several endpoints on one local port, each with a peer of its own; before they are bound */
 int32_t gs_option_set(uint64_t endpoint_or_stack, uint32_t option, int64_t value);
 int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 

@@ -29,6 +29,7 @@ class Option(enum.IntEnum):
     BROADCAST = 7
     MIN_TTL = 8
     MAX_SEGMENT = 9
+    SHARE_PORT = 10
 
 
 class Endpoint(Owner[EndpointHandle]):

@@ -18,12 +18,13 @@ const (
 	OptBroadcast
 	OptMinTTL
 	OptMaxSegment
+	OptSharePort
 )
 
 // SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
 // must be in force before the first segment leaves. It is judged when one is opened.
 func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
-	if option < OptNoDelay || option > OptMaxSegment {
+	if option < OptNoDelay || option > OptSharePort {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
 	s.mu.Lock()
@@ -85,6 +86,10 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 			return err
 		}
 		e.maxPayload.Store(uint32(value))
+	case OptSharePort:
+		// What gVisor looks at differs: TCP and UDP each have their own idea of SO_REUSEADDR.
+		so.SetReuseAddress(value != 0)
+		so.SetReusePort(value != 0)
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -115,6 +120,8 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return int64(e.minTTL.Load()), nil
 	case OptMaxSegment:
 		return int64(e.maxSegment()), nil
+	case OptSharePort:
+		return truth(so.GetReusePort()), nil
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
 }
