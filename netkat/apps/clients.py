@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netkat.apps.account import Account
 from netkat.apps.delivery import Delivery
 from netkat.apps.ending import Ending
 from netkat.apps.listen_request import ListenRequest
@@ -17,6 +18,7 @@ from netkat.errors import NetkatError, NetworkError
 
 if TYPE_CHECKING:
     from netkat.apps.command import CommandRelay
+    from netkat.apps.reports import Reports
     from netkat.conn import TcpConnection, UdpConnection
     from netkat.conn.base import Address
 
@@ -36,18 +38,22 @@ def serve(
     conn: TcpConnection | UdpConnection,
     address: Address,
     request: ListenRequest,
-    say: Say,
+    reports: Reports,
     signals: Signals,
 ) -> int:
     """One client until its end, on this thread. Errors: NetkatError, Interrupted."""
-    received(address, request, say)
+    received(address, request, reports.say)
+    client = Client(conn, address, request, reports, signals.fd)
     try:
-        stdin = 0 if request.read_stdin else None
-        code = _one(conn, address, request, say, signals.fd, stdin=stdin)
+        code = client.run(stdin=0 if request.read_stdin else None)
     except NetkatError as error:
         if isinstance(error, NetworkError):
             error.message = _ended(address, request, error)
+        if reports.tell(client.account, error):
+            signals.check()
+            return error.exit_code
         raise
+    reports.tell(client.account)
     signals.check()
     return code
 
@@ -55,15 +61,15 @@ def serve(
 class Clients(Closing):
     """Many at once, a thread each. Their bytes go to the output as they come."""
 
-    def __init__(self, request: ListenRequest, say: Say, cancel_fd: int) -> None:
-        self._request, self._say, self._cancel_fd = request, say, cancel_fd
+    def __init__(self, request: ListenRequest, reports: Reports, cancel_fd: int) -> None:
+        self._request, self._reports, self._cancel_fd = request, reports, cancel_fd
         self._threads: set[threading.Thread] = set()
         self._begun = 0
         self._commands: set[CommandRelay] = set()
 
     def begin(self, conn: TcpConnection, address: Address) -> int:
         """Serve one more; how many there have been."""
-        received(address, self._request, self._say)
+        received(address, self._request, self._reports.say)
         self._threads = {thread for thread in self._threads if thread.is_alive()}
         # A daemon: a write that nobody takes must not keep netkat alive.
         thread = threading.Thread(
@@ -91,69 +97,95 @@ class Clients(Closing):
             alive[0].join(_LOOK_AGAIN)
 
     def _serve(self, conn: TcpConnection, address: Address) -> None:
+        reports = self._reports
+        client = Client(conn, address, self._request, reports, self._cancel_fd)
         try:
-            _one(
-                conn,
-                address,
-                self._request,
-                self._say,
-                self._cancel_fd,
-                stdin=None,
-                commands=self._commands,
-            )
+            client.run(stdin=None, commands=self._commands)
         except (NetkatError, OSError) as error:
             # Of one client alone: the others go on.
-            self._say(f"netkat: {_ended(address, self._request, error)}")
-
-
-def _one(
-    conn: TcpConnection | UdpConnection,
-    address: Address,
-    request: ListenRequest,
-    say: Say,
-    cancel_fd: int,
-    *,
-    stdin: int | None,
-    commands: set[CommandRelay] | None = None,
-) -> int:
-    from netkat.conn import TcpConnection
-
-    if request.command is not None:
-        from netkat.apps import command
-
-        return command.serve(
-            conn,
-            request.command,
-            peer=address,
-            cancel_fd=cancel_fd,
-            options=request.relay,
-            verbosity=request.verbosity,
-            say=say,
-            running=commands,
-        )
-    if request.reply is not None and isinstance(conn, TcpConnection):
-        _reply(conn, request.reply, address, cancel_fd)
-        return 0
-    relay = Relay(
-        conn,
-        stdin=stdin,
-        stdout=1,
-        cancel_fd=cancel_fd,
-        options=request.relay,
-        version=6 if ":" in address[0] else 4,
-    )
-    done = False
-    try:
-        done = relay.run() in (Ending.IN_ORDER, Ending.IDLE, Ending.LINGERED)
-    finally:
-        if done:
-            conn.close()
+            if not reports.tell(client.account, error):
+                reports.say(f"netkat: {_ended(address, self._request, error)}")
         else:
-            conn.abort()
-        relay.close()
-    if request.verbosity:
-        say(f"netkat: {relay.sent} bytes sent, {relay.received} received")
-    return 0
+            reports.tell(client.account)
+
+
+class Client:
+    """One of them. ``account`` is filled in while run() runs."""
+
+    def __init__(
+        self,
+        conn: TcpConnection | UdpConnection,
+        address: Address,
+        request: ListenRequest,
+        reports: Reports,
+        cancel_fd: int,
+    ) -> None:
+        self._conn, self._address, self._request = conn, address, request
+        self._reports, self._cancel_fd = reports, cancel_fd
+        self.account = Account("listen", str(request.protocol))
+
+    def run(self, *, stdin: int | None, commands: set[CommandRelay] | None = None) -> int:
+        """Until its end; the connection is closed then. Its exit code. Errors: NetkatError.
+
+        ``commands`` holds the command of this client while it runs.
+        """
+        from netkat.conn import TcpConnection
+
+        request, conn = self._request, self._conn
+        if isinstance(conn, TcpConnection):
+            self.account.opened(conn)
+        else:
+            self.account.met(self._address)
+        if request.command is not None:
+            from netkat.apps import command
+
+            return command.serve(
+                conn,
+                request.command,
+                peer=self._address,
+                cancel_fd=self._cancel_fd,
+                options=request.relay,
+                verbosity=request.verbosity,
+                reports=self._reports,
+                account=self.account,
+                name=self._name,
+                running=commands,
+            )
+        if request.reply is not None and isinstance(conn, TcpConnection):
+            _reply(conn, request.reply, self._address, self._cancel_fd)
+            return 0
+        self._relay(stdin)
+        for line in self.account.words(request.verbosity):
+            self._reports.say(line)
+        return 0
+
+    @property
+    def _name(self) -> str:
+        return f"{self._address[0]} {self._address[1]} " if self._request.keep_open else ""
+
+    def _relay(self, stdin: int | None) -> None:
+        conn, reports = self._conn, self._reports
+        relay = Relay(
+            reports.record.of(conn, self._name),
+            stdin=stdin,
+            stdout=1,
+            cancel_fd=self._cancel_fd,
+            options=self._request.relay,
+            version=6 if ":" in self._address[0] else 4,
+        )
+        ending = None
+        reports.progress.begin(relay, conn)
+        try:
+            ending = relay.run()
+        finally:
+            reports.progress.end(relay)
+            self.account.relayed(relay, ending)
+            self.account.look(conn)
+            if ending in (Ending.IN_ORDER, Ending.IDLE, Ending.LINGERED):
+                conn.close()
+            else:
+                conn.abort()
+            relay.close()
 
 
 def _reply(conn: TcpConnection, kind: str, address: Address, cancel_fd: int) -> None:

@@ -24,8 +24,10 @@ from netkat.errors import CommandFailed, LocalStreamFailed
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
+    from netkat.apps.account import Account
     from netkat.apps.halves import Conn, Receiver, Sender
     from netkat.apps.relay_options import RelayOptions
+    from netkat.apps.reports import Reports
     from netkat.conn import TcpConnection, UdpConnection
     from netkat.conn.base import Address
 
@@ -230,10 +232,14 @@ class CommandRelay(Closing):
         self._relay.close()
         self._process.close()
 
-    def sum_up(self) -> tuple[int, str]:
-        """The command's status, and the line about all; for after close()."""
-        relay = self._relay
-        return self._process.status(), f"{relay.sent} bytes sent, {relay.received} received"
+    @property
+    def relay(self) -> Relay:
+        """What moves the bytes."""
+        return self._relay
+
+    def status(self) -> int:
+        """The command's; for after close()."""
+        return self._process.status()
 
 
 def serve(
@@ -244,16 +250,19 @@ def serve(
     cancel_fd: int,
     options: RelayOptions,
     verbosity: int,
-    say: Callable[[str], None],
+    reports: Reports,
+    account: Account,
+    name: str = "",
     running: set[CommandRelay] | None = None,
 ) -> int:
     """Run the command for a connection to its end, and close that; the command's status.
 
-    0 where -w ended both. ``running`` holds it meanwhile. Errors: CommandFailed, and as Relay.run.
+    0 where -w ended both. ``running`` holds it meanwhile, ``account`` takes what became of it.
+    Errors: CommandFailed, and as Relay.run.
     """
     try:
         relay = CommandRelay(
-            conn,
+            reports.record.of(conn, name),
             command,
             peer=peer,
             local=conn.getsockname(),
@@ -265,19 +274,23 @@ def serve(
         raise
     running = set() if running is None else running
     running.add(relay)
-    ending = Ending.CANCELLED
+    ending: Ending | None = None
+    reports.progress.begin(relay.relay, conn)
     try:
         ending = relay.run()
     finally:
-        if ending is Ending.CANCELLED:
+        reports.progress.end(relay.relay)
+        account.relayed(relay.relay, ending)
+        account.look(conn)
+        if ending in (None, Ending.CANCELLED):
             conn.abort()
         else:
             conn.close()
         relay.close()
         running.discard(relay)
-    status, moved = relay.sum_up()
-    if verbosity:
-        say(f"netkat: {moved}")
+    status, say = relay.status(), reports.say
+    for line in account.words(verbosity):
+        say(line)
     if ending is Ending.IDLE:
         say(f"netkat: nothing moved for {options.idle:g} s: {command.text} was ended")
         return 0

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
+from netkat.apps.ending import Ending
+from netkat.apps.relay_options import PLAIN
+from netkat.apps.reports import Reports
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
 from netkat.apps.taps import Taps
@@ -18,7 +22,6 @@ from netkat.flow import Protocol
 if TYPE_CHECKING:
     from netkat._api import Dialer
     from netkat.apps.command import Command
-    from netkat.apps.ending import Ending
     from netkat.apps.relay import Relay
 
 Say = Callable[[str], None]
@@ -38,24 +41,48 @@ def connect(request: Request, say: Say) -> int:
     """
     with Signals() as signals:
         try:
-            with ExitStack() as undo:
-                return _connect(request, say, signals, undo)
+            return _reported(request, say, signals)
         except Exception:
             # A wait that the signal ended early has words of its own for that.
             signals.check()
             raise
 
 
-def _connect(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
-    dialer = _prepare(request, say, signals, undo)
-    opened = dial(dialer, request, say, signals)
+def _reported(request: Request, say: Say, signals: Signals) -> int:
+    """A fault that the JSON tells of is said once."""
+    account = Account("connect", str(request.protocol), request.host)
+    wordy = bool(request.verbosity or request.show_frames)
+    # -z moves no bytes, and has words of its own.
+    options = PLAIN if request.zero else request.relay
+    reports = Reports(options, say, alone=account, wordy=wordy)
+    try:
+        with reports, ExitStack() as undo:
+            code = _connect(request, reports, account, signals, undo)
+        reports.record.raise_fault()
+    except Exception as error:
+        if signals.received is not None:
+            account.ending = Ending.CANCELLED.value
+            reports.tell(account)
+        elif reports.tell(account, error) and isinstance(error, NetkatError):
+            return error.exit_code
+        raise
+    reports.tell(account)
+    return code
+
+
+def _connect(
+    request: Request, reports: Reports, account: Account, signals: Signals, undo: ExitStack
+) -> int:
+    dialer = _prepare(request, reports.say, signals, undo)
+    opened = dial(dialer, request, reports.say, signals, account.refused)
     if isinstance(opened, int):
         return opened
     if request.zero:
         _part(opened)
         return 0
+    account.opened(opened.conn)
     try:
-        return _relay(opened, request, say, signals)
+        return _relay(opened, request, reports, account, signals)
     except NetkatError as error:
         if isinstance(error, NetworkError):
             error.message = opened.target.ended(error.message)
@@ -104,27 +131,32 @@ def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> D
     return dialer
 
 
-def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
+def _relay(
+    opened: Opened, request: Request, reports: Reports, account: Account, signals: Signals
+) -> int:
     if request.command is not None:
-        return _command(opened, request.command, request, say, signals)
-    from netkat.apps.ending import Ending
+        return _command(opened, request.command, request, reports, account, signals)
     from netkat.apps.relay import Relay
 
     relay = Relay(
-        opened.conn,
+        reports.record.of(opened.conn),
         stdin=0 if request.read_stdin else None,
         stdout=1,
         cancel_fd=signals.fd,
         options=request.relay,
         version=opened.target.address.version,
     )
-    keep = False
+    keep, ending = False, None
+    reports.progress.begin(relay, opened.conn)
     try:
         ending = relay.run()
         if ending is not Ending.CANCELLED:
             _explain_silence(opened, relay)
         keep = ending is not Ending.READER_GONE
     finally:
+        reports.progress.end(relay)
+        account.relayed(relay, ending)
+        account.look(opened.conn)
         if not keep:
             opened.conn.abort()
     if ending is Ending.CANCELLED:
@@ -132,11 +164,18 @@ def _relay(opened: Opened, request: Request, say: Say, signals: Signals) -> int:
         signals.check()
     opened.conn.close()
     relay.close()
-    _sum_up(relay, ending, opened, request, say)
+    _sum_up(relay, opened, request, account, reports.say)
     return 0
 
 
-def _command(opened: Opened, command: Command, request: Request, say: Say, signals: Signals) -> int:
+def _command(
+    opened: Opened,
+    command: Command,
+    request: Request,
+    reports: Reports,
+    account: Account,
+    signals: Signals,
+) -> int:
     from netkat.apps.command import serve
 
     status = serve(
@@ -146,7 +185,8 @@ def _command(opened: Opened, command: Command, request: Request, say: Say, signa
         cancel_fd=signals.fd,
         options=request.relay,
         verbosity=request.verbosity,
-        say=say,
+        reports=reports,
+        account=account,
     )
     signals.check()
     return status
@@ -176,10 +216,8 @@ def _part(opened: Opened, in_hand: int = 0) -> None:
     conn.abort()
 
 
-def _sum_up(relay: Relay, ending: Ending, opened: Opened, request: Request, say: Say) -> None:
-    from netkat.apps.ending import Ending
-
-    if ending is Ending.IDLE and request.verbosity:
+def _sum_up(relay: Relay, opened: Opened, request: Request, account: Account, say: Say) -> None:
+    if account.ending == Ending.IDLE.value and request.verbosity:
         say(f"netkat: nothing moved for {request.relay.idle:g} s, ending")
     stream = request.protocol is Protocol.TCP
     if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
@@ -189,5 +227,5 @@ def _sum_up(relay: Relay, ending: Ending, opened: Opened, request: Request, say:
             "  next: some servers (Envoy) drop a client that half-closes before it has the"
             " answer: keep the input open, as in (cat; sleep 5) | netkat HOST PORT"
         )
-    if request.verbosity:
-        say(f"netkat: {relay.sent} bytes sent, {relay.received} received")
+    for line in account.words(request.verbosity):
+        say(line)

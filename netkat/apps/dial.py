@@ -37,9 +37,15 @@ class Opened:
 
 
 def dial(
-    dialer: Dialer, request: Request, say: Callable[[str], None], signals: Signals
+    dialer: Dialer,
+    request: Request,
+    say: Callable[[str], None],
+    signals: Signals,
+    failed: Callable[[Target, NetkatError], None],
 ) -> Opened | int:
     """The first address that answers, or the exit code when none does, said already.
+
+    ``failed`` is told what counts most where none does.
 
     Errors: NetkatError that is not of one address alone; Interrupted.
     """
@@ -68,7 +74,7 @@ def dial(
         if request.verbosity:
             say(line)
         return opened
-    return _give_up(failures, request, say)
+    return _give_up(failures, request, say, failed)
 
 
 def _probe(opened: Opened, request: Request, signals: Signals) -> str:
@@ -95,11 +101,15 @@ def _why_silent(opened: Opened) -> NetworkError | None:
 
 
 def _give_up(
-    failures: list[tuple[Target, NetkatError]], request: Request, say: Callable[[str], None]
+    failures: list[tuple[Target, NetkatError]],
+    request: Request,
+    say: Callable[[str], None],
+    failed: Callable[[Target, NetkatError], None],
 ) -> int:
     """The last word of the network counts more than an address that could not be tried."""
     answered = [failure for failure in failures if isinstance(failure[1], NetworkError)]
     target, error = (answered or failures)[-1]
+    failed(target, error)
     quiet = request.zero and isinstance(error, NetworkError)
     if not request.verbosity and not quiet:
         more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import select
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 
+from netkat.apps.account import Account
 from netkat.apps.clients import Clients, received, serve
 from netkat.apps.listen_request import ListenRequest
+from netkat.apps.reports import Reports
 from netkat.apps.signals import Signals
+from netkat.apps.stdio import Output, Stop
 from netkat.apps.taps import Taps
+from netkat.errors import NetkatError
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
@@ -33,16 +36,27 @@ def listen(request: ListenRequest, say: Say) -> int:
     Errors: NetkatError, Interrupted. Whatever way it ends, all is taken down before.
     """
     with Signals() as signals:
+        reports = Reports(request.relay, say)
         try:
-            with ExitStack() as undo:
-                server = _prepare(request, say, signals, undo)
+            with reports, ExitStack() as undo:
+                server = _prepare(request, reports.say, signals, undo)
                 if request.protocol is Protocol.UDP:
-                    return _datagrams(server, request, say, signals)
-                return _clients(server, request, say, signals)
-        except Exception:
+                    code = _datagrams(server, request, reports, signals)
+                else:
+                    code = _clients(server, request, reports, signals)
+            reports.record.raise_fault()
+            return code
+        except Exception as error:
             # A wait that the signal ended early has words of its own for that.
             signals.check()
+            if isinstance(error, NetkatError) and reports.tell(_account(request), error):
+                return error.exit_code
             raise
+
+
+def _account(request: ListenRequest) -> Account:
+    """Of the listener itself: a fault that is no client's."""
+    return Account("listen", str(request.protocol))
 
 
 def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> Server:
@@ -99,45 +113,46 @@ def _announce(server: Server, request: ListenRequest, say: Say) -> None:
             say(f"Listening on {address} {server.port} ({interface})")
 
 
-def _clients(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:
+def _clients(server: Server, request: ListenRequest, reports: Reports, signals: Signals) -> int:
     listeners = server.open()
-    _announce(server, request, say)
-    with Clients(request, say, signals.fd) as clients:
+    _announce(server, request, reports.say)
+    with Clients(request, reports, signals.fd) as clients:
         while True:
             conn, address = _next(listeners, signals).accept()
-            if not _admitted(address, request, say):
+            if not _admitted(address, request, reports.say):
                 conn.abort()
                 continue
             if not request.keep_open:
                 for listener in listeners:
                     listener.close()
-                return serve(conn, address, request, say, signals)
+                return serve(conn, address, request, reports, signals)
             if clients.begin(conn, address) == request.most:
                 for listener in listeners:
                     listener.close()
                 return clients.finish(signals)
 
 
-def _datagrams(server: Server, request: ListenRequest, say: Say, signals: Signals) -> int:
+def _datagrams(server: Server, request: ListenRequest, reports: Reports, signals: Signals) -> int:
     listeners = server.open_datagrams()
-    _announce(server, request, say)
+    _announce(server, request, reports.say)
     if request.keep_open or request.reply is not None:
-        return _every_datagram(listeners, request, say, signals)
+        return _every_datagram(listeners, request, reports, signals)
     while True:
         listener = _next(listeners, signals)
         data, address = listener.recvfrom()
-        if _admitted(address, request, say):
+        if _admitted(address, request, reports.say):
             conn = listener.lock(data, address)
-            return serve(conn, address, request, say, signals)
+            return serve(conn, address, request, reports, signals)
 
 
 def _every_datagram(
-    listeners: Sequence[UdpListener], request: ListenRequest, say: Say, signals: Signals
+    listeners: Sequence[UdpListener], request: ListenRequest, reports: Reports, signals: Signals
 ) -> int:
     """Each datagram to the output, or answered; without -k the first client's alone."""
     from netkat.apps.reply import datagram
 
-    seen: set[Address] = set()
+    say, output = reports.say, Output(1, Stop())
+    seen: dict[Address, Callable[[memoryview], None]] = {}
     while True:
         listener = _next(listeners, signals)
         data, address = listener.recvfrom()
@@ -146,14 +161,16 @@ def _every_datagram(
                 continue
             if not _admitted(address, request, say):
                 continue
-            seen.add(address)
+            seen[address] = reports.record.received(f"{address[0]} {address[1]} ")
             received(address, request, say)
+        seen[address](memoryview(data))
         if request.reply is not None:
             listener.sendto(datagram(request.reply, data, (address[0], address[1])), address)
             continue
-        view = memoryview(data)
-        while view:
-            view = view[os.write(1, view) :]
+        try:
+            output.write(memoryview(data))
+        except BrokenPipeError:
+            return 0
 
 
 def _next(listeners: Sequence[_Listener], signals: Signals) -> _Listener:

@@ -29,6 +29,15 @@ class RelayOptions:
     """A bare LF of the input goes out as CRLF."""
     telnet: bool = False
     """The peer's telnet negotiation (RFC 854) is refused option by option, and not shown."""
+    output: str | None = None
+    """A file for what goes both ways, as it was on the wire."""
+    hex_dump: str | None = None
+    append: bool = False
+    """Both files keep what is in them."""
+    progress: bool = False
+    """A line on stderr that says how far it is, where stderr is a terminal."""
+    json: bool = False
+    """A line of JSON on stderr at the end of each connection."""
 
 
 PLAIN = RelayOptions()

@@ -53,6 +53,24 @@ class RelayWords:
     telnet: Annotated[
         bool, typer.Option("-t", "--telnet", help="Answer telnet negotiation: no to everything.")
     ] = False
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Copy what goes both ways to FILE."),
+    ] = None
+    hex_dump: Annotated[
+        str | None,
+        typer.Option("--hex-dump", metavar="FILE", help="The same, as hex with directions."),
+    ] = None
+    append_output: Annotated[
+        bool, typer.Option("--append-output", help="-o and --hex-dump keep what is in FILE.")
+    ] = False
+    progress: Annotated[
+        bool,
+        typer.Option("--progress", help="Show bytes, rate, RTT on stderr, where it is a terminal."),
+    ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A line of JSON on stderr at each connection's end.")
+    ] = False
     fin: Annotated[
         bool,
         typer.Option(
@@ -78,6 +96,11 @@ class RelayWords:
             interval=0.0 if self.interval is None else values.seconds(self.interval, "--interval"),
             crlf=self.crlf,
             telnet=self.telnet,
+            output=self.output,
+            hex_dump=self.hex_dump,
+            append=self.append_output,
+            progress=self.progress,
+            json=self.as_json,
         )
 
     def _check(self, *, udp: bool) -> None:
@@ -86,6 +109,13 @@ class RelayWords:
             raise BadArgument(f"--send-only and {other} exclude each other")
         if self.fin and self.no_shutdown:
             raise BadArgument("-N and --no-shutdown exclude each other")
+        files = [file for file in (self.output, self.hex_dump) if file is not None]
+        if self.append_output and not files:
+            raise BadArgument("--append-output goes with -o or --hex-dump")
+        if "-" in files:
+            raise BadArgument("stdout carries the peer's bytes alone", hint="-o takes a file")
+        if len(files) != len(set(files)):
+            raise BadArgument("-o and --hex-dump cannot share a file")
         if self.telnet and udp:
             raise BadArgument("-t does not go with -u: telnet is spoken over TCP")
 

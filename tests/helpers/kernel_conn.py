@@ -37,6 +37,9 @@ class KernelConn:
     def getsockname(self) -> Address:
         return self.conn.getsockname()
 
+    def getpeername(self) -> Address:
+        return self.conn.getpeername()
+
     def settimeout(self, seconds: float | None) -> None:
         self.conn.settimeout(seconds)
 

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from netkat.apps.account import Account
 from netkat.apps.command import Command, serve
 from netkat.apps.relay_options import PLAIN, RelayOptions
+from netkat.apps.reports import Reports
 from netkat.errors import CommandFailed, ConnectionReset, NetkatError
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn, reset
@@ -194,8 +196,9 @@ def test_datagrams() -> None:
 def test_what_cannot_be_run() -> None:
     conn = KernelConn()
     missing = Command(("/nowhere/at/all",), "/nowhere/at/all")
-    facts: Any = {"peer": ("192.0.2.7", 1), "cancel_fd": 0, "options": PLAIN}
+    facts: Any = {"peer": ("192.0.2.7", 1), "cancel_fd": 0, "options": PLAIN, "verbosity": 0}
+    facts |= {"reports": Reports(PLAIN, print), "account": Account("listen", "tcp")}
     with pytest.raises(CommandFailed, match="cannot run /nowhere/at/all: No such file"):
-        serve(conn, missing, **facts, verbosity=0, say=print)  # type: ignore[arg-type]
+        serve(conn, missing, **facts)  # type: ignore[arg-type]
     assert conn.ended == "aborted"
     conn.peer.close()
