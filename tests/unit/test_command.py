@@ -37,7 +37,11 @@ class Served:
         self.cancel_read, self.cancel_write = os.pipe()
         command = Command(("/bin/sh", "-c", line), line)
         facts: Any = {"peer": ("192.0.2.7", 4711), "cancel_fd": self.cancel_read}
-        facts |= {"options": options, "verbosity": 1, "say": self.said.append}
+        facts |= {"options": options, "verbosity": 1}
+        facts |= {
+            "reports": Reports(options, self.said.append),
+            "account": Account("listen", str(conn.protocol)),
+        }
 
         def run() -> None:
             try:
