@@ -19,6 +19,9 @@ from netkat.host.policy import ports_decide
 LONGEST = 1.0
 """Seconds that an answer is believed while no change is seen."""
 
+FEW = 2
+"""Questions of a program's first connection."""
+
 MOST = 4096
 """Answers that are kept: a scan of a large net should not."""
 
@@ -30,6 +33,7 @@ class Paths:
         self._lock = threading.Lock()
         self._changes: Changes | None = None
         self._known: dict[tuple[object, ...], Path] = {}
+        self._asked = 0
         self._ports_decide: bool | None = None
         self._until = 0.0
 
@@ -46,6 +50,8 @@ class Paths:
         """As plan_path, by the thread that is in the network namespace. Errors: the same."""
         with self._lock:
             self._forget_what_changed()
+            if self._ports_decide is None and self._asked >= FEW:
+                self._ports_decide = ports_decide()
             if self._ports_decide is False:
                 key = (destination, source, *choices.values())
             else:
@@ -62,6 +68,7 @@ class Paths:
             **choices,
         )
         with self._lock:
+            self._asked += 1
             # A change in the meantime lies in the queue, and is seen before this is used.
             if len(self._known) < MOST:
                 self._known[key] = path
@@ -70,7 +77,7 @@ class Paths:
     def ports_decide(self) -> bool:
         """Whether the way may depend on ports, so that it is asked for again once they are known.
 
-        Worked out for programs that come back; for a first connection it is as cheap to ask.
+        Worked out for programs that come back; for a first connection it is cheaper to ask.
         """
         with self._lock:
             return self._ports_decide is not False
@@ -88,7 +95,6 @@ class Paths:
             self._changes = Changes()
         elif not self._changes.seen() and now < self._until:
             return
-        else:
-            self._ports_decide = ports_decide()
+        self._ports_decide = None
         self._known.clear()
         self._until = now + LONGEST

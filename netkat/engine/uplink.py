@@ -22,6 +22,7 @@ from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.engine.admission import Admission
+from netkat.engine.sessions import Sessions
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
@@ -37,10 +38,6 @@ PROOF = 0.25
 """Seconds that the guard has to show that it ran. It runs right after the tap that feeds
 us, in the same softirq (net/core/dev.c, __netif_receive_skb_core), so microseconds
 do; the rest is for a busy machine."""
-
-ORPHAN = 60.0
-"""Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
-
 
 _TCP_HEADERS = {4: 40, 6: 60}
 
@@ -64,9 +61,7 @@ class Uplink:
         self._mac = link.mac if link.ethernet else None
         self._tap = tap
         self._lock = threading.RLock()
-        self._sessions: set[Session] = set()
-        self._bridged: set[Session] = set()
-        self._closing: dict[Session, float] = {}
+        self._sessions = Sessions()
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
@@ -240,36 +235,26 @@ class Uplink:
 
     def open(self, session: Session) -> None:
         """The uplink ends what is still open when it closes."""
-        with self._lock:
-            self._sessions.add(session)
+        self._sessions.add(session)
 
     def bridge(self, session: Session, descriptor: int) -> None:
         """Have the stack move the session's bytes to and from a socketpair's end, and look after
         the session from then on. Errors: StackError; the descriptor is the caller's then.
         """
-        with self._lock:
-            session.endpoint.bridge(descriptor)
-            self._sessions.discard(session)
-            self._bridged.add(session)
+        self._sessions.bridge(session, descriptor)
 
     def retire(self, session: Session) -> None:
-        """Take over a connection that its owner is done with, until the peer is done as well."""
-        with self._lock:
-            self._sessions.discard(session)
-            self._bridged.discard(session)
-            self._closing[session] = time.monotonic() + ORPHAN
+        """Take over a connection that its owner is done with, until the peer is done too."""
+        first = self._sessions.retire(session)
         with suppress(NetkatError):  # it may be over already
             session.endpoint.shutdown(SHUT_RDWR)
         self.flush()
-        if self._pump is not None:
+        if self._pump is not None and first:
             self._pump.attend()
 
     def drop(self, session: Session) -> None:
         """End a session now: RST where a peer still counts on it."""
-        with self._lock:
-            self._sessions.discard(session)
-            self._bridged.discard(session)
-            self._closing.pop(session, None)
+        self._sessions.discard(session)
         if not session.endpoint.over():
             session.endpoint.abort()
             self.flush()
@@ -278,9 +263,7 @@ class Uplink:
 
     def close(self) -> None:
         """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
-        with self._lock:
-            sessions = [*self._sessions, *self._bridged, *self._closing]
-        for session in sessions:
+        for session in self._sessions.all():
             session.abort()
             self.drop(session)
         self._undo.close()
@@ -296,14 +279,8 @@ class Uplink:
 
     def _look_after_closing(self) -> bool:
         """Let go of the connections that have ended; True while some have not."""
-        now = time.monotonic()
-        with self._lock:
-            unbridged = [one for one in self._bridged if not one.endpoint.bridged()]
-        for session in unbridged:
+        for session in self._sessions.unbridged():
             self.retire(session)
-        with self._lock:
-            closing = list(self._closing.items())
-        for session, end in closing:
-            if now >= end or session.endpoint.over():
-                self.drop(session)
-        return bool(self._closing)
+        for session in self._sessions.ended():
+            self.drop(session)
+        return self._sessions.closing

@@ -134,11 +134,15 @@ class Endpoint(Owner[EndpointHandle]):
 
     def over(self) -> bool:
         """True once the peer counts on nothing any more: both sides ended, or reset."""
+        return self.state() in facts.OVER
+
+    def state(self) -> facts.State:
+        """TCP's state; CLOSED after close()."""
         try:
-            return self.info().state in facts.OVER
+            return self.info().state
         except StackError as error:
             if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
-                return True
+                return facts.State.CLOSED
             raise
 
     def info(self) -> facts.Info:

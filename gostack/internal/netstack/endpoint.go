@@ -254,12 +254,24 @@ func (e *Endpoint) Close() {
 		bridge.fail()
 	}
 	e.queue.EventUnregister(&e.entry)
+	e.leaveTimeWait()
 	e.ep.Close()
 	e.closeSignals()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
 	}
 	e.stack.release(e)
+}
+
+// leaveTimeWait frees the port at once: the kernel, whose port it is, may give it to the
+// next connection. gVisor would hold it to the end of TIME-WAIT; it leaves that state by
+// a reset, which is kept from the peer.
+func (e *Endpoint) leaveTimeWait() {
+	if !e.tcp || tcp.EndpointState(e.ep.State()) != tcp.StateTimeWait {
+		return
+	}
+	e.stack.Link.Observer.Mute(e.key)
+	e.ep.Abort()
 }
 
 // ReadableFD is level-triggered: readable while Recv or Accept would not wait.

@@ -225,3 +225,27 @@ func repeat(call func(), stop chan struct{}) {
 		}
 	}
 }
+
+func TestPortIsFreeAfterTimeWaitIsLeft(t *testing.T) {
+	j := join(t, true, 0)
+	l := j.listen(80)
+	for i := range 3 {
+		client := j.dial(40000, 80)
+		server := j.accept(l)
+		client.Shutdown(2)
+		if receive(t, server, make([]byte, 1)) != nil {
+			t.Fatal("no end of stream")
+		}
+		server.Shutdown(2)
+		eventually(t, func() bool { return tcp.EndpointState(client.Info().State) == tcp.StateTimeWait })
+		eventually(t, func() bool { return tcp.EndpointState(server.Info().State) == tcp.StateClose })
+		client.Close()
+		// Frames keep their order, so a reset would have come before this connection.
+		j.dial(41000+uint16(i), 80).Close()
+		j.accept(l).Close()
+		if seen := server.seen(); seen.Resets != 0 {
+			t.Fatal("the peer was told by a reset")
+		}
+		server.Close()
+	}
+}

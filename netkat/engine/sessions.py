@@ -1,0 +1,87 @@
+"""The sessions of one uplink: in use, handed over to a socket, or closing without their owner."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netkat.engine.session import Session
+
+ORPHAN = 60.0
+"""Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
+
+RESTING = 256
+"""Connections that are kept through TIME-WAIT, so that a last ACK that was lost is sent
+again and not answered by the kernel with a RST. Each holds a descriptor: with more of
+them the oldest are let go earlier, as the kernel does (tcp_max_tw_buckets)."""
+
+
+class Sessions:
+    """Who is where. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_use: set[Session] = set()
+        self._bridged: set[Session] = set()
+        self._closing: dict[Session, float] = {}
+
+    def add(self, session: Session) -> None:
+        """It is in use."""
+        with self._lock:
+            self._in_use.add(session)
+
+    def bridge(self, session: Session, descriptor: int) -> None:
+        """The stack moves its bytes from now on. Errors: StackError; then nothing has changed."""
+        with self._lock:
+            session.endpoint.bridge(descriptor)
+            self._in_use.discard(session)
+            self._bridged.add(session)
+
+    def retire(self, session: Session) -> bool:
+        """Its owner is done with it; True where no other was closing."""
+        with self._lock:
+            self._in_use.discard(session)
+            self._bridged.discard(session)
+            alone = not self._closing
+            self._closing[session] = time.monotonic() + ORPHAN
+            return alone
+
+    def discard(self, session: Session) -> None:
+        """It is over."""
+        with self._lock:
+            self._in_use.discard(session)
+            self._bridged.discard(session)
+            self._closing.pop(session, None)
+
+    def all(self) -> list[Session]:
+        """Every one."""
+        with self._lock:
+            return [*self._in_use, *self._bridged, *self._closing]
+
+    def unbridged(self) -> list[Session]:
+        """Those whose bridge has ended."""
+        with self._lock:
+            return [session for session in self._bridged if not session.endpoint.bridged()]
+
+    def ended(self) -> list[Session]:
+        """Those of the closing that can be let go."""
+        from netkat.stack.facts import OVER, State
+
+        now = time.monotonic()
+        with self._lock:
+            closing = list(self._closing.items())
+        ended, resting = [], []
+        for session, end in closing:
+            state = session.endpoint.state()
+            if state is State.TIME_WAIT:
+                resting.append(session)
+            elif now >= end or state in OVER:
+                ended.append(session)
+        return ended + resting[:-RESTING]
+
+    @property
+    def closing(self) -> bool:
+        """Whether any is."""
+        return bool(self._closing)
