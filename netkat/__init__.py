@@ -24,6 +24,8 @@ from netkat._version import __version__
 from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
+    from netkat._asyncio import open_connection, start_server
+    from netkat._asyncio_datagrams import create_datagram_endpoint
     from netkat._stack import Stack, create_connection, create_server, open_datagram
     from netkat.capture.packet import Packet
     from netkat.capture.sniffer import read_capture, sniff
@@ -34,11 +36,14 @@ __all__ = [
     "Stack",
     "__version__",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "errors",
+    "open_connection",
     "open_datagram",
     "read_capture",
     "sniff",
+    "start_server",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -47,10 +52,13 @@ _ON_FIRST_USE = {
     "Packet": "netkat.capture.packet",
     "Stack": "netkat._stack",
     "create_connection": "netkat._stack",
+    "create_datagram_endpoint": "netkat._asyncio_datagrams",
     "create_server": "netkat._stack",
+    "open_connection": "netkat._asyncio",
     "open_datagram": "netkat._stack",
     "read_capture": "netkat.capture.sniffer",
     "sniff": "netkat.capture.sniffer",
+    "start_server": "netkat._asyncio",
 }
 
 

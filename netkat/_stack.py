@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
@@ -15,7 +15,7 @@ from netkat.host.resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netkat.conn import TcpConnection, TcpListener, UdpConnection
+    from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.engine.session import Session
 
 CONNECT_TIMEOUT = 10.0
@@ -86,17 +86,42 @@ class Stack(Closing):
         session = self._dial(Protocol.TCP, address, timeout, source_address)
         return TcpConnection(session, timeout=timeout)
 
+    @overload
     def open_datagram(
         self,
         address: tuple[str, int | str],
         timeout: float | None = None,
         source_address: tuple[str, int] | None = None,
-    ) -> UdpConnection:
+    ) -> UdpConnection: ...
+
+    @overload
+    def open_datagram(
+        self,
+        address: None,
+        timeout: float | None = None,
+        source_address: tuple[str, int] | None = None,
+    ) -> UdpSocket: ...
+
+    def open_datagram(
+        self,
+        address: tuple[str, int | str] | None,
+        timeout: float | None = None,
+        source_address: tuple[str, int] | None = None,
+    ) -> UdpConnection | UdpSocket:
         """A UDP endpoint connected to (host, port): the first address of the name with a route.
 
-        ``timeout`` is seconds that a recv may wait; None has no limit.
-        Errors: any SetupError.
+        With None it has no peer: sendto and recvfrom, by whichever interface leads to each.
+        ``timeout`` is seconds that a recv may wait; None has no limit. ``source_address``
+        is (address, port) of this host, taken at once; "" is the default route's
+        interface's, 0 any port. ::
+
+            with stack.open_datagram(None, source_address=("", 5353)) as sock:
+                data, sender = sock.recvfrom()
+
+        Errors: any SetupError; PortTaken with its owner.
         """
+        if address is None:
+            return self._datagram_socket(timeout, source_address)
         from netkat.conn import UdpConnection
 
         session = self._dial(Protocol.UDP, address, timeout, source_address)
@@ -123,6 +148,24 @@ class Stack(Closing):
         """End all connections and undo all that was made; more than once is once."""
         self._bypass.close()
 
+    def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
+        """One address on its way: the SYN is sent. For whoever waits by other means than here."""
+        attempt = self._bypass.prepare(
+            target.address,
+            target.port,
+            protocol=protocol,
+            source=target.source,
+            source_port=target.source_port,
+            interface=self._interface,
+            via=self._via,
+            table=self._table,
+        )
+        return self._bypass.begin(attempt)
+
+    def settled(self, session: Session) -> bool:
+        """Whether what was begun is open. Errors: any NetworkError, GuardFailed."""
+        return self._bypass.settled(session)
+
     def _dial(
         self,
         protocol: Protocol,
@@ -130,28 +173,61 @@ class Stack(Closing):
         timeout: float | None,
         source_address: tuple[str, int] | None,
     ) -> Session:
-        host, port = address
-        source_host, source_port = source_address or ("", 0)
-        source = _address(source_host) if source_host else None
-        family = source.version if source is not None else None
         last: NetkatError | None = None
-        for target, number in resolve(host, str(port), version=family, protocol=protocol):
+        for target in targets(protocol, address, source_address):
             try:
-                attempt = self._bypass.prepare(
-                    target,
-                    number,
-                    protocol=protocol,
-                    source=source,
-                    source_port=source_port,
-                    interface=self._interface,
-                    via=self._via,
-                    table=self._table,
-                )
-                return self._bypass.dial(attempt, timeout=timeout)
+                session = self.begin(target, protocol)
+                self._bypass.finish(session, timeout=timeout)
+                return session
             except NetkatError as error:
                 last = error
-        assert last is not None, "resolve() gives at least one address, or raises"
+        assert last is not None, "there is at least one target"
         raise last
+
+    def _datagram_socket(
+        self, timeout: float | None, source_address: tuple[str, int] | None
+    ) -> UdpSocket:
+        from netkat.conn import UdpSocket
+        from netkat.engine.datagrams import DatagramPort
+
+        if self._claims:
+            raise BadArgument("a stack with a claimed address has peers, it does not listen")
+        port = DatagramPort(
+            self._bypass, interface=self._interface, via=self._via, table=self._table
+        )
+        if source_address is not None:
+            host, number = source_address
+            port.bind(_address(host) if host else None, number)
+        return UdpSocket(
+            port,
+            lambda host, to: resolve(host, str(to), protocol=Protocol.UDP)[0][0],
+            timeout=timeout,
+        )
+
+
+class Target(NamedTuple):
+    """One address to try, and what to try it from."""
+
+    address: IPAddress
+    port: int
+    source: IPAddress | None
+    source_port: int
+
+
+def targets(
+    protocol: Protocol,
+    address: tuple[str, int | str],
+    source_address: tuple[str, int] | None,
+) -> list[Target]:
+    """Every address of (host, port), in the resolver's order. Errors: NameNotFound, BadArgument."""
+    host, port = address
+    source_host, source_port = source_address or ("", 0)
+    source = _address(source_host) if source_host else None
+    family = source.version if source is not None else None
+    return [
+        Target(found, number, source, source_port)
+        for found, number in resolve(host, str(port), version=family, protocol=protocol)
+    ]
 
 
 class _Default:
@@ -169,7 +245,8 @@ class _Default:
             return self._stack
 
 
-_default: Callable[[], Stack] = _Default()
+default_stack: Callable[[], Stack] = _Default()
+"""The stack behind the functions of this module."""
 
 
 def create_connection(
@@ -178,21 +255,37 @@ def create_connection(
     source_address: tuple[str, int] | None = None,
 ) -> TcpConnection:
     """As Stack.create_connection, on a default stack."""
-    return _default().create_connection(address, timeout, source_address)
+    return default_stack().create_connection(address, timeout, source_address)
 
 
 def create_server(address: tuple[str, int], *, backlog: int = 128) -> TcpListener:
     """As Stack.create_server, on a default stack."""
-    return _default().create_server(address, backlog=backlog)
+    return default_stack().create_server(address, backlog=backlog)
 
 
+@overload
 def open_datagram(
     address: tuple[str, int | str],
     timeout: float | None = None,
     source_address: tuple[str, int] | None = None,
-) -> UdpConnection:
+) -> UdpConnection: ...
+
+
+@overload
+def open_datagram(
+    address: None,
+    timeout: float | None = None,
+    source_address: tuple[str, int] | None = None,
+) -> UdpSocket: ...
+
+
+def open_datagram(
+    address: tuple[str, int | str] | None,
+    timeout: float | None = None,
+    source_address: tuple[str, int] | None = None,
+) -> UdpConnection | UdpSocket:
     """As Stack.open_datagram, on a default stack."""
-    return _default().open_datagram(address, timeout, source_address)
+    return default_stack().open_datagram(address, timeout, source_address)
 
 
 def _address(text: str) -> IPAddress:

@@ -187,8 +187,9 @@ class SocketShaped(Closing):
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
         if session is not None and not session.ended:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            words = f"unclosed {self!r}"
             session.abort()
+            warnings.warn(words, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         session = self._session

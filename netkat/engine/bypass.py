@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from netkat.engine import verdict
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.session import Session
@@ -233,15 +232,29 @@ class Bypass:
 
         Errors: any NetworkError, GuardFailed, InterfaceDown; Cancelled.
         """
-        session = self._open(attempt)
-        if attempt.flow.protocol is Protocol.UDP:
-            return session
+        session = self.begin(attempt)
+        self.finish(session, timeout=timeout, cancel_fd=cancel_fd)
+        return session
+
+    def finish(
+        self, session: Session, *, timeout: float | None, cancel_fd: int | None = None
+    ) -> None:
+        """Wait until what was begun is open; it is aborted where it will not be.
+
+        Errors: as dial.
+        """
+        deadline = deadline_after(timeout)
+        began = time.monotonic()
         try:
-            self._handshake(session, timeout, cancel_fd)
+            while not self.settled(session):
+                if session.wait(session.endpoint.writable_fd(), deadline, cancel_fd):
+                    continue
+                if deadline is None or time.monotonic() < deadline:
+                    raise Cancelled
+                raise session.no_answer(time.monotonic() - began)
         except BaseException:
             session.abort()
             raise
-        return session
 
     def close(self) -> None:
         """Close every uplink, and what was never dialled; more than once is once."""
@@ -249,7 +262,11 @@ class Bypass:
             self._waiting.pop().reservation.close()
         self._undo.close()
 
-    def _open(self, attempt: Attempt) -> Session:
+    def begin(self, attempt: Attempt) -> Session:
+        """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.
+
+        Errors: StackError.
+        """
         from netkat.stack import StackError
 
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
@@ -265,26 +282,23 @@ class Bypass:
         uplink.flush()
         return session
 
-    def _handshake(self, session: Session, timeout: float | None, cancel_fd: int | None) -> None:
+    def settled(self, session: Session) -> bool:
+        """Whether a connect has come to its end; while not, the writable descriptor tells.
+
+        Errors: any NetworkError, GuardFailed.
+        """
         from netkat.stack import StackError
 
-        deadline = deadline_after(timeout)
-        began = time.monotonic()
-        writable = session.endpoint.writable_fd()
-        while True:
-            try:
-                session.endpoint.connect_result()
-            except BlockingIOError:
-                if session.wait(writable, deadline, cancel_fd):
-                    continue
-                if deadline is None or time.monotonic() < deadline:
-                    raise Cancelled from None
-                waited = round(time.monotonic() - began, 1)
-                raise verdict.no_answer(session.evidence(waited)) from None
-            except StackError as error:
-                raise self._named(session, error) from None
-            session.prove()
-            return
+        if session.flow.protocol is Protocol.UDP:
+            return True
+        try:
+            session.endpoint.connect_result()
+        except BlockingIOError:
+            return False
+        except StackError as error:
+            raise self._named(session, error) from None
+        session.prove()
+        return True
 
     def _named(self, session: Session, error: NetkatError) -> NetkatError:
         from netkat.stack import StackError

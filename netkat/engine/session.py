@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from netkat.engine import verdict
 from netkat.engine.wait import wait_readable
-from netkat.errors import NetkatError, NetworkError, TimedOut
+from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
 from netkat.flow import Flow, Protocol
 
 if TYPE_CHECKING:
@@ -109,6 +109,12 @@ class Session:
         """The stack's error code as the fault that the wire tells of."""
         from netkat.stack import Code
 
+        if self.flow.remote is None:
+            # What the wire shows is kept by flow, and this one has no peer.
+            if error.code is not Code.NEXT_HOP:
+                return error
+            name = self.path.link.name
+            return NextHopSilent(f"a next hop on {name} did not answer", interface=name)
         evidence = self.evidence()
         match error.code:
             case Code.REFUSED:
@@ -127,6 +133,10 @@ class Session:
                 return verdict.gave_up(evidence)
             case _:
                 return error
+
+    def no_answer(self, waited: float) -> NetworkError:
+        """Why a connect had no answer in ``waited`` seconds, as far as the wire shows it."""
+        return verdict.no_answer(self.evidence(round(waited, 1)))
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
         """Why not one datagram came back, where the wire shows it; None where it does not."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 import netkat
 from tests.helpers.netns import Pair
 from tests.helpers.peers import Peer, pattern, peer
+from tests.helpers.tls import openssl_server
 
 
 @contextmanager
@@ -79,28 +79,11 @@ def test_closing_the_stack_ends_its_sockets(pair: Pair) -> None:
         sock.recv(1)
 
 
-@contextmanager
-def openssl(pair: Pair, folder: Path) -> Iterator[ssl.SSLContext]:
-    """openssl s_server on the peer, and the context that trusts it."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subject = f"/CN=peer -addext subjectAltName=DNS:peer.test,IP:{pair.peer.ipv4}"
-    make = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj"
-    argv = [*f"{make} {subject}".split(), "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(argv, check=True, capture_output=True)
-    server = pair.peer.popen(
-        ["openssl", "s_server", "-accept", "4433", "-cert", certificate, "-key", key, "-rev"],
-        stdout=subprocess.PIPE,
-    )
-    assert server.stdout is not None
-    while b"ACCEPT" not in (line := server.stdout.readline()):
-        assert line, "openssl s_server ended"
-    yield ssl.create_default_context(cafile=str(certificate))
-    server.kill()
-    server.communicate()
-
-
 def test_tls_through_the_standard_library(pair: Pair, tmp_path: Path) -> None:
-    with openssl(pair, tmp_path) as context, netkat.Stack(netns=pair.host.name) as stack:
+    with (
+        openssl_server(pair.peer, tmp_path) as context,
+        netkat.Stack(netns=pair.host.name) as stack,
+    ):
         sock = stack.create_connection((pair.peer.ipv4, 4433), 5).as_socket()
         with context.wrap_socket(sock, server_hostname="peer.test") as tls:
             assert tls.version() == "TLSv1.3"
@@ -122,6 +105,9 @@ def test_asyncio_takes_it(pair: Pair, tmp_path: Path) -> None:
         await writer.wait_closed()
         return answer
 
-    with openssl(pair, tmp_path) as context, netkat.Stack(netns=pair.host.name) as stack:
+    with (
+        openssl_server(pair.peer, tmp_path) as context,
+        netkat.Stack(netns=pair.host.name) as stack,
+    ):
         sock = stack.create_connection((pair.peer.ipv4, 4433), 5).as_socket()
         assert asyncio.run(talk(sock, context)) == b"nwod edispu\n"

@@ -42,7 +42,8 @@ def undocumented() -> list[str]:
         for node in module.body:
             if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            if not node.name.startswith("_") and not ast.get_docstring(node):
+            overload = [ast.unparse(decorator) for decorator in node.decorator_list] == ["overload"]
+            if not node.name.startswith("_") and not overload and not ast.get_docstring(node):
                 found.append(f"{path}:{node.lineno} {node.name}")
     return found
 

@@ -12,7 +12,7 @@ from tests.repo import tree
 
 BASE = {"closing", "errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
-DOOR = {"netkat", "_api", "_server", "_stack"}
+DOOR = {"netkat", "_api", "_asyncio", "_asyncio_datagrams", "_server", "_stack"}
 
 MAY_IMPORT = {
     "closing": set[str](),
@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "conn": BASE | EDGE | {"engine"},
     "kernel": BASE | EDGE | {"engine"},
     "_api": BASE | EDGE | {"engine", "conn", "kernel", "capture", "_stack"},
+    "_asyncio": BASE | EDGE | {"engine", "conn", "_stack"},
+    "_asyncio_datagrams": {"_asyncio", "_stack", "conn", "errors"},
     "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
     "__init__": {"errors", "_version", "capture", *DOOR},

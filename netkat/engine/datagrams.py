@@ -1,0 +1,85 @@
+"""One local UDP port on as many interfaces as its peers are reached by."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from netkat.engine.listening import DatagramSession, claim, open_datagrams, places
+from netkat.engine.path import Path, plan_path
+from netkat.errors import BadArgument
+from netkat.flow import IPAddress, Protocol
+from netkat.host.local import Place
+
+if TYPE_CHECKING:
+    from netkat.engine.bypass import Bypass
+
+
+class DatagramPort:
+    """Opens a session on an interface when the first datagram wants to leave there."""
+
+    def __init__(
+        self,
+        bypass: Bypass,
+        *,
+        interface: str | None = None,
+        via: IPAddress | bytes | None = None,
+        table: int | str | None = None,
+    ) -> None:
+        self._bypass = bypass
+        self._interface, self._via, self._table = interface, via, table
+        self._source: IPAddress | None = None
+        self._port = 0
+        self._lock = threading.Lock()
+        self._towards: dict[IPAddress, DatagramSession] = {}
+        self.sessions: list[DatagramSession] = []
+
+    def bind(self, local: IPAddress | None, port: int) -> None:
+        """Take the port now, on one address of this host: of the default route's interface
+        (IPv4), where none is named. Errors: PortTaken and other SetupErrors.
+        """
+        version = None if local else 4
+        found = self._bypass.inside(
+            lambda: places(local, interface=self._interface, version=version)
+        )
+        self._source = local
+        self._open(found[0], port)
+
+    def towards(self, destination: IPAddress, port: int) -> DatagramSession:
+        """The session by which the kernel's routes reach the destination.
+
+        Errors: NoRoute, OwnAddress, PortTaken and other SetupErrors.
+        """
+        with self._lock:
+            session = self._towards.get(destination)
+            if session is None:
+                path = self._bypass.inside(lambda: self._plan(destination, port))
+                session = self._on(path) or self._open(Place(path.link, path.source), self._port)
+                session.uplink.reach(path.source, destination, path.next_hop, path.next_hop_mac)
+                self._towards[destination] = session
+            return session
+
+    def _plan(self, destination: IPAddress, port: int) -> Path:
+        if self._source is not None and self._source.version != destination.version:
+            raise BadArgument(f"{destination} cannot be reached from {self._source}")
+        return plan_path(
+            destination,
+            protocol=Protocol.UDP,
+            remote_port=port,
+            source=self._source,
+            interface=self._interface,
+            via=self._via,
+            table=self._table,
+        )
+
+    def _on(self, path: Path) -> DatagramSession | None:
+        for session in self.sessions:
+            if (session.path.link.index, session.flow.local) == (path.link.index, path.source):
+                return session
+        return None
+
+    def _open(self, place: Place, port: int) -> DatagramSession:
+        session = open_datagrams(claim(self._bypass, place, port, protocol=Protocol.UDP))
+        self._port = session.flow.local_port
+        self.sessions.append(session)
+        return session
