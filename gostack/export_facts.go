@@ -96,6 +96,7 @@ func gs_endpoint_info(h C.uint64_t, out *C.gs_info) C.int32_t {
 		fin_received: flag(info.FinReceived),
 		handshake_us: C.uint32_t(info.Handshake),
 		peer_ttl:     C.uint8_t(info.PeerTTL),
+		leaving:      flag(info.Leaving),
 	}
 	return 0
 }

@@ -100,7 +100,7 @@ typedef struct {
     uint8_t fin_acked;         /* our FIN was sent and acknowledged */
     uint8_t fin_received;
     uint8_t peer_ttl;          /* TTL or hop limit of the peer's last packet; 0 before one came */
-    uint8_t pad;
+    uint8_t leaving;           /* UDP: packets may wait for a next hop's MAC, or to be drained (whole stack) */
 } gs_info;
 
 /* GS_ABI of this library. */

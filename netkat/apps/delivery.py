@@ -20,6 +20,8 @@ LIMIT = 60.0
 _SHORTEST, _LONGEST = 0.0005, 0.05
 """Seconds between looks. There is no descriptor for an acknowledgement: the stack
 wakes writers when there is room, long before the last byte is acknowledged."""
+_LOOK, _LOOKS = 5, 3
+"""Milliseconds between looks at what leaves, and looks that must find nothing."""
 _STATE_ERROR = 15
 """gVisor's tcp.StateError: a RST or a time-out has ended the connection."""
 
@@ -32,6 +34,29 @@ def open_bytes(conn: Conn) -> int:
         return conn.info().unacked
     except (NetkatError, OSError):
         return 0
+
+
+def let_leave(conn: Conn, cancel_fd: int) -> bool:
+    """Wait until datagrams have left: the first may wait for the next hop's MAC.
+
+    As long as the stack asks for that, which it gives up by itself. False when cancelled.
+    """
+    poller = select.poll()
+    poller.register(cancel_fd, select.POLLIN)
+    looks = _LOOKS
+    while looks:
+        # The next hop's answer comes a moment before what waited for it goes.
+        looks = _LOOKS if _leaving(conn) else looks - 1
+        if looks and poller.poll(_LOOK):
+            return False
+    return True
+
+
+def _leaving(conn: Conn) -> bool:
+    try:
+        return conn.info().leaving
+    except (NetkatError, OSError):
+        return False
 
 
 class Delivery:

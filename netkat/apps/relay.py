@@ -25,7 +25,7 @@ import select
 import time
 from collections.abc import Callable
 
-from netkat.apps.delivery import Delivery, open_bytes
+from netkat.apps.delivery import Delivery, let_leave, open_bytes
 from netkat.apps.ending import THREAD_END, DatagramRule, Ending, IdleRule, Rule, StreamRule
 from netkat.apps.halves import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender, Sink
 from netkat.apps.relay_options import FOR_EVER, PLAIN, RelayOptions
@@ -114,6 +114,8 @@ class Relay:
             if self._sender is not None:
                 # It may be on its way back from a send: in_hand is right after that.
                 self._sender.join(THREAD_END)
+            if not self._stream and ending is not Ending.CANCELLED:
+                return ending if let_leave(self._conn, self._cancel_fd) else Ending.CANCELLED
             return ending
         finally:
             if not self._stop.asked:

@@ -55,6 +55,7 @@ def of_stream(opened: socket.socket, *, broken: bool, shut: bool, handshake: int
         fin_received=now in _FIN_RECEIVED,
         # A kernel socket does not tell.
         peer_ttl=0,
+        leaving=False,
     )
 
 
@@ -74,6 +75,7 @@ def of_datagrams(opened: socket.socket) -> Info:
         fin_acked=False,
         fin_received=False,
         peer_ttl=0,
+        leaving=False,
     )
 
 

@@ -61,6 +61,8 @@ class Info:
     fin_received: bool
     peer_ttl: int
     """Of the peer's last packet, or its hop limit; 0 before one came."""
+    leaving: bool
+    """UDP: packets of this stack may wait for a next hop's MAC, or for the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def read_info(out: CData) -> Info:
         fin_acked=bool(out.fin_acked),
         fin_received=bool(out.fin_received),
         peer_ttl=out.peer_ttl,
+        leaving=bool(out.leaving),
     )
 
 

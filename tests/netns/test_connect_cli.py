@@ -265,3 +265,12 @@ def test_capabilities_are_gone_from_every_thread(pair: Pair) -> None:
             assert fields["NoNewPrivs"].strip() == "1"
         child.stdin.close()
         assert child.wait(5) == 0
+
+
+def test_one_datagram_leaves_before_netkat_does(pair: Pair) -> None:
+    """Nobody knows the next hop's MAC yet: the datagram waits for it, and so must netkat."""
+    with peer(pair.peer, "udp-echo") as server:
+        pair.host.ip("neigh flush dev eth0")
+        done = run(pair, "-u", "--send-only", pair.peer.ipv4, server.port, input=b"only one")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert server.event("datagram")["bytes"] == 8

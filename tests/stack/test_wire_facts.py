@@ -190,12 +190,14 @@ def test_arp_is_asked_and_the_answer_used(protocol: int) -> None:
             assert question[:6] == b"\xff" * 6 and question[12:14] == b"\x08\x06"
             sender, wanted = question[28:32], question[38:42]
             assert (sender, wanted) == (flow.local.packed, alone.silent[4].packed)
+            assert client.info().leaving == (protocol == UDP)
             alone.wire.put(bytes(10) + arp(2, ROUTER_MAC, wanted, alone.host.mac, sender))
             first = alone.sent()
             assert first[:6] == ROUTER_MAC
             seen = alone.stack.observe(flow)
             assert (seen.neighbor_requests, seen.neighbor_replies) == (1, 1)
             assert seen.syns_sent == 1
+            assert not client.info().leaving
 
 
 def test_neighbour_discovery_is_asked_and_the_answer_used() -> None:

@@ -15,6 +15,7 @@ type Info struct {
 	FinAcked, FinReceived  bool
 	Handshake              uint32 // microseconds
 	PeerTTL                uint8
+	Leaving                bool
 }
 
 // Info asks the endpoint and the observer.
@@ -27,6 +28,7 @@ func (e *Endpoint) Info() Info {
 	info.PeerTTL = seen.PeerTTL
 	info.Handshake = uint32(seen.Handshake.Microseconds())
 	if !e.tcp {
+		info.Leaving = e.stack.leaving()
 		return info
 	}
 	info.State = e.ep.State()

@@ -138,6 +138,25 @@ func (s *Stack) AnswerWhereItCameFrom() tcpip.Error {
 	return nil
 }
 
+// leaving is whether packets may still wait here: for a next hop's MAC, or to be drained.
+func (s *Stack) leaving() bool {
+	if s.Link.Queued() > 0 {
+		return true
+	}
+	for _, protocol := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
+		neighbors, err := s.stack.Neighbors(nic, protocol)
+		if err != nil {
+			continue
+		}
+		for _, neighbor := range neighbors {
+			if neighbor.State == stack.Incomplete {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Stats is gVisor's own.
 func (s *Stack) Stats() tcpip.Stats { return s.stack.Stats() }
 
