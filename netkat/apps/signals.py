@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -26,29 +27,28 @@ class Interrupted(Exception):
         return 128 + self.number
 
 
-class Signals:
-    """While entered, an ending signal makes ``fd`` readable for good; nothing is raised by it.
+class SignalDescriptor:
+    """While entered, each of ``numbers`` makes ``fd`` readable and is noted; nothing is raised.
 
     An exception out of a signal handler could land between making a thing and
-    remembering to take it down. So the main thread waits on ``fd`` in every
-    wait, and asks check() between the steps. For the main thread only.
+    remembering to take it down. So the main thread waits on ``fd`` in every wait.
+    For the main thread only.
 
     A signal that was ignored before stays ignored (nohup, a shell's ``&``).
-    SIGTTIN is ignored: in the background a read of the terminal fails (EIO)
-    instead of stopping netkat with its connection.
     """
 
-    def __init__(self) -> None:
-        self.received: int | None = None
+    def __init__(self, numbers: Sequence[int], ignored: Sequence[int] = ()) -> None:
+        self._numbers, self._ignored = numbers, ignored
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in ENDING:
+        for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
-        self._before[signal.SIGTTIN] = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+                self._before[number] = signal.signal(number, self._handle)
+        for number in self._ignored:
+            self._before[number] = signal.signal(number, signal.SIG_IGN)
         return self
 
     def __exit__(
@@ -64,7 +64,27 @@ class Signals:
         os.close(self.fd)
         os.close(self._writer)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def noted(self, number: int) -> None:
+        """A signal came; in the handler, so it only remembers."""
+        raise NotImplementedError
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.noted(number)
+
+
+class Signals(SignalDescriptor):
+    """The ending signals: ``fd`` stays readable after one, and check() raises between the steps.
+
+    SIGTTIN is ignored: in the background a read of the terminal fails (EIO)
+    instead of stopping netkat with its connection.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ENDING, ignored=(signal.SIGTTIN,))
+        self.received: int | None = None
+
+    def noted(self, number: int) -> None:
+        """The first one counts."""
         if self.received is None:
             self.received = number
 

@@ -17,7 +17,8 @@ def _guards(incomplete: str) -> list[str]:
     return [step for step in GUARDS if step.startswith(incomplete)]
 
 
-def _interfaces(incomplete: str) -> list[str]:
+def interface_names(incomplete: str) -> list[str]:
+    """For completion: the interfaces whose names begin so."""
     import socket
 
     return [name for _, name in socket.if_nameindex() if name.startswith(incomplete)]
@@ -45,7 +46,7 @@ Interface = Annotated[
         "--interface",
         metavar="IFACE",
         help="Leave by this interface.",
-        autocompletion=_interfaces,
+        autocompletion=interface_names,
     ),
 ]
 Via = Annotated[

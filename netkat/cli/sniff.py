@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netkat.cli import options as shared
 from netkat.cli import sniff_options as options
 from netkat.cli.console import say
 from netkat.cli.grammar import PlainCommand
@@ -81,9 +82,9 @@ def sniff(
     json: options.Json = False,
     stats: options.Stats = False,
     drops: options.Drops = False,
-    netns: options.Netns = None,
-    pod: options.Pod = None,
-    container: options.Container = None,
+    netns: shared.Netns = None,
+    pod: shared.Pod = None,
+    container: shared.Container = None,
 ) -> int:
     """Watch packets, or read them from a file.
 
@@ -98,7 +99,7 @@ def sniff(
     if list_interfaces:
         from netkat.apps.sniff.interfaces import list_all
 
-        return list_all(values.netns(given))
+        return list_all(values.place(given))
     request = values.request(given)
     if dump_program:
         from netkat.apps.sniff.program import print_program

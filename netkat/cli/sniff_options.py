@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from netkat.cli.options import interface_names
+
 
 def _flag(*names: str, text: str) -> Any:
     return typer.Option(*names, help=text)
@@ -19,11 +21,8 @@ def _word(*names: str, metavar: str, text: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text)
 
 
-def _interfaces(incomplete: str) -> list[str]:
-    import socket
-
-    names = ["any", *(name for _, name in socket.if_nameindex())]
-    return [name for name in names if name.startswith(incomplete)]
+def _watchable(incomplete: str) -> list[str]:
+    return [*(["any"] if "any".startswith(incomplete) else []), *interface_names(incomplete)]
 
 
 Flag = bool
@@ -38,7 +37,7 @@ Interface = Annotated[
         "-i",
         "--interface",
         metavar="IFACE",
-        autocompletion=_interfaces,
+        autocompletion=_watchable,
         help="A name, a number of -D, several with commas, or any.",
     ),
 ]
@@ -118,10 +117,3 @@ NoOptimizer = Annotated[Flag, _flag("-O", "--no-optimize", text="Do not optimise
 Json = Annotated[Flag, _flag("--json", text="One JSON object a packet.")]
 Stats = Annotated[Flag, _flag("--stats", text="The busiest flows, then all of them.")]
 Drops = Annotated[Flag, _flag("--drops", text="Also what the kernel throws away, and why.")]
-Netns = Annotated[
-    Word, _word("--netns", metavar="NAME|PATH|PID", text="Watch in this network namespace.")
-]
-Pod = Annotated[Word, _word("--pod", metavar="NS/NAME", text="Watch in this pod on this node.")]
-Container = Annotated[
-    Word, _word("--container", metavar="ID", text="Watch in this container on this node.")
-]

@@ -22,10 +22,11 @@ _UNITS = {"": 1_000_000, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 def request(given: dict[str, Any]) -> SniffRequest:
     """The whole request. Errors: BadArgument."""
     _check(given)
+    netns = place(given)
     writes = given["write"] is not None
     shows = not writes or given["show"]
     return SniffRequest(
-        watch=_watch(given, shows),
+        watch=_watch(given, shows, netns),
         style=_style(given),
         read=given["read"],
         write=given["write"],
@@ -37,12 +38,12 @@ def request(given: dict[str, Any]) -> SniffRequest:
         only_count=given["only_count"],
         count=_number(given["count"], "-c", 1, 1 << 62) if given["count"] else 0,
         drops=given["drops"],
-        netns=netns(given),
+        netns=netns,
         user=given["user"],
     )
 
 
-def netns(given: dict[str, Any]) -> str | int | None:
+def place(given: dict[str, Any]) -> str | int | None:
     """--netns, --pod or --container as a namespace. Errors: BadArgument, SetupError."""
     return namespace(given["netns"], given["pod"], given["container"])
 
@@ -77,7 +78,7 @@ def _check(given: dict[str, Any]) -> None:
         raise BadArgument("--count counts the packets of a file: give -r FILE")
 
 
-def _watch(given: dict[str, Any], shows: bool) -> Watch:
+def _watch(given: dict[str, Any], shows: bool, netns: str | int | None) -> Watch:
     snaplen = _number(given["snaplen"], "-s", 0, _MAX_SNAPLEN) if given["snaplen"] else 0
     if given["immediate"]:
         hold = 1
@@ -98,7 +99,7 @@ def _watch(given: dict[str, Any], shows: bool) -> Watch:
     if direction not in ("in", "out", "inout"):
         raise BadArgument(f"-Q: {direction!r} is not in, out or inout")
     return Watch(
-        interfaces=_interfaces(given),
+        interfaces=_interfaces(given, netns),
         filter_text=_filter(given),
         direction=direction,
         promiscuous=not given["no_promiscuous"],
@@ -110,13 +111,13 @@ def _watch(given: dict[str, Any], shows: bool) -> Watch:
     )
 
 
-def _interfaces(given: dict[str, Any]) -> tuple[str, ...]:
+def _interfaces(given: dict[str, Any], netns: str | int | None) -> tuple[str, ...]:
     if given["read"] is not None:
         return ()
     from netkat.capture.interfaces import chosen
 
     words = [word for text in given["interface"] or () for word in text.split(",")]
-    return chosen(words, netns(given))
+    return chosen(words, netns)
 
 
 def _filter(given: dict[str, Any]) -> str:
