@@ -1,4 +1,9 @@
-"""Which flows of this host are netkat's, in whatever process: the keys of every eBPF guard."""
+"""Which flows are netkat's, in whatever process: what filters and guards say of them.
+
+Every wire has a filter. A classic one carries its flows behind it (signature.py), and
+sock_diag(7) shows it to who has CAP_NET_ADMIN. One that looks its flows up in the guard's
+map shows nothing: then the map is asked (CAP_SYS_ADMIN), as that of every eBPF guard is.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,12 @@ import errno
 import struct
 from collections.abc import Iterator
 
+from netkat import netlink
+from netkat.bpf.ebpf import KEY
+from netkat.bpf.signature import flows_in
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 NAME = b"netkat_flows"
-KEY = struct.Struct("!16s16sHHBBxx")
-"""``struct flow_key`` of ingress.c: local and remote address, their ports, protocol, version."""
 
 _INFO = struct.Struct("=IIQ")
 _MAP_INFO_LENGTH = 80
@@ -18,15 +24,43 @@ _KEY_SIZE = struct.Struct("=8xI")
 _NAME = slice(24, 40)
 _MOST = 1 << 16
 
+_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_AF_PACKET = 17
+_SHOW_FILTER, _FILTER = 0x20, 7
+"""PACKET_SHOW_FILTER and PACKET_DIAG_FILTER of linux/packet_diag.h."""
+_REQUEST = struct.pack("=BBHIIII", _AF_PACKET, 0, 0, 0, _SHOW_FILTER, 0, 0)
+_ANSWER_LENGTH = 16
+
 
 def own_flows() -> set[bytes]:
-    """The keys of all guards of this host; empty where this process may not ask (CAP_SYS_ADMIN)."""
+    """Keys (ebpf.KEY) of what netkat sends in this network namespace, and of every eBPF guard.
+
+    As far as this process may ask, which may be nothing. Call it in the namespace.
+    """
+    return {*_by_filters(), *_by_maps()}
+
+
+def _by_filters() -> set[bytes]:
+    found: set[bytes] = set()
+    try:
+        with netlink.Netlink(_SOCK_DIAG) as kernel:
+            answers = kernel.dump(_SOCK_DIAG_BY_FAMILY, _REQUEST)
+    except OSError:
+        return found
+    for answer in answers:
+        program = netlink.attributes(answer, _ANSWER_LENGTH).get(_FILTER, b"")
+        for version, protocol, local, local_port, remote, remote_port in flows_in(program):
+            found.add(KEY.pack(local, remote, local_port, remote_port, protocol, version, 0))
+    return found
+
+
+def _by_maps() -> set[bytes]:
     found: set[bytes] = set()
     try:
         for number in _maps():
             found.update(_keys_of(number))
     except OSError:
-        return found
+        pass
     return found
 
 

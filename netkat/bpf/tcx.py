@@ -27,6 +27,7 @@ _BEFORE, _AFTER = 1 << 3, 1 << 4
 _CREATE = struct.Struct("=6IQ")
 _QUERY = struct.Struct("=4IQI4xQQQQ")
 _COUNT_IN_QUERY = struct.Struct("=24xI")
+_NUMBER = struct.Struct("=I")
 _MOST = 64
 """BPF_MPROG_MAX: the kernel holds no more programs at one hook."""
 
@@ -122,11 +123,11 @@ class TcxGuard(EbpfGuard):
 
         if self._lookout is None:
             with suppress(OSError):  # then in_the_way() says how to look
-                self._lookout = Lookout(self._namespace, partial(attached, self.link.index))
+                self._lookout = Lookout(self._namespace, partial(_packed, self.link.index))
 
     def _order(self) -> list[int]:
         if self._lookout is not None:
-            return self._lookout.ask()
+            return [number for (number,) in _NUMBER.iter_unpack(self._lookout.ask())]
         return self._namespace.call(partial(attached, self.link.index))
 
     def in_the_way(self) -> str | None:
@@ -154,3 +155,7 @@ class TcxGuard(EbpfGuard):
         self._link.close()
         self._ingress.close()
         self._namespace.close()
+
+
+def _packed(index: int) -> bytes:
+    return b"".join(map(_NUMBER.pack, attached(index)))

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netkat.capture.live import ANY_NAME, first_interface
 from netkat.capture.place import in_place
+from netkat.capture.watch import ANY_NAME
 from netkat.errors import InterfaceNotFound
 from netkat.wire.ring import hardware_type, is_up
 
@@ -39,6 +39,11 @@ def watchable(netns: str | int | None = None) -> list[Watchable]:
     return in_place(netns, ask)
 
 
+def _first(names: Sequence[str]) -> str:
+    """What is watched without -i: the first interface that is not loopback, as tcpdump does."""
+    return next((name for name in names if name != "lo"), ANY_NAME)
+
+
 def chosen(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
     """The names that -i means: names as they are, numbers by the order of -D, none the first.
 
@@ -46,7 +51,7 @@ def chosen(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
     """
     if not words:
         names = [one.name for one in watchable(netns) if one.up and one.name != ANY_NAME]
-        return (first_interface(names),)
+        return (_first(names),)
     found = []
     for word in words:
         if not word:

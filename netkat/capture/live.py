@@ -6,52 +6,21 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from netkat.bpf.libpcap import NETMASK_UNKNOWN
-from netkat.bpf.pcap_filter import (
-    MAX_SNAPLEN,
-    compile_filter,
-    cooked_to_kernel,
-    with_direction,
-    with_snaplen,
-)
-from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet, from_record
+from netkat.capture.source import Source, opened
+from netkat.capture.watch import ANY_NAME, Watch
 from netkat.capture.weave import Weave
-from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, LibraryMissing
-from netkat.wire.ring import ANY, BLOCK, Block, ReceiveRing, hardware_type
+from netkat.errors import InterfaceDown, LibraryMissing
+from netkat.host.capabilities import drop_all
+from netkat.wire.ring import BLOCK, Block
 
 if TYPE_CHECKING:
+    from netkat.capture.ours import OwnFrames
     from netkat.stack.records import RecordCopier
-
-DEFAULT_BUFFER = 32 * BLOCK
-ANY_NAME = "any"
-HOLD_MS = 40
-"""A block that is handed over early is a block less: on a quiet link a ring holds as many
-packets as it has blocks, and this many milliseconds times that is how long a reader
-may be busy elsewhere before packets are lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What to watch and how; the defaults are tcpdump's."""
-
-    interfaces: tuple[str, ...] = (ANY_NAME,)
-    filter_text: str = ""
-    direction: str = "inout"
-    promiscuous: bool = True
-    snaplen: int = MAX_SNAPLEN
-    buffer: int = DEFAULT_BUFFER
-    """Bytes of ring an interface."""
-    hold_ms: int = HOLD_MS
-    """Milliseconds that a packet may wait in the ring for company."""
-    optimize: bool = True
-    linktype: int | None = None
-    """Only LINUX_SLL2 can be asked for where another is usual."""
 
 
 class Counts(NamedTuple):
@@ -59,15 +28,6 @@ class Counts(NamedTuple):
 
     received: int
     dropped: int
-
-
-@dataclass(slots=True)
-class _Source:
-    name: str
-    linktype: int
-    ring: ReceiveRing
-    matches: object | None
-    """A filter that only user space can run, over the whole cooked packet."""
 
 
 class LiveCapture:
@@ -78,24 +38,30 @@ class LiveCapture:
     Errors: those of compile_filter() and of ReceiveRing.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, own: OwnFrames | None = None) -> None:
+        """``own``, which is closed with it, marks what netkat sent."""
         self.watch = watch
+        self._own = own
         self._names = dict(socket.if_nameindex())
         self.began_ns = time.time_ns()
         self._fault: InterfaceDown | None = None
         self._weave = Weave(watch.hold_ms / 1000 * 2 + 0.005)
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         with ExitStack() as undo:
+            if own is not None:
+                undo.callback(own.close)
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self._wake)
             for name in dict.fromkeys(watch.interfaces):
-                source = _source(name, watch, self._names)
+                source = opened(name, watch, self._names)
                 undo.callback(source.ring.close)
                 self._sources.append(source)
             self._poll = select.poll()
             for source in self._sources:
                 self._poll.register(source.ring.fileno(), select.POLLIN)
             self._poll.register(self._wake, select.POLLIN)
+            if own is not None:
+                self._poll.register(own.fileno(), select.POLLIN)
             self._undo = undo.pop_all()
 
     @property
@@ -109,7 +75,8 @@ class LiveCapture:
 
     def filenos(self) -> list[int]:
         """Descriptors that poll readable while packets wait or after wake(), for an event loop."""
-        return [*(source.ring.fileno() for source in self._sources), self._wake]
+        rings = [source.ring.fileno() for source in self._sources]
+        return [*rings, self._wake, *([] if self._own is None else [self._own.fileno()])]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for packets, at most ``timeout`` seconds; False after wake() or in vain."""
@@ -164,6 +131,8 @@ class LiveCapture:
                 return self._weave.rest()
             fault, self._fault = self._fault, None
             raise fault
+        if self._own is not None:
+            self._own.notice()
         found: list[Packet] = []
         asked_at = time.time_ns()
         for source in self._sources:
@@ -190,7 +159,7 @@ class LiveCapture:
         source = next(source for source in self._sources if source.name == name)
         return self._read(source, block)
 
-    def _read(self, source: _Source, block: Block) -> list[Packet]:
+    def _read(self, source: Source, block: Block) -> list[Packet]:
         packets = []
         for record in block.records():
             name = source.name
@@ -200,6 +169,8 @@ class LiveCapture:
         if source.matches is not None:
             matches = source.matches
             packets = [one for one in packets if matches(one.raw, one.length)]  # type: ignore[operator]
+        if self._own is not None:
+            self._own.mark(packets)
         return packets
 
     def _name(self, index: int) -> str:
@@ -213,6 +184,13 @@ class LiveCapture:
                 name = f"if{index}"
             self._names[index] = name
         return name
+
+    def drop_privileges(self, *, but: Collection[str] = ()) -> None:
+        """Give up this thread's capabilities but the named ones, for good: watching needs none.
+
+        Errors: SetupError when some are still held.
+        """
+        drop_all(but=but)
 
     def stop(self) -> list[Packet]:
         """Let nothing more in; what was in the rings until now."""
@@ -234,78 +212,6 @@ class LiveCapture:
     def close(self) -> None:
         """Close; more than once is once."""
         self._undo.close()
-
-
-def program_for(
-    name: str, watch: Watch, *, expression: str | None = None
-) -> tuple[int, list[tuple[int, int, int, int]]]:
-    """Link type of the interface, and the filter as libpcap made it for that."""
-    linktype = lt.LINUX_SLL2 if name == ANY_NAME else lt.of_hardware(hardware_type(name))
-    if watch.linktype is not None and watch.linktype != linktype:
-        if watch.linktype != lt.LINUX_SLL2:
-            raise BadArgument(
-                f"{name} is captured as {lt.describe(linktype)}, not as "
-                f"{lt.describe(watch.linktype)}",
-                hint="-y takes that name or LINUX_SLL2",
-            )
-        linktype = lt.LINUX_SLL2
-    text = watch.filter_text if expression is None else expression
-    program = compile_filter(
-        text,
-        linktype=lt.to_dlt(linktype),
-        snaplen=watch.snaplen,
-        optimize=watch.optimize,
-        netmask=_netmask(name) if "broadcast" in text else NETMASK_UNKNOWN,
-        device=name,
-    )
-    return linktype, program
-
-
-def _source(name: str, watch: Watch, names: dict[int, str]) -> _Source:
-    if name != ANY_NAME and name not in names.values():
-        raise InterfaceNotFound(f"no interface {name}", hint="netkat sniff -D lists the interfaces")
-    linktype, program = program_for(name, watch)
-    cooked, matches = linktype == lt.LINUX_SLL2, None
-    if cooked:
-        kernel = cooked_to_kernel(program)
-        if kernel is None:
-            from netkat.bpf.libpcap import Matcher
-
-            matches = Matcher(program)
-            kernel = [(6, 0, 0, watch.snaplen)]
-        program = kernel
-    loopback = next((index for index, known in names.items() if known == "lo"), 0)
-    program = with_direction(
-        with_snaplen(program, watch.snaplen),
-        watch.direction,
-        loopback if name in (ANY_NAME, "lo") else 0,
-    )
-    ring = ReceiveRing(
-        ANY if name == ANY_NAME else name,
-        program,
-        cooked=cooked,
-        promiscuous=watch.promiscuous,
-        size=watch.buffer,
-        hold_ms=watch.hold_ms,
-    )
-    return _Source(name, linktype, ring, matches)
-
-
-def _netmask(name: str) -> int:
-    """IPv4 netmask of an interface, for ``ip broadcast``."""
-    import fcntl
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            answer = fcntl.ioctl(probe, 0x891B, name.encode().ljust(40, b"\0"))  # SIOCGIFNETMASK
-        except OSError:
-            return NETMASK_UNKNOWN
-    return int.from_bytes(answer[20:24], "little")
-
-
-def first_interface(names: Sequence[str]) -> str:
-    """What is watched without -i: the first interface that is not loopback, as tcpdump does."""
-    return next((name for name in names if name != "lo"), ANY_NAME)
 
 
 def block_copier() -> RecordCopier | None:

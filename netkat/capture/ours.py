@@ -1,8 +1,8 @@
 """Frames that netkat sent, told apart from the kernel's.
 
-What netkat sends goes by an eBPF guard that holds its flows, whichever process it
-is, so an outgoing frame of such a flow is netkat's. Where the guard is of another
-kind, or this process may not ask for it, frames stay unmarked.
+Each netkat says what it sends on: in the filters of its packet sockets and in the maps of
+its guards (netkat/bpf/own_flows.py). An outgoing frame of such a flow is netkat's, whichever
+process it is. Where this process may not ask for them, frames stay unmarked.
 """
 
 from __future__ import annotations
@@ -11,53 +11,67 @@ import functools
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 
-from netkat.bpf.own_flows import KEY, own_flows
+from netkat.bpf.ebpf import KEY
+from netkat.bpf.lookout import Lookout
+from netkat.bpf.namespace import Namespace
+from netkat.bpf.own_flows import own_flows
 from netkat.capture.flows import Segment, read
 from netkat.capture.packet import Packet
+from netkat.closing import Closing
+from netkat.host.capabilities import held
 from netkat.wire.syn_watch import SynWatch
 
-_PAUSE = 50_000_000
-"""Nanoseconds between two looks at the guards, however many new flows there are."""
+_PAUSE, _SHARE = 2_000_000, 10
+"""Between two looks at the flows are at least so many nanoseconds, and so many times as long as
+the last one took, however many new flows there are."""
 _OLD = 1_000_000_000
 """After so long what was found, of ours or of others, is looked up anew."""
 _KEPT = 1 << 14
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+"""What own_flows() asks with: for filters, for maps."""
 
 
-class OwnFrames:
-    """Marks packets as they pass.
+class OwnFrames(Closing):
+    """Marks packets as they pass. Made in the network namespace of the capture.
 
-    A frame waits in its ring while a short connection may have ended and left the
-    guard, so a socket of its own wakes this one for every connection that begins.
-    close() is idempotent. Errors of the constructor: those of SynWatch.
+    A frame waits in its ring while a short connection may have ended and taken its
+    filter along, so a socket of its own wakes this one for every connection that
+    begins. ``apart`` has a child ask, which keeps the capabilities for it: the caller
+    is about to drop its own. Errors of the constructor: those of SynWatch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool = False) -> None:
         self._ours: dict[bytes, int] = {}
         self._foreign: set[bytes] = set()
-        self._asked = 0
-        self._beginnings = SynWatch()
+        self._asked = self._next = 0
+        with ExitStack() as undo:
+            self._beginnings = undo.enter_context(SynWatch())
+            self._flows = _apart(undo) if apart else _here(undo)
+            self._undo = undo.pop_all()
 
     def fileno(self) -> int:
         """Polls readable when notice() has something to do."""
         return self._beginnings.fileno()
 
     def notice(self) -> None:
-        """Look at the guards if a connection has begun."""
+        """Look at the flows if a connection has begun."""
         if self._beginnings.take():
             self._ask(time.time_ns())
 
     def close(self) -> None:
         """Close; more than once is once."""
-        self._beginnings.close()
+        self._undo.close()
 
     def _ask(self, now: int) -> None:
-        for key in own_flows():
+        for key in self._flows():
             self._ours[key] = now
         self._asked = now
+        self._next = now + max(_PAUSE, _SHARE * (time.time_ns() - now))
         if len(self._ours) > _KEPT:
-            # What has left the guards long ago has no frame on its way any more.
+            # What ended long ago has no frame on its way any more.
             self._ours = {key: at for key, at in self._ours.items() if now - at < _OLD}
 
     def mark(self, packets: Sequence[Packet]) -> None:
@@ -81,9 +95,9 @@ class OwnFrames:
             return True
         if exact in self._foreign:
             return False
-        # The guard holds a flow before its first frame leaves, so a look that is
+        # Filter and guard hold a flow before its first frame leaves, so a look that is
         # younger than the frame settles it.
-        if packet.time_ns > self._asked and now - self._asked > _PAUSE:
+        if packet.time_ns > self._asked and now > self._next:
             self._ask(now)
         known = self._known(exact, listening, now)
         if not known and packet.time_ns <= self._asked:
@@ -95,13 +109,50 @@ class OwnFrames:
             at = self._ours.get(key)
             if at is None:
                 continue
-            if now - at > _OLD and now - self._asked > _PAUSE:
+            if now - at > _OLD and now > self._next:
                 self._ask(now)
-                at = self._ours[key]
+                at = self._ours.get(key, at)
             # A flow that has just ended still has frames on their way to us.
             if now - at <= _OLD:
                 return True
         return False
+
+
+def _here(undo: ExitStack) -> Callable[[], set[bytes]]:
+    """Asks from this process, in the namespace that the calling thread is in now."""
+    namespace = Namespace()
+    undo.callback(namespace.close)
+
+    def ask() -> set[bytes]:
+        try:
+            return namespace.call(own_flows)
+        except OSError:
+            return set()
+
+    return ask
+
+
+def _apart(undo: ExitStack) -> Callable[[], set[bytes]]:
+    """Asks a child of this process; nobody where no right to ask is held."""
+    keep = [number for name, number in _CAPABILITIES.items() if name in held()]
+    if not keep:
+        return set
+    with closing(Namespace()) as namespace:
+        lookout = Lookout(namespace, _all_keys, keep)
+    undo.callback(lookout.close)
+
+    def ask() -> set[bytes]:
+        try:
+            found = lookout.ask()
+        except OSError:
+            return set()
+        return {found[at : at + KEY.size] for at in range(0, len(found) - KEY.size + 1, KEY.size)}
+
+    return ask
+
+
+def _all_keys() -> bytes:
+    return b"".join(own_flows())
 
 
 def _keys(segment: Segment) -> tuple[bytes, bytes]:
@@ -110,8 +161,8 @@ def _keys(segment: Segment) -> tuple[bytes, bytes]:
     version = 6 if ":" in segment.source else 4
     protocol, port = segment.protocol, segment.source_port
     return (
-        KEY.pack(local, remote, port, segment.target_port, protocol, version),
-        KEY.pack(local, b"", port, 0, protocol, version),
+        KEY.pack(local, remote, port, segment.target_port, protocol, version, 0),
+        KEY.pack(local, b"", port, 0, protocol, version, 0),
     )
 
 

@@ -87,11 +87,9 @@ class PcapFormat:
         snaplen: int,
         *,
         nanoseconds: bool = False,
-        copier: RecordCopier | None = None,
     ) -> None:
-        """``copier`` makes block() possible: whole ring blocks without a look at each packet."""
         self._linktype, self._snaplen, self._nano = linktype, snaplen, nanoseconds
-        self._copier = copier
+        self.copier: RecordCopier | None = None
 
     def begin(self) -> bytes:
         """The file's header."""
@@ -117,10 +115,10 @@ class PcapFormat:
 
     def block(self, block: Block, interface: str, linktype: int) -> memoryview | None:
         """The records of a whole ring block, good until the next; None where packets() must do."""
-        if self._copier is None or block.cooked or linktype != self._linktype:
+        if self.copier is None or block.cooked or linktype != self._linktype:
             return None
         form = Form.PCAP_NANO if self._nano else Form.PCAP_MICRO
-        return self._copier.copy(block.packets, block.count, form, 0)
+        return self.copier.copy(block.packets, block.count, form, 0)
 
     def end(self) -> bytes:
         """Nothing: the format has no place for counts."""

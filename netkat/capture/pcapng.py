@@ -69,13 +69,9 @@ class PcapngFormat:
         counts: Callable[[], dict[str, InterfaceCounts]] = dict,
         start_ns: int = 0,
         comment: str = "",
-        copier: RecordCopier | None = None,
     ) -> None:
-        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began.
-
-        ``copier`` makes block() possible: whole ring blocks without a look at each packet.
-        """
-        self._copier = copier
+        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began."""
+        self.copier: RecordCopier | None = None
         self._snaplen, self._filter, self._counts = snaplen, filter_text, counts
         self._start, self._last, self._comment = start_ns, start_ns, comment
         self._interfaces: dict[tuple[str, int], int] = {}
@@ -128,14 +124,14 @@ class PcapngFormat:
 
     def block(self, filled: Block, interface: str, linktype: int) -> memoryview | bytes | None:
         """The same for a whole ring block, good until the next; None where packets() must do."""
-        if self._copier is None or filled.cooked:
+        if self.copier is None or filled.cooked:
             return None
         described: list[bytes] = []
         number = self._interfaces.get((interface, linktype))
         if number is None:
             number = self._describe(interface, linktype, described)
         self._last = max(self._last, filled.last_ns)
-        records = self._copier.copy(filled.packets, filled.count, Form.PCAPNG, number)
+        records = self.copier.copy(filled.packets, filled.count, Form.PCAPNG, number)
         return b"".join((*described, records)) if described else records
 
     def end(self) -> bytes:

@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkat.capture.interfaces import chosen
-from netkat.capture.live import DEFAULT_BUFFER, Counts, LiveCapture, Watch
+from netkat.capture.live import Counts, LiveCapture
+from netkat.capture.ours import OwnFrames
 from netkat.capture.packet import Packet
 from netkat.capture.place import in_place
+from netkat.capture.watch import DEFAULT_BUFFER, Watch
 from netkat.closing import Closing
 from netkat.errors import BadArgument, InterfaceDown
 
@@ -36,7 +38,7 @@ class Sniffer(Closing):
 
     def __init__(self, watch: Watch, netns: str | int | None, count: int, timeout: float | None):
         """Errors: any SetupError."""
-        self._capture = in_place(netns, lambda: LiveCapture(watch))
+        self._capture = in_place(netns, lambda: LiveCapture(watch, OwnFrames()))
         self._waiting: deque[Packet] = deque()
         self._left = count or None
         self._deadline = None if timeout is None else time.monotonic() + timeout

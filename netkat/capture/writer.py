@@ -9,15 +9,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netkat.capture.packet import Packet
 from netkat.errors import BadArgument, SetupError
 from netkat.wire.ring import Block
 
+if TYPE_CHECKING:
+    from netkat.stack.records import RecordCopier
+
 
 class Format(Protocol):
     """What turns packets into a file's bytes: PcapFormat, PcapngFormat."""
+
+    copier: RecordCopier | None
+    """Makes block() possible: whole ring blocks without a look at each packet."""
 
     def begin(self) -> bytes: ...
     def packets(self, packets: Sequence[Packet]) -> bytes: ...
@@ -85,6 +91,10 @@ class CaptureWriter:
             return False
         self._write(data)
         return True
+
+    def use(self, copier: RecordCopier | None) -> None:
+        """What block() copies with; without it nothing goes that way."""
+        self._form.copier = copier
 
     def close(self) -> None:
         """Write the closing counts and close. Errors: WriteFailed."""

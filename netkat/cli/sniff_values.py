@@ -9,8 +9,8 @@ from typing import Any
 
 from netkat.apps.sniff.request import SniffRequest
 from netkat.capture import linktype as lt
-from netkat.capture.live import DEFAULT_BUFFER, HOLD_MS, Watch
 from netkat.capture.text.style import Style
+from netkat.capture.watch import DEFAULT_BUFFER, HOLD_MS, Watch
 from netkat.capture.writer import Rotation
 from netkat.cli.places import namespace
 from netkat.errors import BadArgument

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from netkat.bpf.ladder import Guard
+from netkat.bpf.signature import signed
 from netkat.bpf.socket_filter import flow_filter
 from netkat.flow import Flow, IPAddress
 from netkat.wire.packet_socket import PacketSocket
@@ -64,11 +65,14 @@ class Admission:
 
     def _assemble(self) -> None:
         self._wire.set_filter(
-            flow_filter(
+            signed(
+                flow_filter(
+                    self._flows,
+                    self._next_hops(),
+                    ethernet=self._wire.ethernet,
+                    claimed=self._claimed,
+                ),
                 self._flows,
-                self._next_hops(),
-                ethernet=self._wire.ethernet,
-                claimed=self._claimed,
             )
         )
 

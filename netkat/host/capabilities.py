@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 
 from netkat.errors import MissingCapability, SetupError
 
@@ -59,9 +60,10 @@ def require(*names: str) -> None:
         )
 
 
-def drop_all() -> None:
+def drop_all(*, but: Collection[str] = ()) -> None:
     """Give up every capability of the calling thread, for good, and set no_new_privs.
 
+    Those named in ``but`` stay, effective and permitted, where they are held.
     Effective, permitted, inheritable and ambient always; the bounding set and the
     securebits where CAP_SETPCAP allows (without it no_new_privs alone keeps later
     programs from getting any back).
@@ -79,26 +81,33 @@ def drop_all() -> None:
 
     # The first two want CAP_SETPCAP, so before it goes.
     prctl(_PR_SET_SECUREBITS, _SECBITS_LOCKED)
+    kept = sum(1 << NAMES.index(name) for name in set(but) & held())
     for number in range(_last_capability() + 1):
-        prctl(_PR_CAPBSET_DROP, number)
+        if not kept >> number & 1:
+            prctl(_PR_CAPBSET_DROP, number)
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    if libc.capset(header, (ctypes.c_uint32 * 6)()):
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    # struct __user_cap_data_struct: effective, permitted, inheritable; low words first.
+    if libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)):
         raise SetupError(f"capset: {os.strerror(ctypes.get_errno())}")
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _verify()
+    _verify(kept)
 
 
-def _verify() -> None:
+def _verify(allowed: int) -> None:
     sets = _sets()
-    kept = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if sets.get(name)]
+    kept = [name for name in ("CapInh", "CapAmb") if sets.get(name)]
+    kept += [name for name in ("CapPrm", "CapEff") if sets.get(name, 0) & ~allowed]
     if kept or not sets.get("NoNewPrivs"):
         raise SetupError(f"capabilities are still held after dropping them: {' '.join(kept)}")
 
 
 def _sets() -> dict[str, int]:
     found = {}
-    with open(_STATUS, encoding="ascii", errors="replace") as status:
+    # UTF-8: another codec would be read from a file, which a user that this process has
+    # become (sniff -Z) need not be able to read.
+    with open(_STATUS, encoding="utf-8", errors="replace") as status:
         for line in status:
             name, _, value = line.partition(":")
             if name.startswith("Cap"):
@@ -119,7 +128,7 @@ def _names(mask: int) -> frozenset[str]:
 
 def _last_capability() -> int:
     try:
-        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as number:
+        with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as number:
             return int(number.read())
     except OSError:
         return len(NAMES) - 1

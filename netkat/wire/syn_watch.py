@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from netkat.closing import Closing
 from netkat.wire.ring import attach_filter, bind_everywhere, open_socket
 
 _NET = 0xFFF00000  # SKF_NET_OFF: from the network header on
@@ -38,7 +39,7 @@ FILTER = [
 _DRAIN = 4096
 
 
-class SynWatch:
+class SynWatch(Closing):
     """Polls readable after such a segment. Opened in the calling thread's namespace.
 
     Errors: MissingCapability, SetupError.

@@ -44,7 +44,7 @@ class Sniffing:
         self._more.setdefault("stdout", subprocess.PIPE)
         self.child = self._space.popen(
             [sys.executable, "-m", "netkat", "sniff", *self._arguments],
-            stderr=subprocess.PIPE, cwd=ROOT, **self._more,
+            stderr=subprocess.PIPE, **{"cwd": ROOT, **self._more},
         )  # fmt: skip
         self.err = b""
         assert self.child.stderr is not None

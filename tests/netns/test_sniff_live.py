@@ -269,6 +269,51 @@ def test_another_namespace_by_name_and_pid(pair: Pair) -> None:
     assert wrong.code == 2 and "no-such-namespace" in wrong.err
 
 
+def capabilities(pid: int) -> set[tuple[str, str]]:
+    """Of every thread of a process: what it has, and that it can get no more."""
+    wanted = ("CapEff:", "CapPrm:", "NoNewPrivs:")
+    return {
+        (words[0], words[1])
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for words in map(str.split, (task / "status").read_text().splitlines())
+        if words and words[0] in wanted
+    }
+
+
+NOTHING, FILES = f"{0:016x}", f"{1 << 1:016x}"  # CAP_DAC_OVERRIDE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["-n"], NOTHING),
+        (["--json", "--drops"], NOTHING),
+        (["-w", "x.pcap"], NOTHING),
+        (["-w", "x.pcapng", "-C", "1"], FILES),
+        (["-w", "x.pcapng", "-Z", "root"], NOTHING),
+    ],
+)
+def test_capabilities_are_gone_before_the_first_frame(
+    arguments: list[str], kept: str, pair: Pair, tmp_path: Path
+) -> None:
+    """The library's threads included. Opening the next file of a rotation may take one."""
+    with Sniffing(pair.host, "-i", "eth0", *arguments, "icmp", cwd=tmp_path) as watching:
+        ping(pair)
+        held = capabilities(watching.child.pid)
+        children = Path(f"/proc/{watching.child.pid}/task/{watching.child.pid}/children")
+        beside = {
+            Path(f"/proc/{pid}/comm").read_text().strip(): capabilities(int(pid))
+            for pid in children.read_text().split()
+        }
+        said = watching.end()
+    assert held == {("CapEff:", kept), ("CapPrm:", kept), ("NoNewPrivs:", "1")}
+    assert said.counted("captured") == 4
+    # Who marks what netkat sends asks with these two (CAP_NET_ADMIN, CAP_SYS_ADMIN).
+    asking = f"{1 << 12 | 1 << 21:016x}"
+    expected = {("CapEff:", asking), ("CapPrm:", asking), ("NoNewPrivs:", "1")}
+    assert beside == ({} if "-w" in arguments else {"netkat-lookout": expected})
+
+
 def test_another_user(pair: Pair, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o777)
     for parent in list(tmp_path.parents)[:-2]:  # all but / and /tmp

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
 from netkat.apps.sniff.request import SniffRequest
-from netkat.capture.live import block_copier
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
 from netkat.capture.writer import CaptureWriter, Format, WriteFailed
@@ -48,16 +47,14 @@ def file_format(
     """What the name of -w asks for: pcapng where it ends so, else a classic capture file."""
     assert request.write is not None
     watch = request.watch
-    copier = block_copier() if request.read is None else None
     if request.write.endswith(".pcapng"):
         return PcapngFormat(
             watch.snaplen,
             filter_text=watch.filter_text,
             counts=counts,
             start_ns=start_ns,
-            copier=copier,
         )
-    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file, copier=copier)
+    return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file)
 
 
 def fault(error: NetkatError, say: Say) -> int:

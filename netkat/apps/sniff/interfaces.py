@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkat.capture.interfaces import watchable
-from netkat.capture.live import ANY_NAME
+from netkat.capture.watch import ANY_NAME
 
 
 def list_all(netns: str | int | None) -> int:

@@ -12,7 +12,7 @@ from netkat.apps.sniff.outputs import FileOutput, Output, Statistics
 from netkat.apps.sniff.request import SniffRequest
 from netkat.apps.sniff.signals import CaptureSignals
 from netkat.capture import linktype as lt
-from netkat.capture.live import LiveCapture
+from netkat.capture.live import LiveCapture, block_copier
 from netkat.capture.ours import OwnFrames
 from netkat.capture.packet import Packet
 from netkat.capture.pcapng import InterfaceCounts
@@ -34,7 +34,6 @@ class LiveRun:
         self._outputs: list[Output] = []
         self._counts: dict[str, InterfaceCounts] = {}
         self._drops: DropWatch | None = None
-        self._own: OwnFrames | None = None
         self._weave = Weave(request.watch.hold_ms / 1000 * 2 + 0.005)
 
     def run(self) -> int:
@@ -42,13 +41,9 @@ class LiveRun:
         request = self._request
         with ExitStack() as undo:
             signals = undo.enter_context(CaptureSignals())
-            capture = in_place(request.netns, lambda: LiveCapture(request.watch))
+            capture = in_place(request.netns, self._open)
             undo.callback(capture.close)
             capture.watch_descriptor(signals.fd)
-            if request.json or request.show:
-                self._own = in_place(request.netns, OwnFrames)
-                undo.callback(self._own.close)
-                capture.watch_descriptor(self._own.fileno())
             if request.drops:
                 from netkat.capture.drops import DropWatch
 
@@ -72,12 +67,20 @@ class LiveRun:
                     capture.began_ns,
                 ),
             )
+            # A file of a rotation to come may be in a folder of somebody else's.
+            rotates = request.rotation.size or request.rotation.seconds
+            capture.drop_privileges(but=("CAP_DAC_OVERRIDE",) if rotates else ())
             for name, linktype in capture.sources:
                 self._say(
                     f"listening on {name}, link-type {lt.describe(linktype)}, "
                     f"snapshot length {request.watch.snaplen} bytes"
                 )
             return self._until_the_end(capture, signals)
+
+    def _open(self) -> LiveCapture:
+        request = self._request
+        marks = request.json or request.show
+        return LiveCapture(request.watch, OwnFrames(apart=True) if marks else None)
 
     def _check_linktypes(self, linktypes: set[int]) -> None:
         write = self._request.write
@@ -129,11 +132,12 @@ class LiveRun:
 
     def _watch(self, capture: LiveCapture, signals: CaptureSignals) -> None:
         fast = self._fast_writer(capture)
+        if fast is not None:
+            # The library's threads keep what they find: they come after the drop.
+            fast.use(block_copier())
         while not signals.ended and not self._enough():
             capture.wait(self._patience())
             signals.clear()
-            if self._own is not None:
-                self._own.notice()
             if fast is not None:
                 self._copy_blocks(capture, fast)
             elif self._drops is not None:
@@ -175,8 +179,6 @@ class LiveRun:
         if self._request.count:
             packets = packets[: self._request.count - self._captured]
         self._captured += sum(1 for packet in packets if not packet.drop)
-        if self._own is not None:
-            self._own.mark(packets)
         for output in self._outputs:
             output.packets(packets)
 

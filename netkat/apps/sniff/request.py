@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netkat.capture.live import Watch
 from netkat.capture.text.style import Style
+from netkat.capture.watch import Watch
 from netkat.capture.writer import Rotation
 
 

@@ -1,0 +1,100 @@
+"""One interface's ring with the filter for it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from netkat.bpf.libpcap import NETMASK_UNKNOWN
+from netkat.bpf.pcap_filter import (
+    compile_filter,
+    cooked_to_kernel,
+    with_direction,
+    with_snaplen,
+)
+from netkat.capture import linktype as lt
+from netkat.capture.watch import ANY_NAME, Watch
+from netkat.errors import BadArgument, InterfaceNotFound
+from netkat.wire.ring import ANY, ReceiveRing, hardware_type
+
+
+@dataclass(slots=True)
+class Source:
+    """One interface that is watched."""
+
+    name: str
+    linktype: int
+    ring: ReceiveRing
+    matches: object | None
+    """A filter that only user space can run, over the whole cooked packet."""
+
+
+def program_for(
+    name: str, watch: Watch, *, expression: str | None = None
+) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Link type of the interface, and the filter as libpcap made it for that."""
+    linktype = lt.LINUX_SLL2 if name == ANY_NAME else lt.of_hardware(hardware_type(name))
+    if watch.linktype is not None and watch.linktype != linktype:
+        if watch.linktype != lt.LINUX_SLL2:
+            raise BadArgument(
+                f"{name} is captured as {lt.describe(linktype)}, not as "
+                f"{lt.describe(watch.linktype)}",
+                hint="-y takes that name or LINUX_SLL2",
+            )
+        linktype = lt.LINUX_SLL2
+    text = watch.filter_text if expression is None else expression
+    program = compile_filter(
+        text,
+        linktype=lt.to_dlt(linktype),
+        snaplen=watch.snaplen,
+        optimize=watch.optimize,
+        netmask=_netmask(name) if "broadcast" in text else NETMASK_UNKNOWN,
+        device=name,
+    )
+    return linktype, program
+
+
+def opened(name: str, watch: Watch, names: dict[int, str]) -> Source:
+    """Compile, open, bind; ``names`` are the namespace's interfaces by their index.
+
+    Errors: those of compile_filter() and of ReceiveRing.
+    """
+    if name != ANY_NAME and name not in names.values():
+        raise InterfaceNotFound(f"no interface {name}", hint="netkat sniff -D lists the interfaces")
+    linktype, program = program_for(name, watch)
+    cooked, matches = linktype == lt.LINUX_SLL2, None
+    if cooked:
+        kernel = cooked_to_kernel(program)
+        if kernel is None:
+            from netkat.bpf.libpcap import Matcher
+
+            matches = Matcher(program)
+            kernel = [(6, 0, 0, watch.snaplen)]
+        program = kernel
+    loopback = next((index for index, known in names.items() if known == "lo"), 0)
+    program = with_direction(
+        with_snaplen(program, watch.snaplen),
+        watch.direction,
+        loopback if name in (ANY_NAME, "lo") else 0,
+    )
+    ring = ReceiveRing(
+        ANY if name == ANY_NAME else name,
+        program,
+        cooked=cooked,
+        promiscuous=watch.promiscuous,
+        size=watch.buffer,
+        hold_ms=watch.hold_ms,
+    )
+    return Source(name, linktype, ring, matches)
+
+
+def _netmask(name: str) -> int:
+    """IPv4 netmask of an interface, for ``ip broadcast``."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, 0x891B, name.encode().ljust(40, b"\0"))  # SIOCGIFNETMASK
+        except OSError:
+            return NETMASK_UNKNOWN
+    return int.from_bytes(answer[20:24], "little")
