@@ -1,0 +1,1 @@
+"""HTTP clients over netkat: what netkat.httpx, netkat.httpx2 and netkat.requests share."""

@@ -1,0 +1,153 @@
+"""httpcore's network backend for asyncio and trio: anyio's streams on a real socket."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+from netkat.web.backend import Names
+
+if TYPE_CHECKING:
+    from netkat.web.network import Network
+
+
+class AsyncBackend:
+    """What httpcore.AsyncConnectionPool(network_backend=…) takes."""
+
+    def __init__(self, core: Any, network: Network) -> None:
+        self._core, self._network = core, network
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> AsyncStream:
+        """A stream to one origin. Errors: ConnectTimeout, ConnectError, netkat's behind them."""
+        core, abandoned = self._core, threading.Event()
+        with translated(core.ConnectTimeout, core.ConnectError):
+            try:
+                conn = await anyio.to_thread.run_sync(
+                    self._network.connect_or_abandon,
+                    host,
+                    port,
+                    timeout,
+                    local_address,
+                    abandoned,
+                    abandon_on_cancel=True,
+                )
+            except anyio.get_cancelled_exc_class():
+                abandoned.set()
+                raise
+            for option in socket_options or ():
+                conn.setsockopt(*option)
+            names = Names(conn.getsockname(), conn.getpeername())
+            sock = conn.as_socket()
+            stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
+        return AsyncStream(core, stream, names)
+
+    async def connect_unix_socket(self, path: str, **_: Any) -> AsyncStream:
+        """Errors: UnsupportedProtocol: no packets go there."""
+        raise self._core.UnsupportedProtocol(f"{path}: a UNIX socket has no packets")
+
+    async def sleep(self, seconds: float) -> None:
+        """Between retries."""
+        await anyio.sleep(seconds)
+
+
+class AsyncStream:
+    """What httpcore reads and writes."""
+
+    def __init__(self, core: Any, stream: anyio.abc.ByteStream, names: Names) -> None:
+        self._core, self._stream, self._names = core, stream, names
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Errors: ReadTimeout, ReadError."""
+        with translated(self._core.ReadTimeout, self._core.ReadError):
+            with anyio.fail_after(timeout):
+                try:
+                    return await self._stream.receive(max_bytes)
+                except anyio.EndOfStream:
+                    return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Errors: WriteTimeout, WriteError."""
+        if buffer:
+            with translated(self._core.WriteTimeout, self._core.WriteError):
+                with anyio.fail_after(timeout):
+                    await self._stream.send(buffer)
+
+    async def aclose(self) -> None:
+        """More than once is once."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncStream:
+        """The same peer, with TLS. Errors: ConnectTimeout, ConnectError."""
+        with translated(self._core.ConnectTimeout, self._core.ConnectError):
+            try:
+                with anyio.fail_after(timeout):
+                    tls = await TLSStream.wrap(
+                        self._stream,
+                        ssl_context=ssl_context,
+                        hostname=server_hostname,
+                        # HTTP says itself where a message ends.
+                        standard_compatible=False,
+                        server_side=False,
+                    )
+            except BaseException:
+                await anyio.aclose_forcefully(self._stream)
+                raise
+        return AsyncStream(self._core, tls, self._names)
+
+    def get_extra_info(self, info: str) -> Any:
+        """By httpcore's names; None for what is not there."""
+        match info:
+            case "client_addr":
+                return self._names.local
+            case "server_addr":
+                return self._names.peer
+            case "socket":
+                return self._socket()
+            case "is_readable":
+                return bool(select.select([self._socket().fileno()], [], [], 0)[0])
+            case "ssl_object":
+                return self._stream.extra(TLSAttribute.ssl_object, None)
+        return None
+
+    def _socket(self) -> socket.socket:
+        found: socket.socket = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        return found
+
+
+@contextmanager
+def translated(timeout: type[Exception], other: type[Exception]) -> Iterator[None]:
+    """A fault of netkat's, of a socket or of anyio's as httpcore's, with the fault as its cause."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise timeout(str(error)) from error
+    except (
+        OSError,
+        anyio.BrokenResourceError,
+        anyio.ClosedResourceError,
+        anyio.EndOfStream,
+    ) as error:
+        behind = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise other(str(behind)) from behind

@@ -1,0 +1,87 @@
+"""Where a client's connections come from: a stack of its own, one it was given, or the default."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from netkat._stack import Stack, create_connection
+from netkat.errors import BadArgument, NetkatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netkat.conn import TcpConnection
+
+
+STACK_OPTIONS = ("interface", "via", "table", "guard", "netns", "claim", "qdisc_bypass")
+
+
+class Network:
+    """Connections for one HTTP client.
+
+    ``options`` are Stack's, for a stack that is opened with the first connection and closed
+    with the client; with ``stack`` there are none, and it stays open. Without either it is
+    the default stack. Errors: BadArgument for both.
+    """
+
+    def __init__(self, stack: Stack | None, options: dict[str, Any]) -> None:
+        self._options = {name: value for name, value in options.items() if value is not None}
+        if stack is not None and self._options:
+            raise BadArgument(f"stack= has its own {', '.join(sorted(self._options))}")
+        self._stack, self._own = stack, bool(self._options)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_options(cls, stack: Stack | None, options: dict[str, Any]) -> Network:
+        """Take Stack's options out of ``options``; the client's own are left there."""
+        return cls(stack, {name: options.pop(name) for name in STACK_OPTIONS if name in options})
+
+    def connect(
+        self, host: str, port: int, timeout: float | None, local_address: str | None = None
+    ) -> TcpConnection:
+        """As Stack.create_connection. Errors: its own."""
+        source = (local_address, 0) if local_address else None
+        return self._connector()((host, port), timeout, source)
+
+    def connect_or_abandon(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        abandoned: threading.Event,
+    ) -> TcpConnection:
+        """As connect, for a thread whose asker may be gone when it is done."""
+        conn = self.connect(host, port, timeout, local_address)
+        if abandoned.is_set():
+            conn.abort()
+        return conn
+
+    def close(self) -> None:
+        """Close the stack if it is this client's own; more than once is once."""
+        with self._lock:
+            if self._own and self._stack is not None:
+                self._stack.close()
+                self._stack = None
+
+    def _connector(self) -> Callable[..., TcpConnection]:
+        with self._lock:
+            if self._own and self._stack is None:
+                self._stack = Stack(**self._options)
+            return create_connection if self._stack is None else self._stack.create_connection
+
+
+def fault_behind(error: BaseException) -> NetkatError | None:
+    """The netkat fault that a client's own exception stands for; None where it was another.
+
+    urllib3 keeps what ended its last try as ``reason``, and requests wraps that once more.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, NetkatError):
+            return behind
+        reason = getattr(behind, "reason", None)
+        wrapped = reason if isinstance(reason, BaseException) else None
+        behind = behind.__cause__ or wrapped or behind.__context__
+    return None

@@ -1,0 +1,48 @@
+"""urllib3's connections with netkat's underneath: a real socket, so that its own TLS does."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from netkat.errors import NameNotFound
+from netkat.web.network import Network
+
+
+def pool_classes(network: Network) -> dict[str, Any]:
+    """For PoolManager.pool_classes_by_scheme."""
+
+    def connect(connection: HTTPConnection) -> socket.socket:
+        """What HTTPConnection._new_conn does. Errors: urllib3's, netkat's behind them."""
+        local = connection.source_address[0] if connection.source_address else None
+        timeout = connection.timeout
+        seconds = timeout if isinstance(timeout, int | float) else None
+        try:
+            conn = network.connect(connection._dns_host, connection.port, seconds, local)
+            for option in connection.socket_options or ():
+                conn.setsockopt(*option)
+            return conn.as_socket()
+        except NameNotFound as error:
+            raise NameResolutionError(connection.host, connection, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(connection, str(error)) from error
+        except OSError as error:
+            raise NewConnectionError(connection, str(error)) from error
+
+    class Plain(HTTPConnection):
+        _new_conn = connect
+
+    class Secure(HTTPSConnection):
+        _new_conn = connect
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
