@@ -91,7 +91,7 @@ class OwnFrames(Closing):
         now = time.time_ns()
         if now - self._asked > _OLD:
             self._foreign.clear()
-        if self._known(exact, listening, now):
+        if self._known(exact, listening, packet.time_ns, now):
             return True
         if exact in self._foreign:
             return False
@@ -99,21 +99,21 @@ class OwnFrames(Closing):
         # younger than the frame settles it.
         if packet.time_ns > self._asked and now > self._next:
             self._ask(now)
-        known = self._known(exact, listening, now)
+        known = self._known(exact, listening, packet.time_ns, now)
         if not known and packet.time_ns <= self._asked:
             self._foreign.add(exact)
         return known
 
-    def _known(self, exact: bytes, listening: bytes, now: int) -> bool:
+    def _known(self, exact: bytes, listening: bytes, sent: int, now: int) -> bool:
         for key in (exact, listening):
             at = self._ours.get(key)
             if at is None:
                 continue
-            if now - at > _OLD and now > self._next:
+            if sent - at > _OLD and now > self._next:
                 self._ask(now)
                 at = self._ours.get(key, at)
             # A flow that has just ended still has frames on their way to us.
-            if now - at <= _OLD:
+            if sent - at <= _OLD:
                 return True
         return False
 

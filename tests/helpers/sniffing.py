@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import signal
@@ -39,6 +40,7 @@ class Sniffing:
 
     def __init__(self, space: Namespace, *arguments: str, **more: Any) -> None:
         self._space, self._arguments, self._more = space, arguments, more
+        self._told = 0
 
     def __enter__(self) -> Sniffing:
         self._more.setdefault("stdout", subprocess.PIPE)
@@ -46,7 +48,7 @@ class Sniffing:
             [sys.executable, "-m", "netkat", "sniff", *self._arguments],
             stderr=subprocess.PIPE, **{"cwd": ROOT, **self._more},
         )  # fmt: skip
-        self.err = b""
+        self.out = self.err = b""
         assert self.child.stderr is not None
         while b"listening on" not in self.err:
             ready = select.select([self.child.stderr], [], [], 20)[0]
@@ -66,13 +68,30 @@ class Sniffing:
             self.child.kill()
         self.child.communicate()
 
+    def wait_for(self, words: str, times: int = 1) -> list[str]:
+        """The first so many lines with these words in them that nobody waited for yet."""
+        assert self.child.stdout is not None
+        found: list[str] = []
+        end = time.monotonic() + 20
+        while len(found) < times:
+            line, newline, rest = self.out[self._told :].partition(b"\n")
+            if newline:
+                self._told = len(self.out) - len(rest)
+                found += [line.decode()] * (words in line.decode())
+                continue
+            ready = select.select([self.child.stdout], [], [], max(0, end - time.monotonic()))[0]
+            more = os.read(self.child.stdout.fileno(), 1 << 16) if ready else b""
+            assert more, f"no line with {words!r}: {self.out.decode()}"
+            self.out += more
+        return found
+
     def end(self, number: int | None = signal.SIGINT) -> Said:
         """Ask it to end (or wait until it does) and take what it said."""
         if number is not None:
             time.sleep(0.15)
             self.child.send_signal(number)
         out, err = self.child.communicate(timeout=20)
-        said = Said(self.child.returncode, out or b"", (self.err + err).decode())
+        said = Said(self.child.returncode, self.out + (out or b""), (self.err + err).decode())
         assert "Traceback" not in said.err, said.err
         return said
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from tests.helpers.sniffing import Sniffing
 from tests.netns.test_listen_cli import Listener
 
 
-def serve(pair: Pair, version: int = 4) -> None:
-    pair.peer.popen(["nc", f"-{version}", "-l", "-k", "99"], stdout=subprocess.DEVNULL)
+def serve(pair: Pair, version: int = 4, *, many: bool = False) -> None:
+    name = "ncat" if many else "nc"  # nc has one client at a time
+    pair.peer.popen([name, f"-{version}", "-l", "-k", "99"], stdout=subprocess.DEVNULL)
     end = time.monotonic() + 5
     while ":99" not in pair.peer.run(["ss", "-ltn"]).stdout:
         assert time.monotonic() < end
@@ -32,6 +35,22 @@ def netkat(
     peer = pair.peer.address(version)
     command = [sys.executable, "-m", "netkat", "connect", *arguments, peer, "99"]
     return pair.host.run(command, input=data, cwd=ROOT, check=False)
+
+
+def netkat_seen(pair: Pair, seen: Callable[[], object], *arguments: str, version: int = 4) -> int:
+    """Sends 11 bytes and stays until ``seen``; its exit code.
+
+    Sniff asks whose a flow is when it sees it: on a busy machine a short one is over by then.
+    """
+    peer = pair.peer.address(version)
+    command = [sys.executable, "-m", "netkat", "connect", *arguments, peer, "99"]
+    with pair.host.popen(command, stdin=subprocess.PIPE, cwd=ROOT) as child:
+        assert child.stdin is not None
+        child.stdin.write(b"from netkat")
+        child.stdin.flush()
+        seen()
+        child.stdin.close()
+        return int(child.wait(20))
 
 
 def marks(lines: list[str], payload: int) -> set[bool]:
@@ -48,13 +67,19 @@ def test_what_netkat_sends_is_marked_and_the_kernels_is_not(
     serve(pair, version)
     peer = pair.peer.address(version)
     with (
-        Sniffing(pair.host, "-i", "eth0", "-n", "tcp port 99") as watching,
-        Sniffing(pair.host, "-i", "eth0", "--json", "tcp port 99") as objects,
+        Sniffing(pair.host, "-i", "eth0", "-ln", "tcp port 99") as watching,
+        Sniffing(pair.host, "-i", "eth0", "-l", "--json", "tcp port 99") as objects,
     ):
-        done = netkat(pair, "--guard", step, data="from netkat", version=version)
+
+        def seen() -> None:
+            # Without a guard the kernel's RST is in the way: no more than the SYN may come.
+            for one in watching, objects:
+                one.wait_for("[S]" if step == "none" else "length 11")
+
+        code = netkat_seen(pair, seen, "--guard", step, version=version)
         pair.host.run(["nc", "-N", peer, "99"], input="by the kernel, longer")
         lines, found = watching.end().lines, objects.end().lines
-    assert done.returncode == 0 or step == "none"  # the kernel's RST is in the way there
+    assert code == 0 or step == "none"  # the kernel's RST is in the way there
     sent = [line for line in lines if f"{peer}.99:" in line]
     ours = [line for line in sent if line.endswith("[netkat]")]
     assert any("[S]" in line for line in ours)
@@ -68,7 +93,8 @@ def test_what_netkat_sends_is_marked_and_the_kernels_is_not(
 def test_a_claimed_addresss_frames_are_marked(guard: str, pair: Pair) -> None:
     serve(pair)
     with Sniffing(pair.host, "-i", "eth0", "-n", "tcp port 99") as watching:
-        netkat(pair, "--guard", guard, "--claim", "10.99.0.77", data="from netkat")
+        seen = functools.partial(watching.wait_for, "[S]" if guard == "none" else "length 11")
+        netkat_seen(pair, seen, "--guard", guard, "--claim", "10.99.0.77")
         lines = watching.end().lines
     sent = [line for line in lines if "IP 10.99.0.77" in line]
     assert sent and all(line.endswith("[netkat]") for line in sent)
@@ -87,21 +113,37 @@ def test_a_listeners_and_datagrams_are_marked(step: str, pair: Pair) -> None:
     assert [line.endswith("[netkat]") for line in lines] == [False, True]
 
 
+MANY = """
+import sys, netkat
+with netkat.Stack() as stack:
+    held = [stack.create_connection((sys.argv[1], 99)) for _ in range(12)]
+    for line in sys.stdin:
+        for conn in held:
+            conn.sendall(line.encode())
+"""
+
+
 def test_many_connections_flows_are_in_the_guards_map(pair: Pair) -> None:
     """From the eighth flow on the wire's filter is an eBPF program, which says nothing."""
-    serve(pair)
-    code = f"""
-import netkat
-with netkat.Stack() as stack:
-    for _ in range(12):
-        with stack.create_connection(("{pair.peer.ipv4}", 99)) as conn:
-            conn.sendall(b"seven b")
-"""
-    with Sniffing(pair.host, "-i", "eth0", "-n", "tcp port 99") as watching:
-        pair.host.run([sys.executable, "-c", code], cwd=ROOT)
-        lines = watching.end().lines
-    assert sum("length 7" in line for line in lines) == 12
-    assert marks(lines, 7) == {True}
+    serve(pair, many=True)
+    told: set[str] = set()
+    with Sniffing(pair.host, "-i", "eth0", "-n", "-l", "tcp port 99") as watching:
+        child = pair.host.popen(
+            [sys.executable, "-c", MANY, pair.peer.ipv4], stdin=subprocess.PIPE, cwd=ROOT
+        )
+        with child:
+            assert child.stdin is not None
+            # Whose a flow is, is asked now and then, not with each frame: all are told in the end.
+            for _ in range(40):
+                child.stdin.write(b"seven!\n")
+                child.stdin.flush()
+                lines = watching.wait_for("length 7", times=12)
+                told |= {line.split()[2] for line in lines if line.endswith("[netkat]")}
+                if len(told) == 12:
+                    break
+                time.sleep(0.1)
+            child.stdin.close()
+    assert len(told) == 12
 
 
 def test_programs_are_told_as_well(pair: Pair) -> None:
