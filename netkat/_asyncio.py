@@ -11,22 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netkat._stack import CONNECT_TIMEOUT, Stack, Target, default_stack, targets
-from netkat.conn.stream import TcpConnection
-from netkat.errors import NetkatError
-from netkat.flow import Protocol
+from netkat import _awaited
+from netkat._awaited import Errand
+from netkat._stack import CONNECT_TIMEOUT, Stack, default_stack
 
 if TYPE_CHECKING:
     import ssl
 
-    from netkat.conn import TcpListener
+    from netkat.conn import TcpConnection, TcpListener
     from netkat.conn.bridged import BridgedSocket
-    from netkat.engine.session import Session
 
 T = TypeVar("T")
 
@@ -62,7 +58,8 @@ async def open_connection(
     (ConnectionResetError), since it is asyncio's.
     """
     stack = await stack_or_default(stack)
-    sock = (await _connect(stack, (host, port), timeout, source_address)).as_socket()
+    conn = await _awaited.connect(_Loop(), stack, (host, port), timeout, source_address)
+    sock = conn.as_socket()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -244,39 +241,14 @@ async def _transport(sock: BridgedSocket, made: Awaitable[Any]) -> asyncio.Trans
     return transport  # type: ignore[no-any-return]
 
 
-async def _connect(
-    stack: Stack,
-    address: tuple[str, int | str],
-    timeout: float | None,
-    source_address: tuple[str, int] | None,
-    protocol: Protocol = Protocol.TCP,
-) -> TcpConnection:
-    last: NetkatError | None = None
-    wanted = await off_the_loop(lambda: targets(protocol, address, source_address))
-    for target in wanted:
-        try:
-            return TcpConnection(await _open(stack, target, timeout))
-        except NetkatError as error:
-            last = error
-    assert last is not None, "there is at least one target"
-    raise last
+class _Loop:
+    """What connecting needs of asyncio."""
 
+    async def off(self, function: Callable[[], T], undo: Callable[[T], object] = id) -> T:
+        return await off_the_loop(function, undo)
 
-async def _open(stack: Stack, target: Target, timeout: float | None) -> Session:
-    session = await off_the_loop(lambda: stack.begin(target), lambda begun: begun.abort())
-    began = time.monotonic()
-    try:
-        while not stack.settled(session):
-            left = None if timeout is None else began + timeout - time.monotonic()
-            writable = session.endpoint.writable_fd()
-            if not await _readable((writable, session.uplink.fault_fd), left):
-                raise session.no_answer(time.monotonic() - began)
-            if session.uplink.fault is not None:
-                raise session.uplink.fault
-    except BaseException:
-        session.abort()
-        raise
-    return session
+    async def readable(self, descriptors: Iterable[int], seconds: float | None) -> bool:
+        return await _readable(descriptors, seconds)
 
 
 async def _readable(descriptors: Iterable[int], seconds: float | None) -> bool:
@@ -308,28 +280,13 @@ async def _watching(
 
 
 async def off_the_loop(function: Callable[[], T], undo: Callable[[T], object] = id) -> T:
-    """Call it in the loop's executor. What it made is undone where its caller was cancelled,
-    in the executor's thread if need be: the loop may have ended by then.
-    """
-    lock, made, abandoned = threading.Lock(), list[T](), False
-
-    def work() -> T:
-        result = function()
-        with lock:
-            made.append(result)
-            if not abandoned:
-                return result
-        undo(result)
-        return result
-
-    future = asyncio.get_running_loop().run_in_executor(None, work)
+    """Call it in the loop's executor. What it made is undone where its caller was cancelled."""
+    errand = Errand(function, undo)
+    future = asyncio.get_running_loop().run_in_executor(None, errand.run)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        with lock:
-            abandoned, late = True, list(made)
-        for result in late:
-            undo(result)
+        errand.abandon()
         raise
 
 

@@ -29,7 +29,11 @@ def no_handle_or_thread_left() -> Iterator[None]:
 
 def leavings(handles: int, threads: set[threading.Thread]) -> list[str]:
     """In words, what is there now and was not before."""
-    left = [f"thread {thread.name}" for thread in set(threading.enumerate()) - threads]
+    left = [
+        f"thread {thread.name}"
+        for thread in set(threading.enumerate()) - threads
+        if not thread.name.startswith("Trio thread")  # it keeps idle ones for ten seconds
+    ]
     if (more := live_handles() - handles) > 0:
         left.append(f"{more} open handles of libgostack")
     return left

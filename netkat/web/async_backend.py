@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from netkat import _awaited
+from netkat._awaited import Errand
 from netkat.web.backend import Names
 
 if TYPE_CHECKING:
     from netkat.web.network import Network
+
+T = TypeVar("T")
 
 
 class AsyncBackend:
@@ -36,25 +40,16 @@ class AsyncBackend:
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncStream:
         """A stream to one origin. Errors: ConnectTimeout, ConnectError, netkat's behind them."""
-        core, abandoned = self._core, threading.Event()
+        core, loop = self._core, _Loop()
+        source = (local_address, 0) if local_address else None
         with translated(core.ConnectTimeout, core.ConnectError):
-            try:
-                conn = await anyio.to_thread.run_sync(
-                    self._network.connect_or_abandon,
-                    host,
-                    port,
-                    timeout,
-                    local_address,
-                    abandoned,
-                    abandon_on_cancel=True,
-                )
-            except anyio.get_cancelled_exc_class():
-                abandoned.set()
-                raise
+            stack = await loop.off(self._network.stack)
+            conn = await _awaited.connect(loop, stack, (host, port), timeout, source)
             for option in socket_options or ():
                 conn.setsockopt(*option)
             names = Names(conn.getsockname(), conn.getpeername())
-            sock = conn.as_socket()
+            # trio takes no subclass of socket; and names are all that it has more.
+            sock = socket.socket(fileno=conn.as_socket().detach())
             stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
         return AsyncStream(core, stream, names)
 
@@ -65,6 +60,35 @@ class AsyncBackend:
     async def sleep(self, seconds: float) -> None:
         """Between retries."""
         await anyio.sleep(seconds)
+
+
+class _Loop:
+    """What connecting needs of a loop, by anyio."""
+
+    async def off(self, function: Callable[[], T], undo: Callable[[T], object] = id) -> T:
+        errand = Errand(function, undo)
+        try:
+            return await anyio.to_thread.run_sync(errand.run, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            errand.abandon()
+            raise
+
+    async def readable(self, descriptors: Iterable[int], seconds: float | None) -> bool:
+        async def wait(descriptor: int) -> None:
+            await anyio.wait_readable(descriptor)
+            tasks.cancel_scope.cancel()
+
+        # Copies: a loop knows one reader a descriptor, and a fault descriptor is everybody's.
+        copies = [os.dup(descriptor) for descriptor in descriptors]
+        try:
+            with anyio.move_on_after(seconds) as limit:
+                async with anyio.create_task_group() as tasks:
+                    for copy in copies:
+                        tasks.start_soon(wait, copy)
+            return not limit.cancelled_caught
+        finally:
+            for copy in copies:
+                os.close(copy)
 
 
 class AsyncStream:

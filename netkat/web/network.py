@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netkat._stack import Stack, create_connection
+from netkat._stack import Stack, default_stack
 from netkat.errors import BadArgument, NetkatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netkat.conn import TcpConnection
 
 
@@ -42,21 +40,14 @@ class Network:
     ) -> TcpConnection:
         """As Stack.create_connection. Errors: its own."""
         source = (local_address, 0) if local_address else None
-        return self._connector()((host, port), timeout, source)
+        return self.stack().create_connection((host, port), timeout, source)
 
-    def connect_or_abandon(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None,
-        local_address: str | None,
-        abandoned: threading.Event,
-    ) -> TcpConnection:
-        """As connect, for a thread whose asker may be gone when it is done."""
-        conn = self.connect(host, port, timeout, local_address)
-        if abandoned.is_set():
-            conn.abort()
-        return conn
+    def stack(self) -> Stack:
+        """The one to connect by; the first call may open it. Errors: Stack's."""
+        with self._lock:
+            if self._own and self._stack is None:
+                self._stack = Stack(**self._options)
+        return self._stack or default_stack()
 
     def close(self) -> None:
         """Close the stack if it is this client's own; more than once is once."""
@@ -64,12 +55,6 @@ class Network:
             if self._own and self._stack is not None:
                 self._stack.close()
                 self._stack = None
-
-    def _connector(self) -> Callable[..., TcpConnection]:
-        with self._lock:
-            if self._own and self._stack is None:
-                self._stack = Stack(**self._options)
-            return create_connection if self._stack is None else self._stack.create_connection
 
 
 def fault_behind(error: BaseException) -> NetkatError | None:

@@ -12,7 +12,7 @@ from tests.repo import tree
 
 BASE = {"closing", "errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
-DOOR = {"netkat", "_api", "_asyncio", "_asyncio_datagrams", "_server", "_stack"}
+DOOR = {"netkat", "_api", "_asyncio", "_asyncio_datagrams", "_awaited", "_server", "_stack"}
 
 MAY_IMPORT = {
     "closing": set[str](),
@@ -30,12 +30,13 @@ MAY_IMPORT = {
     "conn": BASE | EDGE | {"engine"},
     "kernel": BASE | EDGE | {"engine"},
     "_api": BASE | EDGE | {"engine", "conn", "kernel", "capture", "_stack"},
-    "_asyncio": BASE | EDGE | {"engine", "conn", "_stack"},
+    "_asyncio": BASE | EDGE | {"engine", "conn", "_awaited", "_stack"},
     "_asyncio_datagrams": {"_asyncio", "_stack", "conn", "errors"},
+    "_awaited": {"errors", "flow", "engine", "conn", "_stack"},
     "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
     "__init__": {"errors", "_version", "capture", *DOOR},
-    "web": BASE | {"_stack", "conn"},
+    "web": BASE | {"_awaited", "_stack", "conn"},
     "httpx": {"web", "_stack"},
     "httpx2": {"web", "_stack"},
     "requests": {"web", "_stack"},
