@@ -33,17 +33,16 @@ def pool_classes(network: Network) -> dict[str, Any]:
         except OSError as error:
             raise NewConnectionError(connection, str(error)) from error
 
-    # These names stand in urllib3's messages.
-    class NetkatConnection(HTTPConnection):
+    class Plain(HTTPConnection):
         _new_conn = connect
 
-    class NetkatTLSConnection(HTTPSConnection):
+    class Secure(HTTPSConnection):
         _new_conn = connect
 
-    class NetkatPool(HTTPConnectionPool):
-        ConnectionCls = NetkatConnection
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
 
-    class NetkatTLSPool(HTTPSConnectionPool):
-        ConnectionCls = NetkatTLSConnection
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
 
-    return {"http": NetkatPool, "https": NetkatTLSPool}
+    return {"http": PlainPool, "https": SecurePool}
