@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import threading
 from typing import TYPE_CHECKING, NamedTuple, overload
 
@@ -33,7 +34,7 @@ class Stack(Closing):
         with netkat.Stack() as stack:
             conn = stack.create_connection(("10.111.111.129", 80), timeout=2)
 
-    ``interface`` and ``via`` (a next hop's address, or a MAC as six bytes) hold
+    ``interface`` and ``via`` (a next hop's address or MAC) hold
     for every connection of the stack; ``guard`` is a step of the ladder, as
     --guard. ``table`` is a routing table to look in, in place of the policy rules.
     ``netns`` is the network namespace to be in: a name of ip-netns(8), a path (it
@@ -49,14 +50,15 @@ class Stack(Closing):
         self,
         interface: str | None = None,
         *,
-        via: IPAddress | bytes | None = None,
+        via: IPAddress | bytes | str | None = None,
         table: int | str | None = None,
         guard: str = "auto",
         netns: str | int | None = None,
         claim: IPAddress | str | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
-        self._interface, self._via, self._table = interface, via, table
+        self._interface, self._table = interface, table
+        self._via = next_hop(via) if isinstance(via, str) else via
         self._claims = claim is not None
         self._bypass = Bypass(
             guard=guard,
@@ -286,6 +288,19 @@ def open_datagram(
 ) -> UdpConnection | UdpSocket:
     """As Stack.open_datagram, on a default stack."""
     return default_stack().open_datagram(address, timeout, source_address)
+
+
+def next_hop(word: str, option: str = "via") -> IPAddress | bytes:
+    """An address, or the six bytes of a MAC. Errors: BadArgument, which names the option."""
+    if re.fullmatch(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}", word):
+        mac = bytes.fromhex(word.replace(":", "").replace("-", ""))
+        if mac[0] & 1 or not any(mac):
+            raise BadArgument(f"{option}: {word} is not one host's MAC")
+        return mac
+    try:
+        return _address(word)
+    except BadArgument:
+        raise BadArgument(f"{option}: {word!r} is neither an IP address nor a MAC") from None
 
 
 def _address(text: str) -> IPAddress:

@@ -51,6 +51,17 @@ class Adapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = pool_classes(self._network)
 
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """As HTTPAdapter's: the way to an HTTP proxy is netkat's as well.
+
+        Errors: InvalidSchema for SOCKS, whose connections would be the kernel's.
+        """
+        if proxy.lower().startswith("socks"):
+            raise requests.exceptions.InvalidSchema(f"{proxy}: netkat goes by HTTP proxies only")
+        pools = super().proxy_manager_for(proxy, **options)
+        pools.pool_classes_by_scheme = pool_classes(self._network)
+        return pools
+
     def close(self) -> None:
         """Every connection, and the stack if it is the adapter's own; more than once is once."""
         super().close()

@@ -84,15 +84,9 @@ def address(word: str, option: str) -> IPAddress:
 
 def next_hop(word: str) -> IPAddress | bytes:
     """--via: an address, or the six bytes of a MAC."""
-    if re.fullmatch(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}", word):
-        mac = bytes.fromhex(word.replace(":", "").replace("-", ""))
-        if mac[0] & 1 or not any(mac):
-            raise BadArgument(f"--via: {word} is not one host's MAC")
-        return mac
-    try:
-        return ip_address(word)
-    except ValueError:
-        raise BadArgument(f"--via: {word!r} is neither an IP address nor a MAC") from None
+    from netkat._stack import next_hop as named
+
+    return named(word, "--via")
 
 
 def interface(word: str) -> str:

@@ -33,16 +33,17 @@ def pool_classes(network: Network) -> dict[str, Any]:
         except OSError as error:
             raise NewConnectionError(connection, str(error)) from error
 
-    class Plain(HTTPConnection):
+    # These names stand in urllib3's messages.
+    class NetkatConnection(HTTPConnection):
         _new_conn = connect
 
-    class Secure(HTTPSConnection):
+    class NetkatTLSConnection(HTTPSConnection):
         _new_conn = connect
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+    class NetkatPool(HTTPConnectionPool):
+        ConnectionCls = NetkatConnection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+    class NetkatTLSPool(HTTPSConnectionPool):
+        ConnectionCls = NetkatTLSConnection
 
-    return {"http": PlainPool, "https": SecurePool}
+    return {"http": NetkatPool, "https": NetkatTLSPool}

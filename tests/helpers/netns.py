@@ -121,6 +121,14 @@ class Namespace:
         """Run ip(8) commands inside, in one batch; the first that fails raises."""
         ip_batch(commands, self.name)
 
+    def wait_served(self, port: int, sockets: int = 1, timeout: float = 20) -> None:
+        """Wait until so many TCP sockets listen on a port inside."""
+        end_time = time.monotonic() + timeout
+        asked = ["ss", "-Hltn", f"sport = :{port}"]
+        while len(self.run(asked).stdout.splitlines()) < sockets:
+            assert time.monotonic() < end_time, f"{self.name}: nobody listens on port {port}"
+            time.sleep(0.02)
+
     def close(self) -> None:
         """End what was started inside, then remove the namespace."""
         for child in reversed(self._children):

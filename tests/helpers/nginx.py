@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,18 +71,10 @@ def nginx(host: Host, folder: Path) -> Iterator[Nginx]:
             parent.chmod(parent.stat().st_mode | 0o011)
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder))
-    server = host.popen(["nginx", "-c", configuration], stderr=subprocess.PIPE)
-    _wait_for(host, server)
+    server = host.popen(["nginx", "-c", configuration])
     try:
+        host.wait_served(443, sockets=2)
         yield Nginx(folder / "files", folder / "authority.pem")
     finally:
         server.kill()
         server.communicate()
-
-
-def _wait_for(host: Host, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while host.run(["ss", "-Hltn", "sport = :443"]).stdout.count("443") < 2:
-        assert server.poll() is None, f"nginx ended: {server.stderr and server.stderr.read()!r}"
-        assert time.monotonic() < end, "nginx does not listen"
-        time.sleep(0.02)

@@ -288,6 +288,21 @@ def test_requests_verifies(web: Web, session: requests.Session) -> None:
         session.get(web.url("https", "/small"))
 
 
+def test_requests_by_a_proxy(web: Web, session: requests.Session) -> None:
+    """The way to the proxy is netkat's; SOCKS is refused rather than gone by the kernel."""
+    proxy = web.pair.peer.popen(["ncat", "-lk", "--proxy-type", "http", "8888"])
+    web.pair.peer.wait_served(8888)
+    session.proxies = dict.fromkeys(("http", "https"), f"http://{web.pair.peer.ipv4}:8888")
+    answer = session.get(web.url("https", "/big"))
+    assert answer.content == BIG
+    assert answer.headers["x-from"] == web.pair.peer.ipv4  # who asks nginx is the proxy
+    proxy.kill()
+    proxy.communicate()
+    session.proxies = {"http": "socks5://127.0.0.1:1080"}
+    with pytest.raises(requests.exceptions.InvalidSchema, match="HTTP proxies only"):
+        session.get(web.url("http", "/small"))
+
+
 REQUESTS_FAULTS: list[tuple[int, type[Exception], type[Exception]]] = [
     (81, requests.ConnectionError, errors.Refused),
     (82, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError),

@@ -23,10 +23,7 @@ from tests.netns.test_listen_cli import Listener
 def serve(pair: Pair, version: int = 4, *, many: bool = False) -> None:
     name = "ncat" if many else "nc"  # nc has one client at a time
     pair.peer.popen([name, f"-{version}", "-l", "-k", "99"], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 5
-    while ":99" not in pair.peer.run(["ss", "-ltn"]).stdout:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    pair.peer.wait_served(99)
 
 
 def netkat(

@@ -11,7 +11,7 @@ FILE_LINES = 400
 IN_ONE_FILE = {"netkat/errors.py": 500}
 """Every fault stands in one file, so that one can read them all."""
 FUNCTION_LINES = 80
-NAMED_BY_OTHERS = {"init_poolmanager"}
+NAMED_BY_OTHERS = {"init_poolmanager", "proxy_manager_for"}
 """Methods that a library calls by this name."""
 EMPTY_NAMES = re.compile(r"manager|impl(?![a-z])|^utils?$|^common$|_utils?$|_common$|helper", re.I)
 
