@@ -5,7 +5,6 @@ docs/json/connection.schema.json says what the JSON holds.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -108,6 +107,8 @@ class Account:
             "error": self.error,
             "said": self.said,
         }
+        import json
+
         return json.dumps(known)
 
     def words(self, verbosity: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import random
+import os
 from collections.abc import Callable
 
 from netkat.bpf import tc
@@ -64,7 +64,7 @@ class FilterPlace:
     def _put(self, put: Callable[[int], None]) -> None:
         try:
             for left in reversed(range(_TRIES)):
-                self._handle = HANDLE | random.getrandbits(16)
+                self._handle = HANDLE | int.from_bytes(os.urandom(2), "little")
                 try:
                     put(self._handle)
                     return

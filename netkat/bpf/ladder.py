@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from netkat.bpf import leftovers
 from netkat.bpf.guard import Guard, GuardLink, Step
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
 from netkat.flow import Flow, IPAddress
+from netkat.netlink import Netlink
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,14 @@ def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -
 
 def _sweep(link: GuardLink) -> None:
     """Take away what a killed netkat left here. That it cannot be is no reason to stop."""
+    from netkat.bpf.tc import qdisc
+
     try:
+        with Netlink() as kernel:
+            if qdisc(kernel, link.index) is None:
+                return
+        from netkat.bpf import leftovers
+
         for leftover in leftovers.remove(link.index):
             _log.info("removed what a killed netkat left: %s", leftover)
     except OSError as error:

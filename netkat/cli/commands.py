@@ -1,20 +1,66 @@
-"""The sub-commands, put together."""
+"""The sub-commands, put together: each is imported and built when it is asked for."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 from netkat._version import GVISOR, __version__
-from netkat.cli import clean, completion, connect, demo, doctor, listen, sniff
 from netkat.cli.exits import exit_code_of
 from netkat.cli.grammar import NetcatGroup, PlainCommand
 
+_NAMES = ("connect", "listen", "doctor", "clean", "demo", "sniff", "completion")
+"""Also of their modules, and of the functions therein."""
+
+
+class _Commands(MutableMapping[str, Any]):
+    """By name. Building all of them takes longer than importing the stack."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made and name in _NAMES:
+            self._made[name] = _built(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("netkat's commands stay")
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+def _built(name: str) -> Any:
+    module = import_module(f"netkat.cli.{name}")
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    kind = module.SniffCommand if name == "sniff" else PlainCommand
+    alone.command(name, cls=kind)(getattr(module, name))
+    return get_command(alone)
+
+
+class _Group(NetcatGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()
+
+
 app = typer.Typer(
-    cls=NetcatGroup,
+    cls=_Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,15 +89,6 @@ def _root(
     ] = False,
 ) -> None:
     """netcat without the host in the way: TCP and UDP that no rule of this host touches."""
-
-
-app.command(cls=PlainCommand)(connect.connect)
-app.command(cls=PlainCommand)(listen.listen)
-app.command(cls=PlainCommand)(doctor.doctor)
-app.command(cls=PlainCommand)(clean.clean)
-app.command(cls=PlainCommand)(demo.demo)
-app.command(cls=sniff.SniffCommand)(sniff.sniff)
-app.command(cls=PlainCommand)(completion.completion)
 
 
 def run(arguments: list[str]) -> int:

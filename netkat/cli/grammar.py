@@ -82,6 +82,8 @@ class NetcatGroup(TyperGroup):
 
     def _listens(self, args: list[str]) -> bool:
         """Whether -l is among them, alone or in a cluster (-lvk, -vlp 80), and not a value."""
+        if not any(word == "--listen" or (word[:1] == "-" and "l" in word) for word in args):
+            return False  # no need to build both commands for their options
         valued = self._options_with_values()
         words = iter(args)
         for word in words:

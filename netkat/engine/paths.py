@@ -14,7 +14,6 @@ from typing import Any
 from netkat.engine.path import Path, plan_path
 from netkat.flow import IPAddress, Protocol
 from netkat.host.changes import Changes
-from netkat.host.policy import ports_decide
 
 LONGEST = 1.0
 """Seconds that an answer is believed while no change is seen."""
@@ -51,6 +50,8 @@ class Paths:
         with self._lock:
             self._forget_what_changed()
             if self._ports_decide is None and self._asked >= FEW:
+                from netkat.host.policy import ports_decide
+
                 self._ports_decide = ports_decide()
             if self._ports_decide is False:
                 key = (destination, source, *choices.values())
