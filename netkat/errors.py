@@ -14,7 +14,16 @@
     │   ├── EgressRefused           the host's own egress hook ate the frames (OSError)
     │   ├── ConnectionReset         RST on an open connection                 (ConnectionResetError)
     │   ├── TimedOut                a wait of the caller's own ran out        (TimeoutError)
-    │   └── Undelivered             bytes that the peer never acknowledged    (OSError)
+    │   ├── Undelivered             bytes that the peer never acknowledged    (OSError)
+    │   └── TlsFailed               TLS could not be agreed on, or broke      (OSError)
+    │       ├── NotTls              the peer speaks something else
+    │       ├── TlsMismatch         no version, cipher or ALPN in common
+    │       ├── TlsRefused          an alert of the peer's
+    │       ├── TlsTruncated        an end without close_notify
+    │       └── CertificateRejected the peer's certificate is not accepted
+    │           ├── CertificateExpired      not valid any more, or not yet
+    │           ├── CertificateMismatch     for another name
+    │           └── CertificateUntrusted    self-signed, or of an unknown issuer
     ├── LocalStreamFailed           stdin or stdout of a relay failed         (OSError)      exit 1
     └── SetupError                  it never came to the network              exit 2
         ├── BadArgument             an argument that cannot mean anything     (ValueError)
@@ -271,6 +280,82 @@ class Undelivered(NetworkError):
     def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.count = count
+
+
+class TlsFailed(NetworkError):
+    """TLS with the peer could not be agreed on, or broke. The connection below it was open."""
+
+    number = errno.EPROTO
+    hint = "openssl s_client -connect HOST:PORT shows the handshake"
+
+
+class NotTls(TlsFailed):
+    """The peer does not speak TLS: it began with ``said``. Leave --ssl away."""
+
+    hint = "leave --ssl away, or ask the port that speaks TLS"
+
+    def __init__(self, message: str, *, said: bytes = b"", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.said = said
+
+
+class TlsMismatch(TlsFailed):
+    """The two sides have no ``what`` in common: "version", "cipher" or "ALPN"."""
+
+    hint = "--ssl-ciphers and --ssl-alpn say what this side offers; it speaks TLS 1.2 and 1.3"
+
+    def __init__(self, message: str, *, what: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.what = what
+
+
+class TlsRefused(TlsFailed):
+    """The peer refused with ``alert``, by its name in RFC 8446. Its log says why."""
+
+    hint = "look into the peer's log; certificate_required and the like: --ssl-cert, --ssl-key"
+
+    def __init__(self, message: str, *, alert: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.alert = alert
+
+
+class TlsTruncated(TlsFailed):
+    """The stream ended without close_notify: what came may not be all, anybody can send a FIN.
+
+    Many servers never send one; a length in what they say tells whether it was all.
+    """
+
+    hint = (
+        "what came may be cut short, or the peer never says close_notify: see whether it is whole"
+    )
+
+
+class CertificateRejected(TlsFailed):
+    """This side does not accept the peer's certificate; ``code`` is OpenSSL's X509_V_ERR number."""
+
+    hint = "without --ssl-verify, -v shows the certificate"
+
+    def __init__(self, message: str, *, code: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class CertificateExpired(CertificateRejected):
+    """It is not valid any more, or not yet: have it renewed, or look at this host's clock."""
+
+    hint = "have it renewed, or look at this host's clock: date"
+
+
+class CertificateMismatch(CertificateRejected):
+    """It is for another name: ask by that name, or give it with --ssl-servername."""
+
+    hint = "give a name that it has with --ssl-servername; without --ssl-verify, -v shows them"
+
+
+class CertificateUntrusted(CertificateRejected):
+    """Self-signed, or issued by nobody who is trusted here: --ssl-trustfile names the issuer."""
+
+    hint = "give its issuer's certificate, or its own where it is self-signed, with --ssl-trustfile"
 
 
 class LocalStreamFailed(NetkatError, OSError):

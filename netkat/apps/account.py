@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netkat.apps.ending import Ending
     from netkat.apps.relay import Relay
     from netkat.apps.words import Target
-    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn import AnyConnection
 
 VERSION = 1
 
@@ -41,7 +41,7 @@ class Account:
     error: dict[str, Any] | None = None
     said: list[str] = field(default_factory=list)
 
-    def opened(self, conn: TcpConnection | UdpConnection) -> None:
+    def opened(self, conn: AnyConnection) -> None:
         """There is a connection, from now on."""
         self.began = time.monotonic()
         self.local, self.remote = _end(conn.getsockname()), _end(conn.getpeername())
@@ -61,7 +61,7 @@ class Account:
         self.sent, self.received = relay.sent, relay.received
         self.ending = None if ending is None else ending.value
 
-    def look(self, conn: TcpConnection | UdpConnection) -> None:
+    def look(self, conn: AnyConnection) -> None:
         """The stack's facts. To be called before the connection is closed."""
         try:
             info = conn.info()

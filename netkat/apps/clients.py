@@ -19,7 +19,7 @@ from netkat.errors import NetkatError, NetworkError
 if TYPE_CHECKING:
     from netkat.apps.command import CommandRelay
     from netkat.apps.reports import Reports
-    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn import AnyConnection, AnyStream, TcpConnection, UdpConnection
     from netkat.conn.base import Address
 
 Say = Callable[[str], None]
@@ -120,7 +120,8 @@ class Client:
         reports: Reports,
         cancel_fd: int,
     ) -> None:
-        self._conn, self._address, self._request = conn, address, request
+        self._conn: AnyConnection = conn
+        self._address, self._request = address, request
         self._reports, self._cancel_fd = reports, cancel_fd
         self.account = Account("listen", str(request.protocol))
 
@@ -129,13 +130,14 @@ class Client:
 
         ``commands`` holds the command of this client while it runs.
         """
-        from netkat.conn import TcpConnection
+        from netkat.conn import UdpConnection
 
+        self._secure()
         request, conn = self._request, self._conn
-        if isinstance(conn, TcpConnection):
-            self.account.opened(conn)
-        else:
+        if isinstance(conn, UdpConnection):
             self.account.met(self._address)
+        else:
+            self.account.opened(conn)
         if request.command is not None:
             from netkat.apps import command
 
@@ -151,13 +153,26 @@ class Client:
                 name=self._name,
                 running=commands,
             )
-        if request.reply is not None and isinstance(conn, TcpConnection):
+        if request.reply is not None and not isinstance(conn, UdpConnection):
             _reply(conn, request.reply, self._address, self._cancel_fd)
             return 0
         self._relay(stdin)
         for line in self.account.words(request.verbosity):
             self._reports.say(line)
         return 0
+
+    def _secure(self) -> None:
+        """TLS, where it is asked for; the handshake is this client's, others do not wait."""
+        from netkat.conn import TcpConnection
+
+        request, tls = self._request, self._request.tls
+        if tls is None or not isinstance(self._conn, TcpConnection):
+            return
+        self._conn = secured = tls.over(
+            self._conn, "", timeout=request.relay.idle, cancel_fd=self._cancel_fd
+        )
+        for line in tls.told(secured) if request.verbosity else ():
+            self._reports.say(f"netkat: {line}")
 
     @property
     def _name(self) -> str:
@@ -188,7 +203,7 @@ class Client:
             relay.close()
 
 
-def _reply(conn: TcpConnection, kind: str, address: Address, cancel_fd: int) -> None:
+def _reply(conn: AnyStream, kind: str, address: Address, cancel_fd: int) -> None:
     from netkat.apps.reply import answer
 
     over = threading.Event()

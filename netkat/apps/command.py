@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from netkat.apps.halves import Conn, Receiver, Sender
     from netkat.apps.relay_options import RelayOptions
     from netkat.apps.reports import Reports
-    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn import AnyConnection
     from netkat.conn.base import Address
 
 GRACE = 0.5
@@ -243,7 +243,7 @@ class CommandRelay(Closing):
 
 
 def serve(
-    conn: TcpConnection | UdpConnection,
+    conn: AnyConnection,
     command: Command,
     *,
     peer: Address,

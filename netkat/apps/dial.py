@@ -22,7 +22,7 @@ from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat._api import Dialer
-    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn import AnyConnection, TcpConnection, UdpConnection
 
 _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
 """Faults of one address: the next may still do."""
@@ -32,8 +32,10 @@ _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
 class Opened:
     """A connection, and where it goes."""
 
-    conn: TcpConnection | UdpConnection
+    conn: AnyConnection
     target: Target
+    told: tuple[str, ...] = ()
+    """What else there is to say about it at -v."""
 
 
 def dial(
@@ -60,7 +62,7 @@ def dial(
         )
         try:
             conn = dialer.connect(attempt, timeout=timeout, cancel_fd=signals.fd)
-            opened = Opened(conn, target)
+            opened = _opened(conn, target, request, say, timeout, signals)
             if request.zero and request.protocol is Protocol.UDP:
                 line = _probe(opened, request, signals)
             else:
@@ -71,10 +73,30 @@ def dial(
             if request.verbosity:
                 say(f"netkat: {target.failed(error.message)}")
             continue
-        if request.verbosity:
-            say(line)
+        for told in (line, *opened.told) if request.verbosity else ():
+            say(told)
         return opened
     return _give_up(failures, request, say, failed)
+
+
+def _opened(
+    conn: TcpConnection | UdpConnection,
+    target: Target,
+    request: Request,
+    say: Callable[[str], None],
+    timeout: float,
+    signals: Signals,
+) -> Opened:
+    """With TLS over it, where that is asked for. Errors: TlsFailed and its kinds; it is aborted."""
+    from netkat.conn import TcpConnection
+
+    if request.tls is None or not isinstance(conn, TcpConnection):
+        return Opened(conn, target)
+    tls = request.tls.over(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
+    warning = request.tls.warning(tls)
+    if warning is not None:
+        say(f"netkat: {warning}")
+    return Opened(tls, target, tuple(f"netkat: {line}" for line in request.tls.told(tls)))
 
 
 def _probe(opened: Opened, request: Request, signals: Signals) -> str:

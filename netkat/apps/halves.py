@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
 from netkat.apps.shaping import Shape, lines
-from netkat.errors import NetkatError
+from netkat.errors import NetkatError, TlsTruncated
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
@@ -188,7 +188,11 @@ class Sender(Half):
 
 
 class Receiver(Half):
-    """Peer to output. ``reader_gone``: nobody takes the output any more."""
+    """Peer to output. ``reader_gone``: nobody takes the output any more.
+
+    ``truncated``: the peer's end came without TLS's close_notify. It may still read (ncat
+    sends a bare FIN at the end of its input), so the other direction goes on.
+    """
 
     def __init__(
         self, conn: Conn, sink: Sink, stop: Stop, nudge: int, *, shape: Shape | None = None
@@ -197,13 +201,14 @@ class Receiver(Half):
         self._sink, self._shape = sink, shape
         self.writing = False
         self.reader_gone = False
+        self.truncated: TlsTruncated | None = None
 
     def relay(self) -> None:
         """Until the peer's FIN; datagrams have no end."""
         stream = self._conn.protocol is Transport.TCP
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
         while not self._halt.asked:
-            count = self._conn.recv_into(buffer)
+            count = self._receive(buffer)
             if count == 0 and stream:
                 self._end()
                 return
@@ -217,3 +222,10 @@ class Receiver(Half):
                 return
             finally:
                 self.writing = False
+
+    def _receive(self, buffer: memoryview) -> int:
+        try:
+            return self._conn.recv_into(buffer)
+        except TlsTruncated as error:
+            self.truncated = error.with_traceback(None)
+            return 0

@@ -11,6 +11,7 @@ from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.command import Command
+    from netkat.apps.tls import Tls
 
 Network = IPv4Network | IPv6Network
 
@@ -42,6 +43,7 @@ class ListenRequest:
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
     command: Command | None = None
+    tls: Tls | None = None
 
     def admits(self, peer: IPAddress) -> bool:
         """Whether --allow and --deny let this peer in; a network that denies wins."""

@@ -17,7 +17,7 @@ from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
     from netkat.apps.relay import Relay
-    from netkat.conn import TcpConnection, UdpConnection
+    from netkat.conn import AnyConnection
 
 Say = Callable[[str], None]
 _EVERY = 0.5
@@ -35,7 +35,7 @@ class Progress:
     def __init__(self, say: Say, *, wanted: bool) -> None:
         self._say = say
         self._lock = threading.Lock()
-        self._relays: dict[Relay, TcpConnection | UdpConnection] = {}
+        self._relays: dict[Relay, AnyConnection] = {}
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._shown = False
@@ -50,7 +50,7 @@ class Progress:
             self._take_away()
         self._say(line)
 
-    def begin(self, relay: Relay, conn: TcpConnection | UdpConnection) -> None:
+    def begin(self, relay: Relay, conn: AnyConnection) -> None:
         """This one counts from now on."""
         if not self._wanted:
             return
@@ -121,7 +121,7 @@ def size(count: float) -> str:
     return f"{count:.0f} B" if not unit else f"{count:.3g} {_UNITS[unit]}"
 
 
-def _facts(conn: TcpConnection | UdpConnection) -> list[str]:
+def _facts(conn: AnyConnection) -> list[str]:
     try:
         info = conn.info()
     except (NetkatError, OSError):

@@ -103,6 +103,12 @@ class Relay:
 
     def run(self) -> Ending:
         """Relay until it is over. Errors: any NetworkError, LocalStreamFailed, Undelivered."""
+        ending = self._run()
+        if self._receiver.truncated is not None and ending is not Ending.CANCELLED:
+            raise self._receiver.truncated
+        return ending
+
+    def _run(self) -> Ending:
         self._conn.settimeout(None)
         for half in self._halves():
             half.start()

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netkat.conn import TcpConnection
+    from netkat.conn import AnyStream
 
 _CHUNK = 1 << 18
 _LONGEST_REQUEST = 1 << 16
@@ -17,7 +17,7 @@ _READ_ON = 1.0
 """Seconds that the client has for its own FIN: closing on unread bytes would send it a RST."""
 
 
-def answer(conn: TcpConnection, kind: str, peer: tuple[str, int]) -> None:
+def answer(conn: AnyStream, kind: str, peer: tuple[str, int]) -> None:
     """Serve one TCP client and end what is sent to it. Errors: NetkatError."""
     _TCP[kind](conn, peer)
 
@@ -27,7 +27,7 @@ def datagram(kind: str, data: bytes, peer: tuple[str, int]) -> bytes:
     return data if kind == "echo" else _WORDS[kind](peer)
 
 
-def _echo(conn: TcpConnection, peer: tuple[str, int]) -> None:
+def _echo(conn: AnyStream, peer: tuple[str, int]) -> None:
     buffer = memoryview(bytearray(_CHUNK))
     while count := conn.recv_into(buffer):
         conn.sendall(buffer[:count])
@@ -35,7 +35,7 @@ def _echo(conn: TcpConnection, peer: tuple[str, int]) -> None:
 
 
 def _say(words: Callable[[tuple[str, int]], bytes]) -> Callable[..., None]:
-    def say(conn: TcpConnection, peer: tuple[str, int]) -> None:
+    def say(conn: AnyStream, peer: tuple[str, int]) -> None:
         conn.sendall(words(peer))
         conn.shutdown(socket.SHUT_WR)
         _read_on(conn)
@@ -43,7 +43,7 @@ def _say(words: Callable[[tuple[str, int]], bytes]) -> Callable[..., None]:
     return say
 
 
-def _http(conn: TcpConnection, peer: tuple[str, int]) -> None:
+def _http(conn: AnyStream, peer: tuple[str, int]) -> None:
     request = b""
     while b"\r\n\r\n" not in request and len(request) < _LONGEST_REQUEST:
         data = conn.recv(_CHUNK)
@@ -60,7 +60,7 @@ def _http(conn: TcpConnection, peer: tuple[str, int]) -> None:
     _read_on(conn)
 
 
-def _read_on(conn: TcpConnection) -> None:
+def _read_on(conn: AnyStream) -> None:
     conn.settimeout(_READ_ON)
     try:
         while conn.recv(_CHUNK):

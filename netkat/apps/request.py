@@ -10,6 +10,7 @@ from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.command import Command
+    from netkat.apps.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Request:
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
     command: Command | None = None
+    tls: Tls | None = None
 
     @property
     def ip_version(self) -> int | None:

@@ -12,6 +12,7 @@ from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
+from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
 
@@ -38,6 +39,7 @@ def connect(
     wait: options.Wait = None,
     relaying: RelayWords,
     running: ExecWords,
+    secured: TlsWords,
     numeric: options.Numeric = False,
     zero: options.Zero = False,
     random_port: options.RandomPort = False,
@@ -72,6 +74,7 @@ def connect(
         zero=zero,
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
+        tls=secured.tls(udp=udp),
         command=running.command(
             against={
                 "-z": zero,

@@ -14,6 +14,7 @@ from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
+from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 
@@ -99,6 +100,7 @@ def listen(
     relaying: RelayWords,
     place: PlaceWords,
     running: ExecWords,
+    secured: TlsWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     verbose: options.Verbose = 0,
@@ -136,6 +138,7 @@ def listen(
         read_stdin=relaying.read_stdin,
         # A listener on UDP goes on after the end of its input.
         relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
+        tls=secured.tls(udp=udp, server_side=True),
         command=running.command(
             against={
                 "--reply": reply is not None,

@@ -9,9 +9,12 @@ from netkat.conn.connection import Connection, refuse_flags
 from netkat.engine.wait import deadline_after
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer
 
     from netkat.conn.bridged import BridgedSocket
+    from netkat.conn.tls import TlsConnection
 
 
 class TcpConnection(Connection):
@@ -87,6 +90,29 @@ class TcpConnection(Connection):
 
         self._check_open()
         return bridge(self._session, self._timeout)
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+        timeout: float | None = 10.0,
+    ) -> TlsConnection:
+        """TLS over the connection from here on, with typed errors; ``timeout`` is the handshake's.
+
+        The result is to be used in place of this, and closed. What wants an ssl.SSLSocket
+        has as_socket(). Errors: TlsFailed and its kinds; the connection is aborted then.
+        """
+        from netkat.conn.tls import TlsConnection
+
+        tls = TlsConnection(self, context, server_hostname=server_hostname, server_side=server_side)
+        try:
+            tls.handshake(timeout)
+        except BaseException:
+            self.abort()
+            raise
+        return tls
 
     def _after_receive(self) -> None:
         # A read may have opened the window: the update should not wait for a timer.

@@ -31,6 +31,12 @@ class KernelConn:
         self.conn = TcpConnection(session) if stream else UdpConnection(session)
         self.ended: str | None = None
 
+    @property
+    def stream(self) -> TcpConnection:
+        """The connection, where it is TCP."""
+        assert isinstance(self.conn, TcpConnection)
+        return self.conn
+
     def fileno(self) -> int:
         return self.conn.fileno()
 
