@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, which
+# every child would inherit: netkat keeps to that, and no test could interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SETTLE = 2.0
 """Seconds that an endpoint may take to be gone after its close."""

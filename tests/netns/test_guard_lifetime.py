@@ -207,4 +207,4 @@ def test_close_after_the_interface_has_gone(ends: Pair, step: str) -> None:
     ends.host.ip("link del gone0")
     began = time.monotonic()
     guard.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5

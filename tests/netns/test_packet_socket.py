@@ -223,7 +223,7 @@ def test_a_stuck_device_does_not_hold_us_for_ever(
         ours._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
         began = time.monotonic()
         send(ours, [datagram(pair, 4, 5000, bytes(1000)) for _ in range(10)])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         seen = ours.statistics()
         assert seen.refused[errno.EAGAIN] + seen.sent == 10
         assert 0 < seen.sent < 10

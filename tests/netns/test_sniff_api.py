@@ -63,7 +63,7 @@ def test_cancelling_loses_no_packet(pair: Pair) -> None:
 def test_it_ends_by_time_and_by_close(pair: Pair) -> None:
     began = time.monotonic()
     assert list(sniff("icmp", interface="eth0", timeout=0.2, netns=pair.host.name)) == []
-    assert 0.2 <= time.monotonic() - began < 1
+    assert 0.2 <= time.monotonic() - began < 5
     with sniff("icmp", interface="eth0", netns=pair.host.name) as watching:
         timer = threading.Timer(0.2, watching.close)
         timer.start()

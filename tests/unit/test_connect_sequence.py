@@ -281,7 +281,7 @@ def test_udp_z_silent_is_not_called_a_success(door: FakeDoor) -> None:
     door.answers["10.9.0.2"] = conn
     began = time.monotonic()
     code, said = run(asked(port="53", protocol=Protocol.UDP, zero=True, verbosity=1, wait=0.6))
-    assert 0.5 < time.monotonic() - began < 1.5
+    assert 0.5 < time.monotonic() - began < 6
     assert code == 0
     assert said[2:] == [
         "netkat: connect to 10.9.0.2 port 53 (udp): no answer (open or filtered)"
@@ -309,7 +309,7 @@ def test_signals_in_every_state(door: FakeDoor, state: str, number: signal.Signa
                 wait=10,
             )
         )
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert caught.value.exit_code == 128 + number
     assert state == "resolving" or door.log[-1] == "close"
     assert signal.getsignal(number) is before

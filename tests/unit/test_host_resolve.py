@@ -136,7 +136,7 @@ def test_deadline_ends_it() -> None:
     began = time.monotonic()
     with pytest.raises(NameNotFound, match="did not answer in time"):
         resolve("name", "80", deadline=began + 0.1)
-    assert 0.1 <= time.monotonic() - began < 1
+    assert 0.1 <= time.monotonic() - began < 5
 
 
 @pytest.mark.usefixtures("silent_resolver")
@@ -146,7 +146,7 @@ def test_wakeup_ends_it_and_keeps_its_byte() -> None:
     began = time.monotonic()
     with pytest.raises(InterruptedError):
         resolve("name", "80", wakeup_fd=reader)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert os.read(reader, 1) == b"!"
     os.close(reader)
     os.close(writer)
@@ -163,7 +163,7 @@ def test_signal_handler_runs_while_waiting() -> None:
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             resolve("name", "80")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -69,7 +69,7 @@ def test_cancel_ends_it_in_every_state(runs: Callable[..., Run], stuck: str) -> 
     began = time.monotonic()
     os.write(run.cancel_write, b"x")
     assert run.result(SOON) is Ending.CANCELLED
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 def test_what_the_peer_never_takes_is_counted() -> None:
