@@ -11,6 +11,9 @@ from netkat.cli import options, values
 if TYPE_CHECKING:
     from netkat.diagnose.finding import Finding
 
+VERSION = 1
+"""Of docs/json/doctor.schema.json."""
+
 
 def doctor(
     interface: options.Interface = None,
@@ -29,7 +32,8 @@ def doctor(
     findings = examine(None if interface is None else values.interface(interface))
     works = not any(finding.blocks for finding in findings)
     if as_json:
-        print(json.dumps({"ok": works, "findings": [asdict(each) for each in findings]}, indent=2))
+        told = {"version": VERSION, "command": "doctor", "ok": works}
+        print(json.dumps({**told, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
         _print(findings, works)
     return 0 if works else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.writer import CaptureWriter
+from tests.helpers.schemas import parsed
 from tests.helpers.sniff_corpus import packets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def test_services_have_names_unless_told_otherwise(capture: str) -> None:
 
 def test_json_is_one_object_a_line(capture: str) -> None:
     lines = in_a_pipe("--json", "-r", capture).stdout.splitlines()
-    found = [json.loads(line) for line in lines]
+    found = [parsed("packet", line) for line in lines]
     assert len(found) == sum(name.startswith("tcp-") for name, _ in packets())
     assert all(one["layers"][0]["name"] == "ethernet" for one in found)
     assert found[0]["time"] == "2023-11-14T22:13:20.123456000Z"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from netkat.apps import demo
 from netkat.apps.demo import namespaces, probes
 from netkat.apps.demo.cluster import Cluster
 from netkat.apps.demo.measure import Block, measure
+from tests.helpers.schemas import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 N1, N3, CLIENT, BRIDGE = "172.30.0.11", "172.30.0.13", "172.31.0.10", "10.244.2.1"
@@ -73,7 +73,7 @@ def test_every_cell_is_what_the_cluster_does() -> None:
     begun = time.monotonic()
     code = demo.run(out=out, json=True)
     took = time.monotonic() - begun
-    data = json.loads(out.getvalue())
+    data = parsed("demo", out.getvalue())
     measured: dict[tuple[str, ...], list[str]] = {}
     for cell in data["cells"]:
         key = (cell["mode"], cell["protocol"], cell["policy"], cell["load_balancer_sends_to"])

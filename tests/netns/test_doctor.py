@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -17,6 +16,7 @@ from tests.helpers import fault_lab
 from tests.helpers.fault_lab import Lab
 from tests.helpers.guard_lab import PASS, state, witness
 from tests.helpers.netns import ROOT, Namespace, Pair, namespace
+from tests.helpers.schemas import parsed
 
 DOCTOR = [sys.executable, "-m", "netkat", "doctor", "--json"]
 ALL = ["capabilities", "kernel", "interface eth0", "guard", "offloads", "egress hooks", "library"]
@@ -29,7 +29,7 @@ def examine(
     options.setdefault("cwd", ROOT)
     done = space.run([*prefix, *DOCTOR, *arguments], check=False, **options)
     assert done.stderr == ""
-    said = json.loads(done.stdout)
+    said = parsed("doctor", done.stdout)
     assert said["ok"] is (done.returncode == 0)
     for finding in said["findings"]:
         assert finding["ok"] or finding["remedy"], finding

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pty
 import re
@@ -14,34 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import pattern, peer
+from tests.helpers.schemas import parsed
 
 NETKAT = [sys.executable, "-m", "netkat"]
 PORT = 7400
-SCHEMA = json.loads((ROOT / "docs/json/connection.schema.json").read_text())
 FACTS = ("handshake_us", "rtt_us", "mss", "peer_ttl", "retransmits")
 
 
 def run(pair: Pair, *arguments: object, data: bytes = b"") -> subprocess.CompletedProcess[Any]:
     argv = [*NETKAT, *map(str, arguments)]
     return pair.host.run(argv, input=data, text=False, check=False, cwd=ROOT)
-
-
-def account(line: bytes | str) -> dict[str, Any]:
-    """One line of JSON, as the schema has it."""
-    told: dict[str, Any] = json.loads(line)
-    jsonschema.validate(told, SCHEMA)
-    return told
-
-
-def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"version": 1, "command": "connect"}, SCHEMA)
 
 
 def test_vv_sums_up(pair: Pair) -> None:
@@ -62,7 +47,7 @@ def test_json_is_all_that_stderr_has(pair: Pair, version: int) -> None:
     with peer(pair.peer, "tcp-echo") as server:
         done = run(pair, "--json", address, server.port, data=b"hello")
         assert (done.returncode, done.stdout) == (0, b"hello")
-        told = account(done.stderr)
+        told = parsed("connection", done.stderr)
         assert (told["sent"], told["received"], told["ending"]) == (5, 5, "in order")
         assert told["remote"] == {"address": address, "port": server.port}
         assert told["local"]["address"] == pair.host.address(version)
@@ -74,24 +59,27 @@ def test_json_is_all_that_stderr_has(pair: Pair, version: int) -> None:
 def test_json_of_what_failed(pair: Pair) -> None:
     done = run(pair, "--json", pair.peer.ipv4, PORT)
     assert (done.returncode, done.stdout) == (1, b"")
-    told = account(done.stderr)
+    told = parsed("connection", done.stderr)
     assert told["remote"] == {"address": pair.peer.ipv4, "port": PORT}
     assert told["error"]["kind"] == "Refused"
     assert told["error"]["details"] == {"by": "RST", "sender": pair.peer.ipv4, "ttl": 64}
     assert told["said"][0].startswith("netkat: connect to 10.99.0.2 port 7400 (tcp) failed: ")
     with peer(pair.peer, "tcp-reset", size=5) as server:
         done = run(pair, "--json", pair.peer.ipv4, server.port, data=b"hello")
-    told = account(done.stderr)
+    told = parsed("connection", done.stderr)
     assert (done.returncode, told["ending"]) == (1, None)
     assert told["error"]["kind"] in ("ConnectionReset", "Undelivered")
     done = run(pair, "--json", "nobody.invalid", PORT)
-    assert (done.returncode, account(done.stderr)["error"]["kind"]) == (2, "NameNotFound")
+    assert (done.returncode, parsed("connection", done.stderr)["error"]["kind"]) == (
+        2,
+        "NameNotFound",
+    )
 
 
 def test_json_of_datagrams(pair: Pair) -> None:
     with peer(pair.peer, "udp-echo") as server:
         done = run(pair, "--json", "-u", "-q", "1", pair.peer.ipv4, server.port, data=b"hello")
-    told = account(done.stderr)
+    told = parsed("connection", done.stderr)
     assert (done.returncode, done.stdout, told["protocol"]) == (0, b"hello", "udp")
     assert (told["sent"], told["received"], told["mss"]) == (5, 5, None)
     assert told["ending"] == "time after the end of input is over"
@@ -108,7 +96,7 @@ def test_json_of_a_signal(pair: Pair) -> None:
         assert child.stdout.read(1) == b"x"
         child.send_signal(signal.SIGINT)
         said = child.communicate(timeout=10)[1]
-    assert (child.returncode, account(said)["ending"]) == (130, "cancelled")
+    assert (child.returncode, parsed("connection", said)["ending"]) == (130, "cancelled")
 
 
 def test_json_of_each_client(pair: Pair) -> None:
@@ -124,7 +112,7 @@ def test_json_of_each_client(pair: Pair) -> None:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
             assert client.recv(1) == b""
-            told = account(child.stderr.readline())
+            told = parsed("connection", child.stderr.readline())
         assert (told["command"], told["host"], told["received"]) == ("listen", None, len(data))
         assert told["local"] == {"address": pair.host.ipv4, "port": port}
         assert told["remote"] == {"address": pair.peer.ipv4, "port": ends[-1]}
@@ -136,7 +124,7 @@ def test_json_of_each_client(pair: Pair) -> None:
 def test_json_of_a_listener_that_cannot(pair: Pair) -> None:
     with peer(pair.host, "tcp-sink") as server:
         done = run(pair, "-l", "--json", pair.host.ipv4, server.port)
-    assert (done.returncode, account(done.stderr)["error"]["kind"]) == (2, "PortTaken")
+    assert (done.returncode, parsed("connection", done.stderr)["error"]["kind"]) == (2, "PortTaken")
 
 
 def test_progress_on_a_terminal_alone(pair: Pair) -> None:

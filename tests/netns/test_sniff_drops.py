@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.helpers.netns import Pair
+from tests.helpers.schemas import parsed
 from tests.helpers.sniffing import Sniffing
 
 
@@ -32,7 +31,7 @@ def test_a_firewalls_drop_stands_behind_its_frame(pair: Pair) -> None:
 def test_a_port_without_a_socket_in_json(pair: Pair) -> None:
     with Sniffing(pair.host, "-i", "eth0", "--json", "--drops", "udp port 4242") as watching:
         pair.peer.run(["bash", "-c", f"echo hi > /dev/udp/{pair.host.ipv4}/4242"])
-        found = [json.loads(line) for line in watching.end().lines]
+        found = [parsed("packet", line) for line in watching.end().lines]
     drops = [one for one in found if "drop" in one]
     assert len(found) == 2 and len(drops) == 1
     assert drops[0]["drop"].startswith("NO_SOCKET on eth0")

@@ -18,6 +18,7 @@ import pytest
 from netkat.capture.packet import Packet
 from netkat.capture.reader import CaptureFile
 from tests.helpers.netns import ROOT, Pair
+from tests.helpers.schemas import parsed
 from tests.helpers.sniff_frames import ether, ip4, udp
 from tests.helpers.sniffing import Sniffing, sniff_once
 
@@ -246,7 +247,7 @@ def test_json_and_statistics(pair: Pair) -> None:
         Sniffing(pair.host, "-i", "eth0", "--stats", "icmp") as table,
     ):
         ping(pair)
-        found = [json.loads(line) for line in objects.end().lines]
+        found = [parsed("packet", line) for line in objects.end().lines]
         rows = table.end().lines
     assert [one["direction"] for one in found] == ["out", "in"] * 2
     assert {one["interface"] for one in found} == {"eth0"}

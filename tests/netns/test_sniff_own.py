@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from netkat.capture.reader import CaptureFile
 from netkat.capture.sniffer import sniff
 from tests.helpers.netns import ROOT, Pair
+from tests.helpers.schemas import parsed
 from tests.helpers.sniffing import Sniffing
 from tests.netns.test_listen_cli import Listener
 
@@ -83,7 +83,7 @@ def test_what_netkat_sends_is_marked_and_the_kernels_is_not(
     assert step == "none" or marks(sent, 11) == {True}
     assert marks(sent, 21) == {False}
     assert not [line for line in lines if "[netkat]" in line and line not in sent]
-    assert len(ours) == sum(json.loads(line).get("ours", False) for line in found)
+    assert len(ours) == sum(parsed("packet", line).get("ours", False) for line in found)
 
 
 @pytest.mark.parametrize("guard", ["auto", "cbpf", "none"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from ipaddress import ip_address
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from netkat.cli import commands
 from netkat.diagnose import doctor, interface, process
 from netkat.diagnose.finding import Finding
 from netkat.host.link import InterfaceAddress
+from tests.helpers.schemas import parsed
 
 GOOD = Finding("kernel", True, "Linux 6.18")
 LESS = Finding("offloads", False, "tso off", "ethtool -K eth0 tso on")
@@ -82,7 +82,7 @@ def test_exit_code_and_words(
     assert all(line.isprintable() for line in lines)
     assert ("FAIL" in "".join(lines)) is ("cannot" in lines[-1]) is (code == 1)
     assert commands.run(["doctor", "--json"]) == code
-    said = json.loads(capsys.readouterr().out)
+    said = parsed("doctor", capsys.readouterr().out)
     assert said["ok"] is (code == 0)
     assert [each["about"] for each in said["findings"]] == [each.about for each in findings]
 

@@ -22,6 +22,7 @@ from netkat.capture.pcapng import PcapngFormat
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.capture.text.printer import Printer
 from netkat.capture.text.style import Style
+from tests.helpers.schemas import parsed
 from tests.helpers.sniff_corpus import packets
 
 ROUNDS = 12
@@ -62,7 +63,7 @@ def test_changed_frames(seed: int) -> None:
             assert isinstance(printer.line(packet), str)
         table.add(packet)
         assert packet.layers is not None
-        json.dumps(as_object(packet, plain))
+        parsed("packet", json.dumps(as_object(packet, plain)))
     assert table.packets == len(packets())
 
 

@@ -1,4 +1,4 @@
-"""What the demo measured, as plain data for JSON."""
+"""What the demo measured, as plain data for JSON: docs/json/demo.schema.json."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from netkat.apps.demo.cluster import CLIENT, GATEWAY, NODES, POD, SERVICE
 from netkat.apps.demo.measure import Block, Row
 from netkat.apps.demo.probes import Outcome
 
+VERSION = 1
+
 
 def as_data(blocks: Iterable[Block], pod_node: str, seconds: float) -> dict[str, Any]:
     """Everything measured: the cluster, and one flat entry a probe under "cells"."""
     return {
+        "version": VERSION,
+        "command": "demo",
         "nodes": NODES,
         "client": CLIENT,
         "load_balancer": GATEWAY,

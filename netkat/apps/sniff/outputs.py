@@ -15,6 +15,9 @@ from netkat.capture.text.printer import Printer
 from netkat.capture.text.style import Style
 from netkat.capture.writer import CaptureWriter, WriteFailed
 
+VERSION = 1
+"""Of docs/json/packet.schema.json."""
+
 
 class Output(Protocol):
     """Takes packets, in batches."""
@@ -70,8 +73,10 @@ class JsonLines:
 
 
 def as_object(packet: Packet, printer: Printer) -> dict[str, Any]:
-    """A packet as JSON has it: every number as it is on the wire, times in nanoseconds."""
+    """A packet as docs/json/packet.schema.json has it: numbers as on the wire, nanoseconds."""
     found: dict[str, Any] = {
+        "version": VERSION,
+        "command": "sniff",
         "time": iso_time(packet.time_ns),
         "time_ns": packet.time_ns,
         "interface": packet.interface,
