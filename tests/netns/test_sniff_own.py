@@ -171,7 +171,7 @@ def test_a_connections_frames_in_a_file(name: str, pair: Pair, tmp_path: Path) -
     sent = set()  # which bytes, since a busy machine sends some again
     for packet in packets:
         layers = dict(packet.layers)
-        if layers["tcp"]["dport"] == 99 and "payload" in layers:
+        if "payload" in layers and layers["tcp"]["dport"] == 99:
             first = layers["tcp"]["seq"]
             sent |= {n % 2**32 for n in range(first, first + layers["payload"]["length"])}
     assert len(sent) == 5000
