@@ -13,6 +13,7 @@ import enum
 import errno
 import os
 import struct
+import threading
 import warnings
 from typing import Final
 
@@ -75,18 +76,17 @@ def bpf(command: Command, attributes: bytearray) -> int:
 
     Errors: OSError with the kernel's errno; KernelTooOld on an unknown machine.
     """
+    return _call(command, address(attributes), len(attributes))
+
+
+def _call(command: Command, where: int, length: int) -> int:
     global _libc, _number
     if _libc is None:
         _number = syscall_number(os.uname().machine, struct.calcsize("P"))
         _libc = ctypes.CDLL(None, use_errno=True)
         _libc.syscall.restype = ctypes.c_long
-    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
-    result = _libc.syscall(
-        ctypes.c_long(_number),
-        ctypes.c_int(command),
-        ctypes.byref(buffer),
-        ctypes.c_uint(len(attributes)),
-    )
+        _libc.syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
+    result = _libc.syscall(_number, command, where, length)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"bpf {command.name}: {os.strerror(number)}")
@@ -137,42 +137,41 @@ class HashMap(Descriptor):
             HASH, key_size, value_size, max_entries, NO_PREALLOC, name.encode()
         )
         super().__init__(_create_map(bytearray(attributes)))
-        self.value_size = value_size
+        # Each connection asks three times: memory is laid out once, not for each call.
+        self._lock = threading.Lock()
+        self._key, self._value = bytearray(key_size), bytearray(value_size)
+        self._where = address(self._key), address(self._value)
+        self._attributes = bytearray(_ELEMENT.size)
+        self._question = address(self._attributes), _ELEMENT.size
 
     def insert(self, key: bytes, value: bytes) -> bool:
         """Add a key; False when it is there already. Errors: OSError (E2BIG: full)."""
-        try:
-            self._element(Command.MAP_UPDATE, key, bytearray(value), NOEXIST)
-        except OSError as error:
-            if error.errno == errno.EEXIST:
-                return False
-            raise
-        return True
+        with self._lock:
+            self._value[:] = value
+            return self._element(Command.MAP_UPDATE, key, NOEXIST, unless=errno.EEXIST)
 
     def lookup(self, key: bytes) -> bytes | None:
         """The key's value, or None."""
-        value = bytearray(self.value_size)
-        return bytes(value) if self._found(Command.MAP_LOOKUP, key, value) else None
+        with self._lock:
+            found = self._element(Command.MAP_LOOKUP, key, 0, unless=errno.ENOENT)
+            return bytes(self._value) if found else None
 
     def delete(self, key: bytes) -> bool:
         """Take a key out; False when it was not there."""
-        return self._found(Command.MAP_DELETE, key, None)
+        with self._lock:
+            return self._element(Command.MAP_DELETE, key, 0, unless=errno.ENOENT)
 
-    def _found(self, command: Command, key: bytes, value: bytearray | None) -> bool:
+    def _element(self, command: Command, key: bytes, flags: int, *, unless: int) -> bool:
+        self._key[:] = key
+        value = 0 if command is Command.MAP_DELETE else self._where[1]
+        _ELEMENT.pack_into(self._attributes, 0, self.fd, self._where[0], value, flags)
         try:
-            self._element(command, key, value)
+            _call(command, *self._question)
         except OSError as error:
-            if error.errno == errno.ENOENT:
+            if error.errno == unless:
                 return False
             raise
         return True
-
-    def _element(
-        self, command: Command, key: bytes, value: bytearray | None, flags: int = 0
-    ) -> None:
-        held = bytearray(key)
-        where = 0 if value is None else address(value)
-        bpf(command, bytearray(_ELEMENT.pack(self.fd, address(held), where, flags)))
 
 
 def _create_map(attributes: bytearray) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
+from netkat.engine.ports import Ports
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
@@ -19,7 +20,7 @@ from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.netns import NetworkNamespace
-from netkat.host.ports import Reservation, reserve
+from netkat.host.ports import Reservation
 
 if TYPE_CHECKING:
     from netkat.engine.options import Options
@@ -78,6 +79,8 @@ class Bypass:
         self._undo = ExitStack()
         self._paths = Paths()
         self._undo.callback(self._paths.close)
+        self._ports = Ports()
+        self._undo.callback(self._ports.close)
         self._loaded = False
         self._waiting: set[Attempt] = set()
         self._netns = NetworkNamespace(netns) if netns is not None else None
@@ -141,7 +144,7 @@ class Bypass:
         port: int,
     ) -> Attempt:
         with ExitStack() as undo:
-            reservation = reserve(
+            reservation = self._ports.reserve(
                 protocol,
                 path.source,
                 source_port,

@@ -71,14 +71,15 @@ def entry_on(
     local_port: int,
     remote: IPAddress | None = None,
     remote_port: int = 0,
+    census: Census | None = None,
 ) -> Entry | None:
     """An entry with packets between these ends on the wire, in either direction; None without one.
 
     Without ``remote`` any peer's counts, which reads the whole table. Only
-    conntrack's default zone is looked at.
+    conntrack's default zone is looked at. ``census`` is for who asks often.
     Errors: MissingCapability (CAP_NET_ADMIN), NetlinkError.
     """
-    if not _in_use():
+    if not _in_use(census):
         return None
     with netlink.Netlink(netlink.NETLINK_NETFILTER) as kernel:
         try:
@@ -98,18 +99,38 @@ def entry_on(
             ) from None
 
 
-def _in_use() -> bool:
+class Census:
+    """How many entries there are in the network namespace of the thread that asked first."""
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+
+    def empty(self) -> bool:
+        """True where no entry can be. Errors: OSError where nobody can say."""
+        if self._descriptor < 0:
+            try:
+                self._descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return True
+        return os.pread(self._descriptor, 32, 0).strip() == b"0"
+
+    def close(self) -> None:
+        """Close; more than once is once."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _in_use(census: Census | None) -> bool:
     """False where no entry can be: asking would load the conntrack modules."""
+    asked = census or Census()
     try:
-        descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+        return not asked.empty()
     except OSError:
         return True
-    try:
-        return os.read(descriptor, 32).strip() != b"0"
     finally:
-        os.close(descriptor)
+        if census is None:
+            asked.close()
 
 
 def _lookup(kernel: netlink.Netlink, protocol: Protocol, wanted: Direction) -> Entry | None:

@@ -27,6 +27,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
 from netkat.flow import IPAddress, Protocol
@@ -35,7 +36,7 @@ from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
 
 _IP_FREEBIND, _IP_MINTTL, _IPV6_MINHOPCOUNT = 15, 21, 73
-_SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
+_SO_ATTACH_FILTER, _SO_ATTACH_BPF, _SO_BINDTODEVICE = 26, 50, 25
 _MAXIMUM_TTL = 255
 
 TRIES = 16
@@ -82,16 +83,20 @@ def reserve(
     remote_port: int = 0,
     interface: str | None = None,
     foreign: bool = False,
+    filter_fd: int | None = None,
+    census: conntrack.Census | None = None,
 ) -> Reservation:
     """Take a local port for one peer (or without ``remote`` for any); ``port`` 0 is any free one.
 
     ``interface`` binds the socket to a device, which a VRF needs. ``foreign`` allows
-    an address that is not this host's.
+    an address that is not this host's. For who reserves many: ``filter_fd`` is a program
+    that accepts nothing, ``census`` conntrack's own count.
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
+    wish = _Wish(protocol, local, remote, remote_port, interface, foreign, filter_fd, census)
     if port:
-        held, entry = _try(protocol, local, port, remote, remote_port, interface, foreign)
+        held, entry = _try(wish, port)
         # An entry without NAT is the trace of this host's own earlier connection:
         # bind() has shown that it is over.
         if entry is None or not entry.translated:
@@ -105,7 +110,7 @@ def reserve(
     refused: list[Reservation] = []
     try:
         while len(refused) < TRIES:
-            held, entry = _try(protocol, local, 0, remote, remote_port, interface, foreign)
+            held, entry = _try(wish, 0)
             if entry is None:
                 return held
             # Kept open until the end, or the kernel may choose it again.
@@ -123,38 +128,42 @@ def reserve(
     )
 
 
-def _try(
-    protocol: Protocol,
-    local: IPAddress,
-    port: int,
-    remote: IPAddress | None,
-    remote_port: int,
-    interface: str | None,
-    foreign: bool,
-) -> tuple[Reservation, conntrack.Entry | None]:
+class _Wish(NamedTuple):
+    """What reserve() was called with, but for the port."""
+
+    protocol: Protocol
+    local: IPAddress
+    remote: IPAddress | None
+    remote_port: int
+    interface: str | None
+    foreign: bool
+    filter_fd: int | None
+    census: conntrack.Census | None
+
+
+def _try(wish: _Wish, port: int) -> tuple[Reservation, conntrack.Entry | None]:
     """Hold a port, and what conntrack has on it."""
-    held = _hold(protocol, local, port, interface, foreign)
+    held = _hold(wish, port)
     try:
-        return held, _flow_on(held, protocol, local, remote, remote_port)
+        return held, _flow_on(held, wish)
     except BaseException:
         held.close()
         raise
 
 
-def _hold(
-    protocol: Protocol, local: IPAddress, port: int, interface: str | None, foreign: bool
-) -> Reservation:
+def _hold(wish: _Wish, port: int) -> Reservation:
+    protocol, local = wish.protocol, wish.local
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
     holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        if interface is not None:
-            bind_to_device(holder, interface)
-        if foreign:
+        if wish.interface is not None:
+            bind_to_device(holder, wish.interface)
+        if wish.foreign:
             # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
             holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
-        filtered = _drop_all(holder)
+        filtered = _drop_all(holder, wish.filter_fd)
         bind(holder, protocol, local, port)
         if protocol is Protocol.TCP:
             _listen_silently(holder, local)
@@ -185,11 +194,14 @@ def _listen_silently(holder: socket.socket, local: IPAddress) -> None:
     holder.listen(1)
 
 
-def _drop_all(holder: socket.socket) -> bool:
+def _drop_all(holder: socket.socket, filter_fd: int | None) -> bool:
     """One cBPF instruction, "accept 0 bytes". False where the kernel does not let us."""
-    program = array.array("B", struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K, 0
-    pointer, _ = program.buffer_info()
     try:
+        if filter_fd is not None:
+            holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, filter_fd)
+            return True
+        program = array.array("B", struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K, 0
+        pointer, _ = program.buffer_info()
         holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, pointer))
     except PermissionError:
         return False
@@ -242,15 +254,12 @@ def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int)
     return SetupError(f"cannot reserve {protocol} port {port} on {local}: {error.strerror}")
 
 
-def _flow_on(
-    held: Reservation,
-    protocol: Protocol,
-    local: IPAddress,
-    remote: IPAddress | None,
-    remote_port: int,
-) -> conntrack.Entry | None:
+def _flow_on(held: Reservation, wish: _Wish) -> conntrack.Entry | None:
+    protocol, local, remote, remote_port = wish[:4]
     try:
-        found = conntrack.entry_on(protocol, local, held.port, remote, remote_port)
+        found = conntrack.entry_on(
+            protocol, local, held.port, remote, remote_port, census=wish.census
+        )
     except SetupError:
         return None
     held.conntrack_checked = True

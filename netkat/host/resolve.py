@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 import time
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from netkat.errors import BadArgument, NameNotFound
@@ -139,6 +140,7 @@ def _number(service: str) -> int | None:
     return port
 
 
+@lru_cache(maxsize=1024)  # of a program that connects again and again
 def _literal(host: str) -> IPAddress | None:
     try:
         return _unmapped(ip_address(host))
