@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from netkat._stack import CONNECT_TIMEOUT
@@ -43,14 +44,15 @@ class FailedAttempt:
 AnyAttempt: TypeAlias = "Attempt | KernelAttempt | FailedAttempt"
 
 
-class Dialer(Closing):
+class Outbound(Closing):
     """Every target made ready at once, so that privileges can be dropped before the first packet.
 
     With ``kernel`` the connections are the kernel's own, for comparison; ``via``, ``guard``,
-    ``tap``, ``claim`` and ``qdisc_bypass`` mean nothing to those.
+    ``tap``, ``claim`` and ``qdisc_bypass`` mean nothing to those. Each is for one peer, or with
+    ``peers`` for that many ports of the target.
 
     Made, it holds wires, guards and reserved ports. load() brings the Go library
-    and its threads; connect() needs neither privileges nor host facts any more.
+    and its threads; what follows needs neither privileges nor host facts any more.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Dialer(Closing):
         qdisc_bypass: bool = False,
         options: Options | None = None,
         kernel: bool = False,
+        peers: int = 1,
     ) -> None:
         self._way: Bypass | KernelSockets
         if kernel:
@@ -87,22 +90,22 @@ class Dialer(Closing):
             )
         self._protocol = protocol
         self.attempts: list[AnyAttempt] = []
+        prepare = partial(
+            self._way.prepare,
+            protocol=protocol,
+            source=source,
+            source_port=source_port,
+            interface=interface,
+            via=via,
+            table=table,
+            peers=peers,
+        )
         try:
             for address, port in targets:
                 try:
-                    attempt: AnyAttempt = self._way.prepare(
-                        address,
-                        port,
-                        protocol=protocol,
-                        source=source,
-                        source_port=source_port,
-                        interface=interface,
-                        via=via,
-                        table=table,
-                    )
+                    self.attempts.append(prepare(address, port))
                 except _PER_TARGET as error:
-                    attempt = FailedAttempt(address, port, error)
-                self.attempts.append(attempt)
+                    self.attempts.append(FailedAttempt(address, port, error))
         except BaseException:
             self.close()
             raise
@@ -134,6 +137,14 @@ class Dialer(Closing):
         """Load the Go library and start the pumps."""
         self._way.load()
 
+    def close(self) -> None:
+        """End every connection and undo all that was made; more than once is once."""
+        self._way.close()
+
+
+class Dialer(Outbound):
+    """A connection to a target at a time."""
+
     def connect(
         self,
         attempt: AnyAttempt,
@@ -151,10 +162,6 @@ class Dialer(Closing):
         if self._protocol is Protocol.UDP:
             return UdpConnection(session)
         return TcpConnection(session)
-
-    def close(self) -> None:
-        """End every connection and undo all that was made; more than once is once."""
-        self._way.close()
 
 
 def clean() -> list[str]:

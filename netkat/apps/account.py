@@ -74,13 +74,7 @@ class Account:
 
     def failed(self, error: Exception) -> None:
         """Why it did not come about, or ended before its time."""
-        hint = error.hint if isinstance(error, NetkatError) else None
-        self.error = {
-            "kind": type(error).__name__,
-            "message": str(error),
-            "hint": hint,
-            "details": _details(error),
-        }
+        self.error = described(error)
 
     def note(self, line: str) -> None:
         """What would have been said on stderr beside the JSON."""
@@ -128,6 +122,16 @@ class Account:
         if self.retransmits is not None:
             facts.append(f"{self.retransmits} retransmits")
         return lines + ([f"netkat: {', '.join(facts)}"] if verbosity > 1 else [])
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """A fault as the JSON of every command tells it."""
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint if isinstance(error, NetkatError) else None,
+        "details": _details(error),
+    }
 
 
 def _details(error: Exception) -> dict[str, Any]:

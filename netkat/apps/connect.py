@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
 from netkat.apps.ending import Ending
+from netkat.apps.ready import make_ready, resolve
 from netkat.apps.relay_options import PLAIN
 from netkat.apps.reports import Reports
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
-from netkat.apps.taps import Taps
 from netkat.errors import NetkatError, NetworkError
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat._api import Dialer
     from netkat.apps.command import Command
     from netkat.apps.relay import Relay
 
@@ -30,7 +29,7 @@ QUESTION = 16384
 """Bytes of input that may have been a question whose answer is missing; more is an upload."""
 
 _GOODBYE = 0.3
-"""Seconds that an end by signal and the end of -z leave for the FIN's acknowledgement."""
+"""Seconds that an end by signal leaves for the FIN's acknowledgement."""
 
 
 def connect(request: Request, say: Say) -> int:
@@ -73,7 +72,14 @@ def _reported(request: Request, say: Say, signals: Signals) -> int:
 def _connect(
     request: Request, reports: Reports, account: Account, signals: Signals, undo: ExitStack
 ) -> int:
-    dialer = _prepare(request, reports.say, signals, undo)
+    if request.zero and request.tls is None:
+        from netkat.apps.scan import scan
+
+        return scan(request, reports.say, signals, undo)
+    from netkat import _api
+
+    targets = resolve(request, signals)
+    dialer = make_ready(partial(_api.Dialer, targets), request, reports.say, signals, undo)
     opened = dial(dialer, request, reports.say, signals, account.refused)
     if isinstance(opened, int):
         return opened
@@ -87,48 +93,6 @@ def _connect(
         if isinstance(error, NetworkError):
             error.message = opened.target.ended(error.message)
         raise
-
-
-def _prepare(request: Request, say: Say, signals: Signals, undo: ExitStack) -> Dialer:
-    """All that needs privileges, then none any more, then the library and its threads."""
-    from netkat import _api
-
-    targets = _api.resolve(
-        request.host,
-        request.port,
-        version=request.ip_version,
-        protocol=request.protocol,
-        numeric=request.numeric,
-        deadline=None if request.wait is None else time.monotonic() + request.wait,
-        wakeup_fd=signals.fd,
-    )
-    signals.check()
-    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
-    dialer = _api.Dialer(
-        targets,
-        protocol=request.protocol,
-        source=request.source,
-        source_port=request.source_port,
-        interface=request.interface,
-        via=request.via,
-        table=request.table,
-        netns=request.netns,
-        claim=request.claim,
-        qdisc_bypass=request.qdisc_bypass,
-        guard=request.guard,
-        tap=taps.tap,
-        kernel=request.kernel,
-    )
-    undo.callback(dialer.close)
-    signals.check()
-    for warning in dialer.warnings:
-        say(f"netkat: {warning}")
-    for note in dialer.notes if request.verbosity else ():
-        say(f"netkat: {note}")
-    dialer.drop_privileges()
-    taps.start()
-    dialer.load()
-    return dialer
 
 
 def _relay(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netkat.apps.probe import WAIT, PortProbe
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
 from netkat.apps.words import Target
@@ -63,16 +62,13 @@ def dial(
         try:
             conn = dialer.connect(attempt, timeout=timeout, cancel_fd=signals.fd)
             opened = _opened(conn, target, request, say, timeout, signals)
-            if request.zero and request.protocol is Protocol.UDP:
-                line = _probe(opened, request, signals)
-            else:
-                line = target.succeeded() if request.protocol is Protocol.TCP else target.ready()
         except _NEXT_ADDRESS as error:
             signals.check()
             failures.append((target, error))
             if request.verbosity:
                 say(f"netkat: {target.failed(error.message)}")
             continue
+        line = target.succeeded() if request.protocol is Protocol.TCP else target.ready()
         for told in (line, *opened.told) if request.verbosity else ():
             say(told)
         return opened
@@ -99,29 +95,6 @@ def _opened(
     return Opened(tls, target, tuple(f"netkat: {line}" for line in request.tls.told(tls)))
 
 
-def _probe(opened: Opened, request: Request, signals: Signals) -> str:
-    """Open or silent, as the line to say. Errors: Refused, Unreachable."""
-    probe = PortProbe(opened.conn, signals.fd)
-    try:
-        answered = probe.answered(WAIT if request.wait is None else request.wait)
-        fault = None if answered or signals.received else _why_silent(opened)
-        if fault is not None:
-            raise fault
-    except BaseException:
-        opened.conn.abort()
-        raise
-    signals.check()
-    if answered:
-        return opened.target.succeeded()
-    return f"netkat: {opened.target.silent(probe.sent)}"
-
-
-def _why_silent(opened: Opened) -> NetworkError | None:
-    from netkat.conn import UdpConnection
-
-    return opened.conn.unanswered() if isinstance(opened.conn, UdpConnection) else None
-
-
 def _give_up(
     failures: list[tuple[Target, NetkatError]],
     request: Request,
@@ -132,12 +105,11 @@ def _give_up(
     answered = [failure for failure in failures if isinstance(failure[1], NetworkError)]
     target, error = (answered or failures)[-1]
     failed(target, error)
-    quiet = request.zero and isinstance(error, NetworkError)
-    if not request.verbosity and not quiet:
+    if not request.verbosity:
         more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
         say(f"netkat: {target.failed(error.message)}{more}")
     # What holds for every fault of its kind is for those who ask for more.
     own = "hint" in vars(error)
-    if error.hint is not None and (request.verbosity or (own and not quiet)):
+    if error.hint is not None and (request.verbosity or own):
         say(f"  next: {error.hint}")
     return error.exit_code

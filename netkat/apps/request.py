@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One ``netkat connect``. ``wait`` is seconds for an answer; None is each wait's own."""
+    """One ``netkat connect``. ``wait`` is seconds for an answer; None is each wait's own.
+
+    With ``zero`` (-z) it is about ``ports``, numbers and services' names, of which ``port``
+    is the first.
+    """
 
     host: str
     port: str
@@ -34,6 +38,9 @@ class Request:
     version: int | None = None
     numeric: bool = False
     zero: bool = False
+    ports: tuple[int | str, ...] = ()
+    shuffle: bool = False
+    require_reply: bool = False
     read_stdin: bool = True
     verbosity: int = 0
     show_frames: bool = False

@@ -12,6 +12,7 @@ from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
+from netkat.cli.scan_words import ScanWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def connect(
     *,
     host: options.Host,
-    port: options.Port,
+    ports: options.Ports = None,
     ipv4: options.IPv4 = False,
     ipv6: options.IPv6 = False,
     udp: options.Udp = False,
@@ -41,8 +42,7 @@ def connect(
     running: ExecWords,
     secured: TlsWords,
     numeric: options.Numeric = False,
-    zero: options.Zero = False,
-    random_port: options.RandomPort = False,
+    scanning: ScanWords,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
     pcap: options.Pcap = None,
@@ -54,9 +54,10 @@ def connect(
     from netkat.apps.request import Request
 
     protocol = Protocol.UDP if udp else Protocol.TCP
+    asked = scanning.ports(ports)
     request = Request(
         host=values.host(host),
-        port=values.destination_port(port),
+        port=str(asked[0]),
         protocol=protocol,
         source=None if source is None else values.address(source, "-s"),
         source_port=values.source_port(source_port, protocol),
@@ -71,13 +72,16 @@ def connect(
         kernel=kernel,
         version=4 if ipv4 else 6 if ipv6 else None,
         numeric=numeric,
-        zero=zero,
+        zero=scanning.zero,
+        ports=asked if scanning.zero else (),
+        shuffle=scanning.shuffle,
+        require_reply=scanning.require_reply,
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
         tls=secured.tls(udp=udp),
         command=running.command(
             against={
-                "-z": zero,
+                "-z": scanning.zero,
                 "--recv-only": relaying.recv_only,
                 "--send-only": relaying.send_only,
             }
@@ -96,6 +100,8 @@ def _check(request: Request, *, both_versions: bool) -> None:
     """Options that each make sense, and together do not."""
     if both_versions:
         raise BadArgument("-4 and -6 exclude each other")
+    if request.tls is not None and len(request.ports) > 1:
+        raise BadArgument("-z with --ssl asks one port: a handshake each", hint="one call a port")
     if request.kernel:
         refuse_with_kernel(request)
     if request.claim is not None:

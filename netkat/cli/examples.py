@@ -16,6 +16,7 @@ EXAMPLES: Final = {
     "connect": (
         Example("netkat 10.111.111.129 80", "stdin to the peer, the peer to stdout"),
         Example("netkat -vz 10.111.111.129 80", "does anything answer there, and who says no?"),
+        Example("netkat -zv 10.111.111.129 22 80-90 https", "which of these ports, all at once"),
         Example("netkat --via 172.30.0.12 10.111.111.129 80", "by another node, this time only"),
         Example("netkat -u 10.96.0.10 53 < query", "one read of stdin is one datagram"),
         Example("netkat -vz --ssl 10.111.111.129 443", "TLS: what is agreed, whose certificate"),

@@ -25,8 +25,13 @@ def interface_names(incomplete: str) -> list[str]:
 
 
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address.", show_default=False)]
-Port = Annotated[
-    str, typer.Argument(metavar="PORT", help="Number or service name.", show_default=False)
+Ports = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PORT...",
+        help="Number or service name; with -z several: 80,443 8000-8100 ssh.",
+        show_default=False,
+    ),
 ]
 IPv4 = Annotated[bool, typer.Option("-4", "--ipv4", help="IPv4 addresses only.")]
 IPv6 = Annotated[bool, typer.Option("-6", "--ipv6", help="IPv6 addresses only.")]
@@ -119,9 +124,6 @@ Verbose = Annotated[
 Numeric = Annotated[
     bool, typer.Option("-n", "--nodns", help="Addresses and numbers only, no look-ups.")
 ]
-Zero = Annotated[
-    bool, typer.Option("-z", "--zero", help="Only see whether something answers; send no data.")
-]
 Guard = Annotated[
     str,
     typer.Option(
@@ -139,10 +141,6 @@ Pcap = Annotated[
     typer.Option(
         "--pcap", metavar="FILE", help="Write this connection's frames: pcapng, or FILE.pcap."
     ),
-]
-RandomPort = Annotated[
-    bool,
-    typer.Option("-r", show_default=False, help="A random local port: so it is anyway."),
 ]
 Kernel = Annotated[
     bool,

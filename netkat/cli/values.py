@@ -51,8 +51,6 @@ def destination_port(word: str) -> str:
     """PORT as the resolver takes it: a number in range, or a service's name."""
     if word.isascii() and word.isdigit():
         return str(_port_number(word, "port"))
-    if re.fullmatch(r"[0-9]+-[0-9]+|[0-9]+(,[0-9]+)+", word):
-        raise BadArgument(f"port {word!r}: one port at a time")
     if not word:
         raise BadArgument("the port is empty", hint="a number from 1 to 65535, or a service's name")
     return word

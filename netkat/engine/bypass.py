@@ -23,6 +23,7 @@ from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation
 
 if TYPE_CHECKING:
+    from netkat.engine.lane import Lane
     from netkat.engine.options import Options
     from netkat.engine.pump import Tap
 
@@ -35,23 +36,17 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """A flow that is ready to be dialled: port reserved, guard and filter set."""
+    """A flow that is ready to be dialled: port reserved, guard and filter set.
+
+    Its flow may be one without a peer; then it is for many (lane.py).
+    """
 
     flow: Flow
     path: Path
     uplink: Uplink
     reservation: Reservation
-
-    @property
-    def address(self) -> IPAddress:
-        """The destination."""
-        assert self.flow.remote is not None
-        return self.flow.remote
-
-    @property
-    def port(self) -> int:
-        """The destination's port."""
-        return self.flow.remote_port
+    address: IPAddress
+    port: int
 
     def describe(self) -> str:
         """One line for -v."""
@@ -106,10 +101,12 @@ class Bypass:
         interface: str | None = None,
         via: IPAddress | bytes | None = None,
         table: int | str | None = None,
+        peers: int = 1,
     ) -> Attempt:
         """Plan the path, reserve a port, and have guard and filter know the flow.
 
-        ``table`` is the routing table to look in, in place of the policy rules.
+        ``table`` is the routing table to look in, in place of the policy rules. With
+        more ``peers`` than one the local port is for all that go the same way (lane()).
         Errors: any SetupError.
         """
 
@@ -127,7 +124,7 @@ class Bypass:
             path = plan(source=source, source_port=source_port)
             if self._claim is not None:
                 path = self._claimed(path, destination)
-            return self._ready(plan, path, protocol, source_port, destination, port)
+            return self._ready(plan, path, protocol, source_port, destination, port, peers)
 
         with _line_to_paste():
             attempt = self.inside(make_ready)
@@ -142,25 +139,27 @@ class Bypass:
         source_port: int,
         destination: IPAddress,
         port: int,
+        peers: int,
     ) -> Attempt:
+        remote, remote_port = (destination, port) if peers == 1 else (None, 0)
         with ExitStack() as undo:
             reservation = self._ports.reserve(
                 protocol,
                 path.source,
                 source_port,
-                remote=destination,
-                remote_port=port,
+                remote=remote,
+                remote_port=remote_port,
                 foreign=self._claim is not None,
             )
             undo.callback(reservation.close)
             if not source_port and self._claim is None and self._paths.ports_decide():
                 # Now that the port is known: rules and multipath go by all five.
                 path = plan(source=path.source, source_port=reservation.port)
-            flow = Flow(protocol, path.source, reservation.port, destination, port)
+            flow = Flow(protocol, path.source, reservation.port, remote, remote_port)
             uplink = self._uplink(path)
             uplink.add(flow, path.next_hop)
             undo.pop_all()
-        attempt = Attempt(flow, path, uplink, reservation)
+        attempt = Attempt(flow, path, uplink, reservation, destination, port)
         self._waiting.add(attempt)
         return attempt
 
@@ -259,11 +258,22 @@ class Bypass:
             session.abort()
             raise
 
+    def lane(self, attempt: Attempt) -> Lane:
+        """Ports by one attempt, which was prepared for as many peers."""
+        from netkat.engine.lane import Lane
+
+        return Lane(attempt)
+
+    def parting(self) -> bool:
+        """Whether connections that were closed are still waiting for their peers' ends."""
+        with self._lock:
+            return any(uplink.parting() for uplink in self._uplinks.values())
+
     def close(self) -> None:
         """Close every uplink, and what was never dialled; more than once is once."""
+        self._undo.close()
         while self._waiting:
             self._waiting.pop().reservation.close()
-        self._undo.close()
 
     def begin(self, attempt: Attempt) -> Session:
         """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.

@@ -81,6 +81,14 @@ class Sessions:
                 ended.append(session)
         return ended + resting[:-RESTING]
 
+    def parting(self) -> bool:
+        """Whether a peer of those that are closing still counts on one."""
+        from netkat.stack.facts import OVER
+
+        with self._lock:
+            closing = list(self._closing)
+        return any(session.endpoint.state() not in OVER for session in closing)
+
     @property
     def closing(self) -> bool:
         """Whether any is."""

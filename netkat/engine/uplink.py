@@ -252,6 +252,10 @@ class Uplink:
         if self._pump is not None and first:
             self._pump.attend()
 
+    def parting(self) -> bool:
+        """True while a retired connection's peer is not done."""
+        return self._sessions.parting()
+
     def drop(self, session: Session) -> None:
         """End a session now: RST where a peer still counts on it."""
         self._sessions.discard(session)

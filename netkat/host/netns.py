@@ -14,7 +14,8 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import TypeVar, cast
 
 from netkat.closing import Closing
 from netkat.errors import MissingCapability, NamespaceNotFound, SetupError
@@ -62,7 +63,7 @@ class NetworkNamespace(Closing):
 
         def inside() -> None:
             try:
-                _setns(self._descriptor, self._where)
+                self.enter()
                 outcome.append(function())
             except BaseException as error:
                 failure.append(error)
@@ -75,11 +76,55 @@ class NetworkNamespace(Closing):
             raise failure[0]
         return outcome[0]
 
+    def enter(self) -> None:
+        """Move the calling thread, for good. Errors: MissingCapability, NamespaceNotFound."""
+        _setns(self._descriptor, self._where)
+
     def close(self) -> None:
         """Let go of it; more than once is once."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class Resident(Closing):
+    """A thread that stays in a namespace and calls there what it is given, one after another.
+
+    Entering takes CAP_SYS_ADMIN; whoever is in needs nothing more, so this goes on when
+    every capability is dropped. Errors: as in_netns().
+    """
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._wanted: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._stay, name="netns resident", daemon=True)
+        self._thread.start()
+        self.call(namespace.enter)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call it there and return what it returns; its exceptions pass through."""
+        answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put((function(), None))
+            except BaseException as error:
+                answer.put((None, error))
+
+        self._wanted.put(run)
+        result, failure = answer.get()
+        if failure is not None:
+            raise failure
+        return cast("T", result)
+
+    def close(self) -> None:
+        """End the thread; more than once is once."""
+        self._wanted.put(None)
+        self._thread.join()
+
+    def _stay(self) -> None:
+        while (function := self._wanted.get()) is not None:
+            function()
 
 
 def _open(where: str | int | os.PathLike[str]) -> int:

@@ -64,9 +64,18 @@ class KernelSession:
         except BaseException:
             self.abort()
             raise
-        (local, port, *_), _ = self.endpoint.names()
-        mine = self.flow
-        self.flow = Flow(mine.protocol, ip_address(local), port, mine.remote, mine.remote_port)
+        self._learn_our_end()
+
+    def begin(self, address: Sockaddr) -> None:
+        """Begin to connect; the endpoint's connect_result() tells the end. Errors: NetkatError."""
+        try:
+            self.endpoint.connect(address)
+        except StackError as error:
+            fault = self.fault(error, connecting=True)
+            self.abort()
+            raise fault from None
+        if self.flow.protocol is Protocol.UDP:
+            self._learn_our_end()
 
     def _connect(self, address: Sockaddr, timeout: float | None, cancel_fd: int | None) -> None:
         began, deadline = time.monotonic(), deadline_after(timeout)
@@ -84,7 +93,12 @@ class KernelSession:
             if deadline is None or time.monotonic() < deadline:
                 raise Cancelled
             waited = round(time.monotonic() - began, 1)
-            raise faults.no_answer(self.flow, self.endpoint.syns_sent(), waited)
+            raise self.no_answer(waited)
+
+    def _learn_our_end(self) -> None:
+        (local, port, *_), _ = self.endpoint.names()
+        mine = self.flow
+        self.flow = Flow(mine.protocol, ip_address(local), port, mine.remote, mine.remote_port)
 
     def flush(self) -> None:
         """Nothing to do: the kernel sends by itself."""
@@ -104,6 +118,10 @@ class KernelSession:
         return faults.name(
             told, self.flow, connecting=connecting, received=self.received, sent=self.sent
         )
+
+    def no_answer(self, waited: float) -> NetworkError:
+        """A handshake that had no end in the ``waited`` seconds that it had."""
+        return faults.no_answer(self.flow, self.endpoint.syns_sent(), waited)
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
         """Why not one datagram came back, where the kernel was told; None where it was not."""

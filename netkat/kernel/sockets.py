@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from netkat.engine.options import Options
+from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
-from netkat.host.netns import NetworkNamespace
+from netkat.host.netns import NetworkNamespace, Resident
 from netkat.host.tables import vrf
 from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.opening import Sockaddr, open_socket, sockaddr
@@ -17,6 +20,12 @@ from netkat.kernel.session import KernelSession
 
 if TYPE_CHECKING:
     import socket
+
+T = TypeVar("T")
+
+_PRIVILEGED = range(1, 1024)
+_MOST_PRIVILEGED = 256
+"""Sockets that are bound to a low port in advance: once privileges are dropped, none can be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +37,8 @@ class KernelAttempt:
     protocol: Protocol
     sockaddr: Sockaddr
     opened: socket.socket
+    another: Callable[[], socket.socket]
+    """Opens one more like it, in the namespace's thread."""
 
     def describe(self) -> str:
         """One line for -v."""
@@ -37,14 +48,38 @@ class KernelAttempt:
         )
 
 
+class KernelLane:
+    """Sockets to any port of one destination, opened one by one in the namespace."""
+
+    def __init__(self, attempt: KernelAttempt, open_next: Callable[[], socket.socket]) -> None:
+        self._attempt, self._open_next = attempt, open_next
+
+    def begin(self, port: int) -> KernelSession:
+        """Begin to connect to a port. Errors: PortTaken, and what connect(2) refuses at once."""
+        attempt = self._attempt
+        host, _, *zone = attempt.sockaddr
+        session = session_on(self._open_next(), replace(attempt, port=port))
+        session.begin((host, port, *zone))  # type: ignore[arg-type]
+        return session
+
+
 class KernelSockets:
     """prepare() may need privileges (a low port, --netns), dial() does not."""
 
     def __init__(self, *, netns: str | int | None = None, options: Options | None = None) -> None:
         self._options = options
-        self._netns = NetworkNamespace(netns) if netns is not None else None
         self._waiting: set[KernelAttempt] = set()
         self._sessions: WeakSet[KernelSession] = WeakSet()
+        self._kept: list[socket.socket] = []
+        self._undo = ExitStack()
+        self._resident: Resident | None = None
+        if netns is not None:
+            namespace = self._undo.enter_context(NetworkNamespace(netns))
+            try:
+                self._resident = self._undo.enter_context(Resident(namespace))
+            except BaseException:
+                self._undo.close()
+                raise
 
     def prepare(
         self,
@@ -57,6 +92,7 @@ class KernelSockets:
         interface: str | None = None,
         via: IPAddress | bytes | None = None,
         table: int | str | None = None,
+        peers: int = 1,
     ) -> KernelAttempt:
         """Open and bind a socket in the namespace.
 
@@ -64,10 +100,15 @@ class KernelSockets:
         routes hold. Errors: PortTaken, BadArgument and the like.
         """
         assert via is None, "a kernel socket goes by the host's routes"
+        if source_port in _PRIVILEGED and peers > _MOST_PRIVILEGED:
+            raise BadArgument(
+                f"-p {source_port} is a privileged port, and with --kernel that goes with"
+                f" {_MOST_PRIVILEGED} ports at most",
+                hint="ask for fewer ports at a time, or leave -p or --kernel away",
+            )
 
-        def ready() -> KernelAttempt:
-            address = sockaddr(destination, port)
-            opened = open_socket(
+        def another() -> socket.socket:
+            return open_socket(
                 destination,
                 protocol,
                 source=source,
@@ -75,11 +116,25 @@ class KernelSockets:
                 interface=interface if table is None else vrf(table),
                 options=self._options,
             )
-            return KernelAttempt(destination, port, protocol, address, opened)
 
-        attempt = ready() if self._netns is None else self._netns.call(ready)
+        opened = self._inside(another)
+        address = self._inside(lambda: sockaddr(destination, port))
+        attempt = KernelAttempt(destination, port, protocol, address, opened, another)
         self._waiting.add(attempt)
+        if source_port in _PRIVILEGED:
+            self._kept += [self._inside(another) for _ in range(peers - 1)]
         return attempt
+
+    def lane(self, attempt: KernelAttempt) -> KernelLane:
+        """Ports by one attempt, which was prepared for as many peers."""
+
+        def open_next() -> socket.socket:
+            if attempt in self._waiting:
+                self._waiting.discard(attempt)
+                return attempt.opened
+            return self._kept.pop() if self._kept else self._inside(attempt.another)
+
+        return KernelLane(attempt, open_next)
 
     def dial(
         self, attempt: KernelAttempt, *, timeout: float | None, cancel_fd: int | None = None
@@ -89,9 +144,7 @@ class KernelSockets:
         Errors: NetworkErrors as far as the kernel tells them apart; Cancelled.
         """
         self._waiting.discard(attempt)
-        unbound = type(attempt.address)(0)
-        flow = Flow(attempt.protocol, unbound, 0, attempt.address, attempt.port)
-        session = KernelSession(KernelEndpoint(attempt.opened, attempt.protocol), flow)
+        session = session_on(attempt.opened, attempt)
         session.connect(attempt.sockaddr, timeout, cancel_fd)
         self._sessions.add(session)
         return session
@@ -102,16 +155,33 @@ class KernelSockets:
 
     def drop_privileges(self) -> None:
         """Give up every capability of this thread, for good."""
+        if self._resident is not None:
+            self._resident.call(drop_all)
         drop_all()
 
     def load(self) -> None:
         """Nothing to load."""
 
+    def parting(self) -> bool:
+        """Never: the kernel sees to the ends of what was closed."""
+        return False
+
     def close(self) -> None:
         """End what is open (RST), and what was never dialled; more than once is once."""
         while self._waiting:
             self._waiting.pop().opened.close()
+        while self._kept:
+            self._kept.pop().close()
         for session in list(self._sessions):
             session.abort()
-        if self._netns is not None:
-            self._netns.close()
+        self._undo.close()
+
+    def _inside(self, function: Callable[[], T]) -> T:
+        return function() if self._resident is None else self._resident.call(function)
+
+
+def session_on(opened: socket.socket, attempt: KernelAttempt) -> KernelSession:
+    """A session on a socket that is not connected yet."""
+    unbound = type(attempt.address)(0)
+    flow = Flow(attempt.protocol, unbound, 0, attempt.address, attempt.port)
+    return KernelSession(KernelEndpoint(opened, attempt.protocol), flow)

@@ -174,7 +174,7 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["doctor", "--nope"], "--nope"),
         (["doctor", "-i", "5"], "interface"),
         (["doctor", "-i", ""], "empty"),
-        (["host\nname", "80", "81\n"], r"81\x0a"),
+        (["host\nname", "80", "81\n"], r"81\n:"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_next_step(arguments: list[str], words: str) -> None:
@@ -259,6 +259,7 @@ def test_all_options_arrive(requests: list[Request]) -> None:
             version=6,
             numeric=True,
             zero=True,
+            ports=(53,),
             read_stdin=False,
             relay=RelayOptions(idle=0.5),
             verbosity=2,

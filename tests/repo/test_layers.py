@@ -12,7 +12,16 @@ from tests.repo import tree
 
 BASE = {"closing", "errors", "flow", "frame", "netlink"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
-DOOR = {"netkat", "_api", "_asyncio", "_asyncio_datagrams", "_awaited", "_server", "_stack"}
+DOOR = {
+    "netkat",
+    "_api",
+    "_asyncio",
+    "_asyncio_datagrams",
+    "_awaited",
+    "_scan",
+    "_server",
+    "_stack",
+}
 
 MAY_IMPORT = {
     "closing": set[str](),
@@ -33,6 +42,7 @@ MAY_IMPORT = {
     "_asyncio": BASE | EDGE | {"engine", "conn", "_awaited", "_stack"},
     "_asyncio_datagrams": {"_asyncio", "_stack", "conn", "errors"},
     "_awaited": {"errors", "flow", "engine", "conn", "_stack"},
+    "_scan": BASE | {"conn", "_api"},
     "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
     "__init__": {"errors", "_version", "capture", *DOOR},

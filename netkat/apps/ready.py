@@ -1,0 +1,70 @@
+"""All that needs privileges, then none any more, then the library and its threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from netkat.apps.taps import Taps
+
+if TYPE_CHECKING:
+    from netkat._api import Outbound
+    from netkat.apps.request import Request
+    from netkat.apps.signals import Signals
+    from netkat.flow import IPAddress
+
+O = TypeVar("O", bound="Outbound")  # noqa: E741
+
+
+def resolve(request: Request, signals: Signals) -> list[tuple[IPAddress, int]]:
+    """The addresses of the request's host, with its port. Errors: as netkat.host.resolve."""
+    from netkat import _api
+
+    found = _api.resolve(
+        request.host,
+        request.port,
+        version=request.ip_version,
+        protocol=request.protocol,
+        numeric=request.numeric,
+        deadline=None if request.wait is None else time.monotonic() + request.wait,
+        wakeup_fd=signals.fd,
+    )
+    signals.check()
+    return found
+
+
+def make_ready(
+    make: Callable[..., O],
+    request: Request,
+    say: Callable[[str], None],
+    signals: Signals,
+    undo: ExitStack,
+) -> O:
+    """``make`` is a Dialer or a Scanner, but for what the request says of the way."""
+    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
+    made = make(
+        protocol=request.protocol,
+        source=request.source,
+        source_port=request.source_port,
+        interface=request.interface,
+        via=request.via,
+        table=request.table,
+        netns=request.netns,
+        claim=request.claim,
+        qdisc_bypass=request.qdisc_bypass,
+        guard=request.guard,
+        tap=taps.tap,
+        kernel=request.kernel,
+    )
+    undo.callback(made.close)
+    signals.check()
+    for warning in made.warnings:
+        say(f"netkat: {warning}")
+    for note in made.notes if request.verbosity else ():
+        say(f"netkat: {note}")
+    made.drop_privileges()
+    taps.start()
+    made.load()
+    return made
