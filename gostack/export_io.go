@@ -120,7 +120,7 @@ func gs_bridged(h C.uint64_t) C.int32_t {
 	if !ok {
 		return C.int32_t(eBadHandle)
 	}
-	return C.int32_t(flag(e.Bridged()))
+	return C.int32_t(e.Bridged())
 }
 
 //export gs_bridges_fd

@@ -171,7 +171,8 @@ int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t version,
  * (ECONNRESET at the other end). On success fd is the library's, the endpoint's readable
  * and writable fds are gone, and nobody else may read or write it. */
 int32_t gs_bridge(uint64_t endpoint, int32_t fd);
-/* 1 while a bridge moves bytes, 0 when it has ended: the endpoint is still to be closed. */
+/* 1 while a bridge moves bytes, 2 while it moves the last ones of a program that has closed
+ * its end, 0 when it has ended: the endpoint is still to be closed. */
 int32_t gs_bridged(uint64_t endpoint);
 /* An eventfd of the stack's own (do not close it): readable when a bridge has ended. Read it. */
 int32_t gs_bridges_fd(uint64_t stack);

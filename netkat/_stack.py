@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
+from netkat.engine.process import Process
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 """Seconds an address is given to answer where the caller names no time of their own."""
+
+
+_LINGER = 2.0
+"""Seconds that closed connections have to deliver what they hold when their stack ends: with
+sockets the kernel would go on for them."""
 
 
 class Stack(Closing):
@@ -147,8 +153,12 @@ class Stack(Closing):
         )
 
     def close(self) -> None:
-        """End all connections and undo all that was made; more than once is once."""
-        self._bypass.close()
+        """End all connections and undo all that was made; more than once is once.
+
+        Connections that were closed before have up to two seconds for their peers to
+        acknowledge what they still hold; those that are open end by RST.
+        """
+        self._bypass.close(linger=_LINGER)
 
     def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
         """One address on its way: the SYN is sent. For whoever waits by other means than here."""
@@ -238,8 +248,13 @@ class _Default:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stack: Stack | None = None
+        self._process: Process | None = None
 
     def __call__(self) -> Stack:
+        if self._process is None:
+            self._process = Process()
+        # Before the lock, which a thread that is not in a forked child may hold for ever.
+        self._process.require()
         with self._lock:
             if self._stack is None:
                 self._stack = Stack()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
+from netkat.engine.process import Process
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
@@ -66,6 +67,7 @@ class Bypass:
         qdisc_bypass: bool = False,
         options: Options | None = None,
     ) -> None:
+        self._process = Process()
         self._claim = claim
         self._guard, self._tap, self._qdisc_bypass = guard, tap, qdisc_bypass
         self._options = options
@@ -88,6 +90,7 @@ class Bypass:
         Nothing in it may start a thread that outlives it, nor call the Go library,
         which may: a thread keeps its maker's namespace, and the namespace alive.
         """
+        self._process.require()
         return function() if self._netns is None else self._netns.call(function)
 
     def prepare(
@@ -215,7 +218,13 @@ class Bypass:
         drop_all()
 
     def load(self) -> None:
-        """Load the Go library and start the pumps: from here on there are threads."""
+        """Load the Go library and start the pumps: from here on there are threads.
+
+        Errors: LibraryMissing, LibraryMismatch; SetupError in a forked child or a subinterpreter.
+        """
+        from netkat.stack.ffi import require_process
+
+        require_process()
         with self._lock:
             self._loaded = True
             for uplink in self._uplinks.values():
@@ -269,11 +278,22 @@ class Bypass:
         with self._lock:
             return any(uplink.parting() for uplink in self._uplinks.values())
 
-    def close(self) -> None:
-        """Close every uplink, and what was never dialled; more than once is once."""
-        self._undo.close()
-        while self._waiting:
-            self._waiting.pop().reservation.close()
+    def close(self, *, linger: float = 0.0) -> None:
+        """Close every uplink, and what was never dialled; more than once is once.
+
+        What closed connections still hold has ``linger`` seconds to be delivered; what was
+        not is ended by RST. In a forked child nothing is closed: it is all the parent's.
+        """
+        if self._process.forked():
+            return
+        try:
+            deadline = time.monotonic() + linger
+            for uplink in list(self._uplinks.values()) if linger else ():
+                uplink.deliver(deadline)
+        finally:
+            self._undo.close()
+            while self._waiting:
+                self._waiting.pop().reservation.close()
 
     def begin(self, attempt: Attempt) -> Session:
         """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.

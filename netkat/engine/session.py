@@ -177,7 +177,13 @@ class Session:
             stacks.close()
 
     def close(self) -> None:
-        """Let go: TCP delivers what it holds, and its FIN, while the uplink lives."""
+        """Let go: TCP delivers what it holds, and its FIN, while the uplink lives.
+
+        In a forked child it says goodbye to nobody: the connection is the parent's.
+        """
+        if self.uplink.process.forked():
+            self._ended = True
+            return
         with self._lock:
             if self._ended:
                 return
@@ -188,7 +194,10 @@ class Session:
             self.uplink.retire(self)
 
     def abort(self) -> None:
-        """End at once; the peer gets a RST."""
+        """End at once; the peer gets a RST. In a forked child as close()."""
+        if self.uplink.process.forked():
+            self._ended = True
+            return
         with self._lock:
             if self._ended:
                 return

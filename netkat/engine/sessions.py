@@ -89,6 +89,13 @@ class Sessions:
             closing = list(self._closing)
         return any(session.endpoint.state() not in OVER for session in closing)
 
+    def delivered(self) -> tuple[list[Session], bool]:
+        """Those of the closing whose peer has everything; and whether others still deliver."""
+        with self._lock:
+            bridged, closing = list(self._bridged), list(self._closing)
+        done = [session for session in closing if session.endpoint.delivered()]
+        return done, len(done) < len(closing) or any(one.endpoint.abandoned() for one in bridged)
+
     @property
     def closing(self) -> bool:
         """Whether any is."""

@@ -22,6 +22,7 @@ from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.engine.admission import Admission
+from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
@@ -38,6 +39,9 @@ PROOF = 0.25
 """Seconds that the guard has to show that it ran. It runs right after the tap that feeds
 us, in the same softirq (net/core/dev.c, __netif_receive_skb_core), so microseconds
 do; the rest is for a busy machine."""
+
+_SHORTEST, _LONGEST = 0.0005, 0.02
+"""Seconds between two looks at what is acknowledged."""
 
 _TCP_HEADERS = {4: 40, 6: 60}
 
@@ -67,6 +71,7 @@ class Uplink:
         self._addresses: set[IPAddress] = set()
         self._routes: set[IPAddress | IPv4Network | IPv6Network] = set()
         self._by_arrival = False
+        self.process = Process()
         self.fault: NetkatError | None = None
         with ExitStack() as undo:
             self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -262,8 +267,22 @@ class Uplink:
         if not session.endpoint.over():
             session.endpoint.abort()
             self.flush()
-        session.endpoint.close()
-        session.release()
+        self._let_go(session)
+
+    def deliver(self, deadline: float) -> None:
+        """Wait until the peers of closed connections have all that those held; these just end.
+
+        Until the deadline, on the monotonic clock. There is no descriptor for an acknowledgement.
+        """
+        pause = _SHORTEST
+        while self.fault is None:
+            delivered, more = self._sessions.delivered()
+            for session in delivered:
+                self._let_go(session)
+            if not more or time.monotonic() + pause > deadline:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
 
     def close(self) -> None:
         """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
@@ -271,6 +290,11 @@ class Uplink:
             session.abort()
             self.drop(session)
         self._undo.close()
+
+    def _let_go(self, session: Session) -> None:
+        self._sessions.discard(session)
+        session.endpoint.close()
+        session.release()
 
     def _tapped(self, frame: bytes, outgoing: bool) -> None:
         assert self._tap is not None

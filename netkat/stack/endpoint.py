@@ -116,7 +116,11 @@ class Endpoint(Owner[EndpointHandle]):
 
     def bridged(self) -> bool:
         """True while a bridge moves its bytes."""
-        return self._lib.gs_bridged(self._handle) == 1
+        return self._lib.gs_bridged(self._handle) > 0
+
+    def abandoned(self) -> bool:
+        """Of a bridge: has the program closed its end? The last bytes may still be on their way."""
+        return self._lib.gs_bridged(self._handle) != 1
 
     def shutdown(self, how: int) -> None:
         """socket.SHUT_RD, SHUT_WR (FIN after what is queued) or SHUT_RDWR.
@@ -144,6 +148,16 @@ class Endpoint(Owner[EndpointHandle]):
             if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
                 return facts.State.CLOSED
             raise
+
+    def delivered(self) -> bool:
+        """True once the peer has acknowledged all bytes and our FIN, or counts on nothing more."""
+        try:
+            info = self.info()
+        except StackError as error:
+            if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
+                return True
+            raise
+        return info.fin_acked or info.state in facts.OVER
 
     def info(self) -> facts.Info:
         """Facts of the moment."""

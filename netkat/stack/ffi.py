@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from pathlib import Path
@@ -155,7 +156,7 @@ class Loaded:
     def _forked(self) -> None:
         self.usable = False
         for name in CALLS:
-            setattr(self, name, _refuse)
+            setattr(self, name, refuse_forked)
 
 
 _lock = threading.Lock()
@@ -165,17 +166,18 @@ _loaded: Loaded | None = None
 def load() -> Loaded:
     """Load libgostack, once. From then on the process has the Go runtime's threads.
 
-    Errors: LibraryMissing, LibraryMismatch; SetupError in a forked child.
+    Errors: LibraryMissing, LibraryMismatch; SetupError in a forked child, and in a subinterpreter.
     """
     global _loaded
     loaded = _loaded
     if loaded is None:
         with _lock:
             if _loaded is None:
+                _refuse_subinterpreter()
                 _loaded = open_library(LIBRARY)
             loaded = _loaded
     if not loaded.usable:
-        _refuse()
+        refuse_forked()
     return loaded
 
 
@@ -210,8 +212,33 @@ def live_handles() -> int:
     return _loaded.calls.gs_live_handles() if _loaded is not None else 0
 
 
-def _refuse(*_: object) -> NoReturn:
+def require_process() -> None:
+    """What load() asks of the process, without loading. Errors: SetupError."""
+    if _loaded is None:
+        _refuse_subinterpreter()
+    elif not _loaded.usable:
+        refuse_forked()
+
+
+def refuse_forked(*_: object) -> NoReturn:
+    """Say why a forked child gets nothing. Errors: SetupError."""
     raise SetupError(
         "this process was forked after netkat had loaded its stack, and cannot use it",
         hint="start children by exec (subprocess, multiprocessing's spawn), or fork first",
     )
+
+
+def _refuse_subinterpreter() -> None:
+    """The library is the process's, and so are its threads, its handles and what forks clear."""
+    # PEP 734's module of C, and its name before Python 3.13.
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters: Any = importlib.import_module(name)
+        except ImportError:
+            continue
+        if interpreters.get_current() != interpreters.get_main():
+            raise SetupError(
+                "netkat cannot run in a subinterpreter",
+                hint="use it in the main one, or in a process of its own (subprocess)",
+            )
+        return

@@ -78,8 +78,22 @@ func (e *Endpoint) Bridge(fd int) tcpip.Error {
 	return nil
 }
 
-// Bridged is true while a bridge moves bytes.
-func (e *Endpoint) Bridged() bool { return e.bridged.Load() }
+// Bridged is 1 while a bridge moves bytes, 2 while it moves the last ones of a program
+// that has closed its end, and 0 otherwise.
+func (e *Endpoint) Bridged() int {
+	if !e.bridged.Load() {
+		return 0
+	}
+	e.mu.Lock()
+	b := e.bridge
+	e.mu.Unlock()
+	end := stays
+	_ = b.raw.Control(func(fd uintptr) { _, end = look(int(fd)) })
+	if end >= gone {
+		return 2
+	}
+	return 1
+}
 
 func (b *bridge) end() {
 	b.once.Do(func() {
