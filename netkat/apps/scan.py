@@ -172,6 +172,7 @@ class _Results:
         service = self._target(outcome).service
         return {
             "version": VERSION,
+            "command": "connect",
             "protocol": str(self._request.protocol),
             "host": self._request.host,
             "address": str(outcome.address),

@@ -34,7 +34,7 @@ def test_ports(word: str) -> None:
     assert values.destination_port(word) == word
 
 
-@pytest.mark.parametrize("word", ["0", "65536", "99999999999", "", "20-30", "80,81"])
+@pytest.mark.parametrize("word", ["0", "65536", "99999999999", ""])
 def test_no_ports(word: str) -> None:
     with pytest.raises(BadArgument):
         values.destination_port(word)
