@@ -19,7 +19,7 @@ from pathlib import Path
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Packages that bring a service which would listen from now on, at every boot.
-SERVICES = {"nginx-light": "nginx", "iperf3": "iperf3"}
+SERVICES = {"dante-server": "danted", "nginx-light": "nginx", "iperf3": "iperf3"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ BPF = [
 PEERS = [
     _need("conntrack"),
     _need("curl"),
+    _need("dante-server", "danted"),
     _need("ethtool"),
     _need("fish"),
     _need("git"),
@@ -73,6 +74,7 @@ PEERS = [
     _need("iputils-ping", "ping"),
     _need("libpcap0.8", "/usr/lib/*/libpcap.so.0.8", "/usr/lib*/libpcap.so.1"),
     _need("mandoc"),
+    _need("microsocks"),
     _need("ncat"),
     _need("netcat-openbsd", "nc.openbsd"),
     _need("nginx-light", "nginx"),

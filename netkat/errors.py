@@ -15,6 +15,10 @@
     │   ├── ConnectionReset         RST on an open connection                 (ConnectionResetError)
     │   ├── TimedOut                a wait of the caller's own ran out        (TimeoutError)
     │   ├── Undelivered             bytes that the peer never acknowledged    (OSError)
+    │   ├── ProxyFailed             the proxy gave no answer of use           (OSError)
+    │   │   ├── NotAProxy           the peer speaks something else
+    │   │   ├── ProxyAuthFailed     it wants a user, or does not let this one in
+    │   │   └── ProxyRefused        it did not connect to the destination
     │   └── TlsFailed               TLS could not be agreed on, or broke      (OSError)
     │       ├── NotTls              the peer speaks something else
     │       ├── TlsMismatch         no version, cipher or ALPN in common
@@ -280,6 +284,44 @@ class Undelivered(NetworkError):
     def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.count = count
+
+
+class ProxyFailed(NetworkError):
+    """The proxy was reached, and gave no answer of use. The destination was not heard of."""
+
+    number = errno.EPROTO
+    hint = "look into the proxy's log; -X names what it speaks: 4, 4a, 5 or connect"
+
+
+class NotAProxy(ProxyFailed):
+    """The peer is no proxy of the kind asked for: it began with ``said``."""
+
+    hint = "-X names what the proxy speaks: 4, 4a, 5 or connect; or ask another port"
+
+    def __init__(self, message: str, *, said: bytes = b"", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.said = said
+
+
+class ProxyAuthFailed(ProxyFailed):
+    """The proxy wants to know who asks, or does not let this user in: -P, NETKAT_PROXY_AUTH."""
+
+    number = errno.EACCES
+    hint = "-P USER, which asks for the password, or NETKAT_PROXY_AUTH=USER:PASSWORD before netkat"
+
+
+class ProxyRefused(ProxyFailed):
+    """The proxy did not connect to the destination, for what it says is the reason.
+
+    ``code`` is its own: a status of HTTP, or a reply of SOCKS (RFC 1928, section 6).
+    """
+
+    number = errno.ECONNREFUSED
+    hint = "try it from the proxy's host; its log and its rules say more"
+
+    def __init__(self, message: str, *, code: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class TlsFailed(NetworkError):

@@ -53,7 +53,8 @@ class Account:
 
     def refused(self, target: Target, error: NetkatError) -> None:
         """No connection came about; the last attempt that counts went there."""
-        self.remote = {"address": str(target.address), "port": target.port}
+        peer = target.proxy or target
+        self.remote = {"address": str(peer.address), "port": peer.port}
         self.failed(error)
 
     def relayed(self, relay: Relay, ending: Ending | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
 from netkat.apps.ending import Ending
-from netkat.apps.ready import make_ready, resolve
+from netkat.apps.ready import look_up, make_ready, resolve
 from netkat.apps.relay_options import PLAIN
 from netkat.apps.reports import Reports
 from netkat.apps.request import Request
@@ -22,6 +22,7 @@ from netkat.flow import Protocol
 if TYPE_CHECKING:
     from netkat.apps.command import Command
     from netkat.apps.relay import Relay
+    from netkat.apps.through import Tunnel
 
 Say = Callable[[str], None]
 
@@ -30,6 +31,15 @@ QUESTION = 16384
 
 _GOODBYE = 0.3
 """Seconds that an end by signal leaves for the FIN's acknowledgement."""
+
+_HALF_CLOSED = (
+    "some servers (Envoy) drop a client that half-closes before it has the answer: keep the input"
+    " open, as in (cat; sleep 5) | netkat HOST PORT"
+)
+_HALF_CLOSED_PROXY = (
+    "many proxies end both directions when one ends: --no-shutdown, or keep the input open, as in"
+    " (cat; sleep 5) | netkat -x PROXY HOST PORT"
+)
 
 
 def connect(request: Request, say: Say) -> int:
@@ -72,15 +82,16 @@ def _reported(request: Request, say: Say, signals: Signals) -> int:
 def _connect(
     request: Request, reports: Reports, account: Account, signals: Signals, undo: ExitStack
 ) -> int:
-    if request.zero and request.tls is None:
+    if request.zero and request.tls is None and request.through is None:
         from netkat.apps.scan import scan
 
         return scan(request, reports.say, signals, undo)
     from netkat import _api
 
+    tunnel = _tunnel(request, signals)
     targets = resolve(request, signals)
     dialer = make_ready(partial(_api.Dialer, targets), request, reports.say, signals, undo)
-    opened = dial(dialer, request, reports.say, signals, account.refused)
+    opened = dial(dialer, request, reports.say, signals, account.refused, tunnel)
     if isinstance(opened, int):
         return opened
     if request.zero:
@@ -93,6 +104,14 @@ def _connect(
         if isinstance(error, NetworkError):
             error.message = opened.target.ended(error.message)
         raise
+
+
+def _tunnel(request: Request, signals: Signals) -> Tunnel | None:
+    """What a proxy will be asked for, if one is. Errors: NameNotFound, BadArgument."""
+    if request.through is None:
+        return None
+    asking = partial(look_up, request=request, signals=signals)
+    return request.through.tunnel(request.host, request.port, request.version, asking)
 
 
 def _relay(
@@ -187,9 +206,6 @@ def _sum_up(relay: Relay, opened: Opened, request: Request, account: Account, sa
     if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
         what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"
         say(f"netkat: {opened.target.ended(what)}")
-        say(
-            "  next: some servers (Envoy) drop a client that half-closes before it has the"
-            " answer: keep the input open, as in (cat; sleep 5) | netkat HOST PORT"
-        )
+        say(f"  next: {_HALF_CLOSED if opened.target.proxy is None else _HALF_CLOSED_PROXY}")
     for line in account.words(request.verbosity):
         say(line)

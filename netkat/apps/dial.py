@@ -20,7 +20,8 @@ from netkat.errors import (
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat._api import Dialer
+    from netkat._api import AnyAttempt, Dialer
+    from netkat.apps.through import Tunnel
     from netkat.conn import AnyConnection, TcpConnection, UdpConnection
 
 _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
@@ -43,10 +44,12 @@ def dial(
     say: Callable[[str], None],
     signals: Signals,
     failed: Callable[[Target, NetkatError], None],
+    tunnel: Tunnel | None = None,
 ) -> Opened | int:
     """The first address that answers, or the exit code when none does, said already.
 
-    ``failed`` is told what counts most where none does.
+    ``failed`` is told what counts most where none does. With a ``tunnel`` the addresses are
+    those of its proxy.
 
     Errors: NetkatError that is not of one address alone; Interrupted.
     """
@@ -56,12 +59,12 @@ def dial(
     failures: list[tuple[Target, NetkatError]] = []
     for attempt in dialer.attempts:
         signals.check()
-        target = Target(
-            request.host, attempt.address, attempt.port, request.protocol, request.numeric
-        )
+        target = _target(attempt, request, tunnel)
         try:
             conn = dialer.connect(attempt, timeout=timeout, cancel_fd=signals.fd)
-            opened = _opened(conn, target, request, say, timeout, signals)
+            if tunnel is not None:
+                target = tunnel.beyond(target)
+            opened = _opened(conn, target, request, say, timeout, signals, tunnel)
         except _NEXT_ADDRESS as error:
             signals.check()
             failures.append((target, error))
@@ -75,6 +78,13 @@ def dial(
     return _give_up(failures, request, say, failed)
 
 
+def _target(attempt: AnyAttempt, request: Request, tunnel: Tunnel | None) -> Target:
+    """What the attempt itself goes to: the proxy, where there is one."""
+    if tunnel is not None:
+        return tunnel.proxy_at(attempt.address, attempt.port, request.numeric)
+    return Target(request.host, attempt.address, attempt.port, request.protocol, request.numeric)
+
+
 def _opened(
     conn: TcpConnection | UdpConnection,
     target: Target,
@@ -82,17 +92,27 @@ def _opened(
     say: Callable[[str], None],
     timeout: float,
     signals: Signals,
+    tunnel: Tunnel | None,
 ) -> Opened:
-    """With TLS over it, where that is asked for. Errors: TlsFailed and its kinds; it is aborted."""
+    """Through the proxy and with TLS over it, where that is asked for.
+
+    Errors: ProxyFailed, TlsFailed and their kinds; the connection is aborted then.
+    """
     from netkat.conn import TcpConnection
 
-    if request.tls is None or not isinstance(conn, TcpConnection):
+    if not isinstance(conn, TcpConnection):
         return Opened(conn, target)
+    told: list[str] = []
+    if tunnel is not None:
+        told.append(f"netkat: {tunnel.open(conn, timeout=timeout, cancel_fd=signals.fd)}")
+    if request.tls is None:
+        return Opened(conn, target, tuple(told))
     tls = request.tls.over(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
     warning = request.tls.warning(tls)
     if warning is not None:
         say(f"netkat: {warning}")
-    return Opened(tls, target, tuple(f"netkat: {line}" for line in request.tls.told(tls)))
+    told += [f"netkat: {line}" for line in request.tls.told(tls)]
+    return Opened(tls, target, tuple(told))
 
 
 def _give_up(

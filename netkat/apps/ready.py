@@ -19,13 +19,21 @@ O = TypeVar("O", bound="Outbound")  # noqa: E741
 
 
 def resolve(request: Request, signals: Signals) -> list[tuple[IPAddress, int]]:
-    """The addresses of the request's host, with its port. Errors: as netkat.host.resolve."""
+    """Where the connection goes first: the request's host, or its proxy. Errors: as look_up()."""
+    first = request.through or request
+    return look_up(first.host, first.port, request.ip_version, request, signals)
+
+
+def look_up(
+    host: str, service: str, version: int | None, request: Request, signals: Signals
+) -> list[tuple[IPAddress, int]]:
+    """Addresses and port, within the request's time. Errors: as netkat.host.resolve."""
     from netkat import _api
 
     found = _api.resolve(
-        request.host,
-        request.port,
-        version=request.ip_version,
+        host,
+        service,
+        version=version,
         protocol=request.protocol,
         numeric=request.numeric,
         deadline=None if request.wait is None else time.monotonic() + request.wait,

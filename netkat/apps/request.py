@@ -10,6 +10,7 @@ from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.command import Command
+    from netkat.apps.through import Through
     from netkat.apps.tls import Tls
 
 
@@ -48,6 +49,7 @@ class Request:
     relay: RelayOptions = PLAIN
     command: Command | None = None
     tls: Tls | None = None
+    through: Through | None = None
 
     @property
     def ip_version(self) -> int | None:

@@ -10,19 +10,32 @@ from netkat.flow import IPAddress, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an attempt went: the host as it was written, and the address it stands for."""
+    """Where an attempt went: the host as it was written, and the address it stands for.
+
+    Behind a ``proxy`` the host is the proxy's to find, and ``address`` the proxy's own.
+    """
 
     host: str
     address: IPAddress
     port: int
     protocol: Protocol
     numeric: bool = False
+    role: str = ""
+    """What the host is, where it is not the destination: ``the proxy``."""
+    proxy: Target | None = None
 
     @property
     def where(self) -> str:
         """``10.9.0.2``, or ``node2 (10.9.0.2)``."""
         address = str(self.address)
-        return self.host if self.host == address else f"{self.host} ({address})"
+        plain = self.proxy is not None or self.host == address
+        host = self.host if plain else f"{self.host} ({address})"
+        return f"{self.role} {host}" if self.role else host
+
+    @property
+    def _place(self) -> str:
+        through = "" if self.proxy is None else f" through {self.proxy._place}"
+        return f"{self.where} port {self.port}{through}"
 
     @property
     def service(self) -> str:
@@ -50,7 +63,7 @@ class Target:
 
     def failed(self, message: str) -> str:
         """As nc says it, with what netkat knows of the cause."""
-        return f"connect to {self.where} port {self.port} ({self.protocol}) failed: {message}"
+        return f"connect to {self._place} ({self.protocol}) failed: {message}"
 
     def silent(self, sent: int) -> str:
         """A UDP port that says nothing may be open as well."""
@@ -61,7 +74,7 @@ class Target:
 
     def ended(self, message: str) -> str:
         """A connection that had been open."""
-        return f"{self.where} port {self.port} ({self.protocol}): {message}"
+        return f"{self._place} ({self.protocol}): {message}"
 
 
 def datagrams(count: int) -> str:

@@ -11,6 +11,7 @@ from netkat.cli.console import say, show_logs
 from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
+from netkat.cli.proxy_words import ProxyWords
 from netkat.cli.relay_words import RelayWords
 from netkat.cli.scan_words import ScanWords
 from netkat.cli.tls_words import TlsWords
@@ -41,6 +42,7 @@ def connect(
     relaying: RelayWords,
     running: ExecWords,
     secured: TlsWords,
+    proxied: ProxyWords,
     numeric: options.Numeric = False,
     scanning: ScanWords,
     verbose: options.Verbose = 0,
@@ -79,6 +81,7 @@ def connect(
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
         tls=secured.tls(udp=udp),
+        through=proxied.through(udp=udp),
         command=running.command(
             against={
                 "-z": scanning.zero,
@@ -100,8 +103,8 @@ def _check(request: Request, *, both_versions: bool) -> None:
     """Options that each make sense, and together do not."""
     if both_versions:
         raise BadArgument("-4 and -6 exclude each other")
-    if request.tls is not None and len(request.ports) > 1:
-        raise BadArgument("-z with --ssl asks one port: a handshake each", hint="one call a port")
+    if request.zero:
+        _check_zero(request)
     if request.kernel:
         refuse_with_kernel(request)
     if request.claim is not None:
@@ -112,6 +115,18 @@ def _check(request: Request, *, both_versions: bool) -> None:
     next_hop = None if isinstance(via, bytes) else via
     if source is not None and next_hop is not None and source.version != next_hop.version:
         raise BadArgument(f"-s {source} does not go with --via {next_hop}")
+
+
+def _check_zero(request: Request) -> None:
+    option = "--ssl" if request.tls is not None else "-x" if request.through is not None else None
+    if option is None:
+        return
+    if len(request.ports) > 1:
+        raise BadArgument(
+            f"-z with {option} asks one port: a handshake each", hint="one call a port"
+        )
+    if request.relay.json:
+        raise BadArgument(f"--json does not go with -z and {option}", hint="-v says it in words")
 
 
 def _check_claim(request: Request, claim: IPAddress) -> None:

@@ -20,6 +20,7 @@ EXAMPLES: Final = {
         Example("netkat --via 172.30.0.12 10.111.111.129 80", "by another node, this time only"),
         Example("netkat -u 10.96.0.10 53 < query", "one read of stdin is one datagram"),
         Example("netkat -vz --ssl 10.111.111.129 443", "TLS: what is agreed, whose certificate"),
+        Example("netkat -x 172.30.0.5:1080 web.shop 80", "by a SOCKS5 proxy, which finds the name"),
         Example("netkat -d -w 2s 10.111.111.129 443", "show the frames, give up after 2 s"),
         Example("netkat connect listen 80", "a host that is called like a command"),
     ),

@@ -103,6 +103,7 @@ def listen(
     secured: TlsWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
+    proxy: Annotated[str | None, typer.Option("-x", "--proxy", hidden=True)] = None,
     verbose: options.Verbose = 0,
     debug: options.Debug = False,
     pcap: options.Pcap = None,
@@ -114,6 +115,8 @@ def listen(
 
     if zero:
         raise BadArgument("-z does not go with -l", hint="leave one of them away")
+    if proxy is not None:
+        raise BadArgument("-x does not go with -l: a proxy is for those who connect")
     if ipv4 and ipv6:
         raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
     protocol = Protocol.UDP if udp else Protocol.TCP

@@ -48,13 +48,13 @@ def handshake(error: ssl.SSLError, first: bytes) -> TlsFailed:
     """Why a handshake failed; ``first`` is how the peer's side of it began."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(error)
+    if first and (first[0] not in _RECORD_TYPES or first[1:2] not in (b"", b"\x03")):
+        # OpenSSL's words for it depend on what the bytes happen to be.
+        return NotTls(f"the peer does not speak TLS: it said {first[:SHOWN]!r}", said=first[:SHOWN])
     if isinstance(error, ssl.SSLEOFError):
         if not first:
             return TlsFailed("the peer closed the connection in place of a TLS handshake")
         return TlsFailed("the peer closed the connection during the TLS handshake")
-    if first and (first[0] not in _RECORD_TYPES or first[1:2] not in (b"", b"\x03")):
-        # OpenSSL's words for it depend on what the bytes happen to be.
-        return NotTls(f"the peer does not speak TLS: it said {first[:SHOWN]!r}", said=first[:SHOWN])
     return _named(error)
 
 

@@ -72,6 +72,7 @@ FENCES = {
     "pytest": ("netkat/pytest_plugin.py",),
     "requests": ("netkat/requests.py",),
     "urllib3": ("netkat/web/urllib3_pool.py",),
+    "python_socks": ("netkat/conn/tunnel.py",),
     "dpkt": ("netkat/capture/",),
     "scapy": ("netkat/capture/scapy_bridge.py",),
 }

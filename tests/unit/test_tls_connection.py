@@ -232,6 +232,7 @@ def test_what_is_read_early_is_not_lost(certificates: Certificates) -> None:
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", NotTls, r"does not speak TLS: it said b'SSH-2.0-OpenSSH"),
         (b"HTTP/1.1 400 Bad Request\r\n", NotTls, r"does not speak TLS: it said b'HTTP/1.1 400"),
+        (b"no\n", NotTls, r"does not speak TLS: it said b'no"),
         (b"\x16\x07nonsense", NotTls, r"does not speak TLS"),
         (b"", TlsFailed, r"closed the connection in place of a TLS handshake"),
         (b"\x16\x03\x03\x00\x50\x02", TlsFailed, r"closed the connection during the TLS"),
