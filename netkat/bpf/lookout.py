@@ -1,10 +1,9 @@
 """Questions to the kernel, for a netkat that may no longer ask them.
 
 Who stands on a tcx hook takes CAP_NET_ADMIN (kernel/bpf/syscall.c), which the
-command has dropped by the time that a guard fails to prove itself; which flows are
-other netkats' takes it as well, which a capture drops before the first frame. So a
-child made before keeps what its one question takes and nothing else: no descriptor
-but its channel, no Go, no files. It ends with its parent, however that ends.
+command has dropped by the time that a guard fails to prove itself. So a child made
+before keeps that capability and nothing else: no descriptor but its channel, no Go,
+no files. It ends with its parent, however that ends.
 
 A fork, which costs 2 ms where another interpreter costs 20: before the library
 is loaded this process is Python alone.
@@ -17,38 +16,30 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
-from netkat.bpf.confine import CAP_NET_ADMIN, confine
+from netkat.bpf.confine import confine
 from netkat.bpf.namespace import Namespace
 
 _ERRNO = struct.Struct("=I")
 _PATIENCE = 2
 """Seconds for an answer."""
-_MAX_ANSWER = 1 << 17
+_MAX_ANSWER = 1 << 12
 """Bytes; a longer answer is cut."""
 
 
 class Lookout:
-    """Asks ``query`` in a child of its own, inside ``namespace``, with these capabilities.
+    """Asks ``query`` in a child of its own, inside ``namespace``. Errors: OSError."""
 
-    Errors: OSError.
-    """
-
-    def __init__(
-        self,
-        namespace: Namespace,
-        query: Callable[[], bytes],
-        keep: Sequence[int] = (CAP_NET_ADMIN,),
-    ) -> None:
+    def __init__(self, namespace: Namespace, query: Callable[[], bytes]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_PATIENCE)
 
         def split() -> int:
             child = os.fork()
             if not child:
-                _serve(theirs.fileno(), query, keep)
+                _serve(theirs.fileno(), query)
             return child
 
         try:
@@ -77,14 +68,14 @@ class Lookout:
             os.waitpid(self._pid, 0)
 
 
-def _serve(channel: int, query: Callable[[], bytes], keep: Sequence[int]) -> NoReturn:
+def _serve(channel: int, query: Callable[[], bytes]) -> NoReturn:
     """The child. Nothing of the parent's may be flushed, closed in order or raised into here."""
     try:
         signal.set_wakeup_fd(-1)
         os.closerange(0, channel)
         os.closerange(channel + 1, os.sysconf("SC_OPEN_MAX"))
         os.chdir("/")
-        confine("netkat-lookout", keep)
+        confine("netkat-lookout")
         with socket.socket(fileno=channel) as theirs:
             while theirs.recv(1):
                 try:

@@ -6,6 +6,7 @@ import errno
 import threading
 from typing import TYPE_CHECKING
 
+from netkat.bpf.flow_news import Teller
 from netkat.bpf.ladder import Guard
 from netkat.bpf.signature import signed
 from netkat.bpf.socket_filter import flow_filter
@@ -21,7 +22,10 @@ milliseconds, as long as the classic filter takes for so many)."""
 
 
 class Admission:
-    """Keeps guard and filter in step. Errors of add(): as Guard.add, SetupError."""
+    """Keeps guard and filter in step and captures told.
+
+    Errors of add(): as Guard.add, SetupError.
+    """
 
     def __init__(self, wire: PacketSocket, guard: Guard, *, claimed: bool) -> None:
         self._wire, self._guard, self._claimed = wire, guard, claimed
@@ -29,6 +33,7 @@ class Admission:
         self._lock = threading.Lock()
         self._packets: Packets | None = None
         self._came = 0
+        self._teller = Teller()
 
     def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
         """Let the flow in here and keep it from the kernel, before anything of it is sent."""
@@ -45,6 +50,7 @@ class Admission:
                 del self._flows[flow]
                 self._guard.remove(flow)
                 raise
+            self._teller.begins(flow)
 
     def remove(self, flow: Flow) -> None:
         """Give the flow back to the kernel; once more is no error."""
@@ -52,6 +58,7 @@ class Admission:
             if flow not in self._flows:
                 return
             next_hop = self._flows.pop(flow)
+            self._teller.ends(flow)
             if self._packets is not None:
                 self._packets.remove(flow, next_hop)
             else:
@@ -59,7 +66,11 @@ class Admission:
             self._guard.remove(flow)
 
     def close(self) -> None:
-        """Let go of the filter's program; wire and guard are their owners' to close."""
+        """Let go of the filter's program; wire and guard are their owners' to close.
+
+        Nothing is sent any more.
+        """
+        self._teller.close()
         if self._packets is not None:
             self._packets.close()
 

@@ -80,7 +80,7 @@ class LiveRun:
     def _open(self) -> LiveCapture:
         request = self._request
         marks = request.json or request.show
-        return LiveCapture(request.watch, OwnFrames(apart=True) if marks else None)
+        return LiveCapture(request.watch, OwnFrames() if marks else None)
 
     def _check_linktypes(self, linktypes: set[int]) -> None:
         write = self._request.write
