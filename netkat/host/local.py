@@ -52,10 +52,7 @@ def place_of(address: IPAddress, interface: str | None = None) -> Place:
         names = ", ".join(link(own.index).name for own in fitting)
         raise BadArgument(f"{address} is on {names}: which of them?", hint=f"write {address}%eth0")
     if found.loopback or address.is_loopback:
-        raise OwnAddress(
-            f"{address} is on {found.name}: no packet from a wire is for it",
-            hint="use nc for it, or name an interface with -i",
-        )
+        raise _on_loopback(f"{address} is on {found.name}")
     _refuse_down(found)
     return Place(found, address)
 
@@ -63,25 +60,32 @@ def place_of(address: IPAddress, interface: str | None = None) -> Place:
 def places_on(interface: str | None, versions: Iterable[int] = _VERSIONS) -> list[Place]:
     """Every usable address of an interface; without one, of the default routes' interfaces.
 
-    Errors: InterfaceNotFound, InterfaceDown, NoRoute (no default route, or no address).
+    Where one version alone has a default route, its interface is that of the other as well.
+    Errors: InterfaceNotFound, InterfaceDown, OwnAddress (loopback), NoRoute (no default
+    route, or no address).
     """
     found: list[Place] = []
     versions = list(versions)
+    out: Link | None = None
+    named = link(interface) if interface is not None else None
+    if named is not None and named.loopback:
+        raise _on_loopback(f"{named.name} is this host's own")
+    defaults = {version: _default(version) for version in _VERSIONS} if named is None else {}
     for version in versions:
-        out = link(interface) if interface is not None else _default(version)
+        out = named or defaults[version] or next(filter(None, defaults.values()), None)
         if out is None:
             continue
         _refuse_down(out)
         found += [Place(out, own) for own in _usable(addresses(out.index), version)]
     if found:
         return found
-    if interface is None:
+    if out is None:
         raise NoRoute(
             "there is no default route, so no interface to listen on",
             hint="name an interface with -i, or an address of this host",
         )
     kinds = " or ".join(f"IPv{version}" for version in versions)
-    raise NoRoute(f"{interface} has no {kinds} address", hint=f"ip -br address show {interface}")
+    raise NoRoute(f"{out.name} has no {kinds} address", hint=f"ip -br address show {out.name}")
 
 
 def routes_by(index: int, version: int) -> list[tuple[Network, IPAddress | None]]:
@@ -115,6 +119,13 @@ def _usable(held: Iterable[InterfaceAddress], version: int) -> Iterator[IPAddres
     for own in held:
         if own.address.version == version and not own.tentative and not own.address.is_link_local:
             yield own.address
+
+
+def _on_loopback(what: str) -> OwnAddress:
+    return OwnAddress(
+        f"{what}: no packet from a wire is for it",
+        hint="use nc for it, or name an interface with -i",
+    )
 
 
 def _refuse_down(found: Link) -> None:

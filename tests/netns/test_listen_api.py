@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import netkat
-from netkat.errors import BadArgument, OwnAddress, PortTaken
+from netkat.errors import BadArgument, NoRoute, OwnAddress, PortTaken
+from netkat.host.local import places_on
 from tests.helpers.netns import Pair
 
 PORT = 7100
@@ -227,3 +228,37 @@ def test_nothing_of_the_port_is_left(pair: Pair) -> None:
     assert "netkat" not in pair.host.run(["tc", "filter", "show", "dev", "eth0", "ingress"]).stdout
     with pytest.raises(ConnectionRefusedError):
         dial(pair, 4)
+
+
+@pytest.mark.parametrize(
+    ("default", "versions", "found"),
+    [
+        ("route add default via 10.99.0.2", (4, 6), ["10.99.0.1", "fd99::1"]),
+        ("route add default via fd99::2", (4, 6), ["10.99.0.1", "fd99::1"]),
+        ("route add default via 10.99.0.2", (6,), ["fd99::1"]),
+    ],
+)
+def test_one_default_route_is_enough_for_both_families(
+    pair: Pair, default: str, versions: tuple[int, ...], found: list[str]
+) -> None:
+    pair.host.ip(default)
+    places = pair.host.call(lambda: places_on(None, versions))
+    assert [(str(place.address), place.link.name) for place in places] == [
+        (address, "eth0") for address in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interface", "error", "words"),
+    [
+        (None, NoRoute, "no default route"),
+        ("lo", OwnAddress, "no packet from a wire"),
+        ("eth0", NoRoute, "eth0 has no IPv6 address"),
+    ],
+)
+def test_where_nobody_can_listen(
+    pair: Pair, interface: str | None, error: type[Exception], words: str
+) -> None:
+    pair.host.ip("addr del fd99::1/64 dev eth0")
+    with pytest.raises(error, match=words):
+        pair.host.call(lambda: places_on(interface, (6,)))
