@@ -255,6 +255,14 @@ def test_malformed_frames_are_counted_and_harmless() -> None:
         assert alone.stack.statistics().frames_out == 0
 
 
+def test_a_martian_is_not_worth_a_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    with Alone() as alone:
+        martian, own = ip_address("127.0.0.1"), alone.host.addresses[4]
+        flow = alone.flow(remote=martian)
+        alone.put(ip(martian, own, TCP, segment(flow, SYN, 1, 0), 64))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_frames_for_another_mac_are_not_taken() -> None:
     with Alone() as alone:
         flow = alone.flow(4, UDP)
