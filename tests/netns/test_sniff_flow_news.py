@@ -60,7 +60,10 @@ def test_connections_that_are_over_before_the_capture_looks(pair: Pair) -> None:
     kernels = {line.split()[2] for line in lines if "length 13" in line}
     assert len(kernels) == 1
     marked = {line.split()[2] for line in lines if line.endswith("[netkat]")}
-    assert len(marked) == 22 and not kernels & marked
+    # 20 connections, a command's, and datagrams; a port may have been another's before.
+    opened = [line for line in lines if "[S]" in line and line.endswith("[netkat]")]
+    assert len(opened) >= 21 and not kernels & marked
+    assert any("UDP" in line and line.endswith("[netkat]") for line in lines)
     unmarked = {line.split()[2] for line in lines if not line.endswith("[netkat]")}
     assert unmarked == kernels
 
