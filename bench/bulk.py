@@ -6,74 +6,73 @@ time a tool takes to start is not in them. iperf3 measures itself.
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
-import subprocess
-import time
 from functools import partial
 from pathlib import Path
 
+from bench import rival
 from bench.figures import Row, interleave
-from bench.place import NETKAT, Pair, ended, listening, run, start
+from bench.place import NETKAT, Extent, Pair, listening, page_cache_file, run
+from bench.sink import Count, Sink, pour, rate, sink
+from tests.helpers.netns import netns_pair
 
-BLOCK = 1 << 20
 
-
-def measure(pair: Pair, file: Path, runs: int) -> list[Row]:
+def measure(extent: Extent) -> list[Row]:
     """Send, receive, CPU."""
-    size = file.stat().st_size
-    send = Row(
-        "bulk send",
-        "Gbit/s",
-        True,
-        {"iperf3 -F": (0.7, 1.0), "socat": (1.2, 1.5), "nc": (2.5, 3), "ncat": (5, 7)},
-    )
-    cpu = Row("CPU of the sender", "s/GB", False, {"socat": (1.5, 1.0)})
-    receive = Row("bulk receive", "Gbit/s", True, {"iperf3 -R": (0.65, 0.9), "nc": (0.6, 0.8)})
-    figures: queue.Queue[tuple[int, float]] = queue.Queue()
+    with netns_pair("nkb") as pair, page_cache_file(extent.megabytes << 20) as file:
+        return [*sending(pair, extent.runs, file), receiving(pair, extent.runs, file)]
 
-    def sink(conn: socket.socket) -> None:
-        figures.put(swallow(conn))
+
+def sending(pair: Pair, runs: int, file: Path) -> list[Row]:
+    """The same file by each tool, and what it cost the tool."""
+    size = file.stat().st_size
+    bounds = {"iperf3 -F": (0.7, 1.0), "socat": (1.2, 1.5), "nc": (2.5, 3.0), "ncat": (5.0, 7.0)}
+    send = Row("bulk send", "Gbit/s", True, bounds)
+    cpu = Row("CPU of the sender", "s/GB", False, {"socat": (1.5, 1.0)})
+
+    def by(tool: str, end: Sink) -> None:
+        with file.open("rb") as stdin:
+            spent = run(pair.host, command(tool, pair.peer.ipv4, end.port), stdin=stdin)
+        counts = end.take()
+        if counts[0].total != size or spent.code:
+            words = f"{tool} sent {counts[0].total} of {size} bytes, exit code {spent.code}"
+            raise RuntimeError(words)
+        send.add(tool, rate(counts))
+        cpu.add(tool, spent.cpu / size * 1e9)
+
+    def by_iperf3() -> None:
+        send.add("iperf3 -F", rival.tcp(pair, ["-n", str(size), "-F", str(file)]))
+
+    with sink(pair.peer) as end:
+        measures = {tool: partial(by, tool, end) for tool in ("netkat", "socat", "nc", "ncat")}
+        interleave(runs, {**measures, "iperf3": by_iperf3})
+    return [send, cpu]
+
+
+def receiving(pair: Pair, runs: int, file: Path) -> Row:
+    """As much from the kernel to /dev/null."""
+    size = file.stat().st_size
+    bounds = {"iperf3 -R": (0.65, 0.9), "nc": (0.6, 0.8)}
+    receive = Row("bulk receive", "Gbit/s", True, bounds)
+    counts: queue.Queue[Count] = queue.Queue()
 
     def source(conn: socket.socket) -> None:
-        figures.put(pour(conn, size))
+        counts.put(pour(conn, size))
 
-    def sending(tool: str, port: int) -> None:
-        with file.open("rb") as stdin:
-            spent = run(pair.host, command(tool, pair.peer.ipv4, port), stdin=stdin)
-        count, seconds = figures.get(timeout=60)
-        if count != size or spent.code:
-            raise RuntimeError(f"{tool} sent {count} of {size} bytes, exit code {spent.code}")
-        send.add(tool, count * 8 / seconds / 1e9)
-        cpu.add(tool, spent.cpu / count * 1e9)
-
-    def receiving(tool: str, port: int) -> None:
+    def by(tool: str, port: int) -> None:
         spent = run(pair.host, command(tool, pair.peer.ipv4, port))
         if spent.code:
             raise RuntimeError(f"{tool} ended with {spent.code}")
-        count, seconds = figures.get(timeout=60)
-        receive.add(tool, count * 8 / seconds / 1e9)
+        receive.add(tool, rate([counts.get(timeout=60)]))
 
-    with listening(pair.peer, sink) as port:
-        interleave(
-            runs,
-            {
-                "netkat": lambda: sending("netkat", port),
-                "iperf3": lambda: send.add("iperf3 -F", iperf3(pair, ["-F", str(file)], size)),
-                **{tool: partial(sending, tool, port) for tool in ("socat", "nc", "ncat")},
-            },
-        )
+    def by_iperf3() -> None:
+        receive.add("iperf3 -R", rival.tcp(pair, ["-n", str(size), "-R"]))
+
     with listening(pair.peer, source) as port:
-        interleave(
-            runs,
-            {
-                "netkat": lambda: receiving("netkat", port),
-                "iperf3": lambda: receive.add("iperf3 -R", iperf3(pair, ["-R"], size)),
-                "nc": lambda: receiving("nc", port),
-            },
-        )
-    return [send, cpu, receive]
+        measures = {tool: partial(by, tool, port) for tool in ("netkat", "nc")}
+        interleave(runs, {**measures, "iperf3": by_iperf3})
+    return receive
 
 
 def command(tool: str, host: str, port: int) -> list[str]:
@@ -84,59 +83,3 @@ def command(tool: str, host: str, port: int) -> list[str]:
         "nc": ["nc.openbsd", "-N", host, str(port)],
         "ncat": ["ncat", "--send-only", host, str(port)],
     }[tool]
-
-
-def swallow(conn: socket.socket) -> tuple[int, float]:
-    """Read to the end: bytes, and seconds since the first."""
-    buffer = memoryview(bytearray(BLOCK))
-    count = conn.recv_into(buffer)
-    begun = time.monotonic()
-    total = count
-    while count:
-        count = conn.recv_into(buffer)
-        total += count
-    return total, time.monotonic() - begun
-
-
-def pour(conn: socket.socket, size: int) -> tuple[int, float]:
-    """Send ``size`` bytes and wait until the other side has ended: bytes, seconds."""
-    block = memoryview(bytes(BLOCK))
-    begun = time.monotonic()
-    for _ in range(size // BLOCK):
-        conn.sendall(block)
-    conn.shutdown(socket.SHUT_WR)
-    while conn.recv(BLOCK):
-        pass
-    return size, time.monotonic() - begun
-
-
-def iperf3(pair: Pair, options: list[str], size: int) -> float:
-    """Gbit/s of one connection, as iperf3's receiving side counts them."""
-    with ended(start(pair.peer, ["iperf3", "-s", "-1"])):
-        wait_for_port(pair, 5201)
-        argv = ["iperf3", "-c", pair.peer.ipv4, "-J", "-n", str(size), *options]
-        spent = run(pair.host, argv, stdout=subprocess.PIPE)
-    summary = json.loads(spent.output)["end"]["sum_received"]
-    return float(summary["bits_per_second"]) / 1e9
-
-
-def wait_for_port(pair: Pair, port: int) -> None:
-    """Until somebody listens on the peer; without connecting, which would end iperf3 -s -1."""
-    wanted = f":{port:04X} "
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        lines = pair.peer.call(listeners)
-        if any(wanted in line for line in lines):
-            return
-        time.sleep(0.01)
-    raise RuntimeError(f"nobody listens on port {port}")
-
-
-def listeners() -> list[str]:
-    """The lines of the calling thread's namespace's listening TCP sockets."""
-    lines = []
-    for name in ("tcp", "tcp6"):
-        for line in Path(f"/proc/thread-self/net/{name}").read_text().splitlines()[1:]:
-            if line.split()[3] == "0A":
-                lines.append(" ".join(line.split()[1:3]))
-    return lines

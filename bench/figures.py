@@ -1,24 +1,28 @@
-"""Samples of several interleaved runs, and the table that comes of them."""
+"""Samples of several interleaved runs: rows with bounds, curves, and what could not be measured."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+Bound = tuple[float, float]
+"""(must, goal)."""
 
 
 @dataclass
 class Row:
     """One thing that is measured: samples by tool, in ``unit``.
 
-    ``more_is_better`` says which way a ratio goes. Its bounds, against each
-    other tool, are (must, goal).
+    ``more_is_better`` says which way a ratio goes. ``bounds`` are of netkat's ratio to
+    each other tool, ``limits`` of netkat's own value.
     """
 
     what: str
     unit: str
     more_is_better: bool
-    bounds: dict[str, tuple[float, float]]
+    bounds: dict[str, Bound] = field(default_factory=dict)
+    limits: Bound | None = None
     samples: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, tool: str, value: float) -> None:
@@ -31,15 +35,56 @@ class Row:
 
     def ratio(self, other: str) -> float:
         """netkat's median over the other's."""
-        return self.median("netkat") / self.median(other)
+        below = self.median(other)
+        return self.median("netkat") / below if below else float("inf")
 
-    def verdict(self, other: str) -> str:
-        """goal, must or short, by the ratio against ``other``."""
-        must, goal = self.bounds[other]
-        value = self.ratio(other)
+    def compared(self) -> list[str]:
+        """The tools that netkat's ratio is bounded to, and that ran."""
+        return [tool for tool in self.bounds if tool in self.samples and "netkat" in self.samples]
+
+    def verdict(self, value: float, bound: Bound) -> str:
+        """goal, must or short."""
+        must, goal = bound
+        if not self.more_is_better:
+            value, must, goal = -value, -must, -goal
+        return "goal" if value >= goal else "must" if value >= must else "short"
+
+    def misses_by(self, value: float, must: float) -> float:
+        """How many times a value misses its must by; below 1 it does not."""
         if self.more_is_better:
-            return "goal" if value >= goal else "must" if value >= must else "short"
-        return "goal" if value <= goal else "must" if value <= must else "short"
+            return must / value if value else float("inf")
+        return value / must
+
+
+@dataclass
+class Curve:
+    """How something grows: samples by tool and x."""
+
+    name: str
+    """Of its plot's file."""
+    what: str
+    x: str
+    unit: str
+    points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
+
+    def add(self, tool: str, x: float, value: float) -> None:
+        """One more run of a tool at x."""
+        self.points.setdefault(tool, {}).setdefault(x, []).append(value)
+
+    def medians(self, tool: str) -> list[tuple[float, float]]:
+        """(x, middle of the runs), in order."""
+        return [(x, statistics.median(v)) for x, v in sorted(self.points[tool].items())]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part that was not measured, and why."""
+
+    part: str
+    why: str
+
+
+Figure = Row | Curve | Failure
 
 
 def interleave(runs: int, measures: dict[str, Callable[[], None]]) -> None:
@@ -49,7 +94,7 @@ def interleave(runs: int, measures: dict[str, Callable[[], None]]) -> None:
             measure()
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: Iterable[Row]) -> str:
     """Markdown: median (lowest to highest) of each tool, netkat's ratio to it, must and goal."""
     lines = [
         "| what | tool | median | lowest - highest | netkat's ratio | must | goal | |",
@@ -59,12 +104,28 @@ def table(rows: list[Row]) -> str:
         for tool, values in row.samples.items():
             cells = [row.what, tool, f"{row.median(tool):.4g} {row.unit}"]
             cells.append(f"{min(values):.4g} - {max(values):.4g}")
-            if tool in row.bounds:
-                sign = ">=" if row.more_is_better else "<="
-                must, goal = row.bounds[tool]
-                cells += [f"{row.ratio(tool):.2f}", f"{sign} {must:g}", f"{sign} {goal:g}"]
-                cells.append(row.verdict(tool))
-            else:
-                cells += ["", "", "", ""]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append("| " + " | ".join(cells + _judged(row, tool)) + " |")
+    return "\n".join(lines)
+
+
+def _judged(row: Row, tool: str) -> list[str]:
+    sign = ">=" if row.more_is_better else "<="
+    if tool in row.compared():
+        ratio, bound = row.ratio(tool), row.bounds[tool]
+        shown = [f"{ratio:.2f}"] + [f"{sign} {value:g}" for value in bound]
+        return [*shown, row.verdict(ratio, bound)]
+    if tool == "netkat" and row.limits is not None:
+        shown = [f"{sign} {value:g} {row.unit}" for value in row.limits]
+        return ["", *shown, row.verdict(row.median(tool), row.limits)]
+    return ["", "", "", ""]
+
+
+def curve_table(curve: Curve) -> str:
+    """Markdown: a line for each x, a column for each tool."""
+    tools = list(curve.points)
+    columns = {tool: dict(curve.medians(tool)) for tool in tools}
+    lines = [f"| {curve.x} | " + " | ".join(tools) + " |", "|---" * (len(tools) + 1) + "|"]
+    for x in sorted({x for column in columns.values() for x in column}):
+        cells = [f"{columns[tool][x]:.4g}" if x in columns[tool] else "" for tool in tools]
+        lines.append(f"| {x:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

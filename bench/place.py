@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,22 @@ from tests.helpers.netns import Host, Pair
 
 ROOT = Path(__file__).resolve().parents[1]
 NETKAT = [str(Path(sys.executable).with_name("netkat"))]
-LONGEST = 300.0
+LONGEST = 120.0
 """Seconds that a single run may take."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured. ``short`` is for CI: whether it works, and no gross regression."""
+
+    short: bool
+    runs: int
+    megabytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of a run that lasts as long as one likes."""
+        return 0.5 if self.short else 2.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,8 @@ class Spent:
     cpu: float
     wall: float
     output: str
+    said: str = ""
+    """On stderr, where that was asked for."""
 
 
 def start(host: Host, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
@@ -48,7 +65,10 @@ def run(host: Host, argv: Sequence[str], **options: Any) -> Spent:
     late = threading.Timer(LONGEST, child.kill)
     late.start()
     try:
-        output = child.stdout.read() if child.stdout is not None else ""
+        with ThreadPoolExecutor(1) as pool:
+            words = pool.submit(child.stderr.read) if child.stderr is not None else None
+            output = child.stdout.read() if child.stdout is not None else ""
+            said = words.result() if words is not None else ""
         _, status, usage = os.wait4(child.pid, 0)
     finally:
         late.cancel()
@@ -56,12 +76,17 @@ def run(host: Host, argv: Sequence[str], **options: Any) -> Spent:
     wall = time.monotonic() - before
     if wall >= LONGEST:
         raise RuntimeError(f"{argv[0]} was not done after {LONGEST:g} s")
-    return Spent(child.returncode, usage.ru_utime + usage.ru_stime, wall, output)
+    return Spent(child.returncode, usage.ru_utime + usage.ru_stime, wall, output, said)
 
 
 @contextlib.contextmanager
-def listening(host: Host, serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A kernel listener in the namespace; ``serve`` gets each connection, one after the other."""
+def listening(
+    host: Host, serve: Callable[[socket.socket], None], *, at_once: bool = False
+) -> Iterator[int]:
+    """A kernel listener in the namespace; ``serve`` gets each connection, one after the other.
+
+    ``at_once``: each in a thread of its own.
+    """
     listener = host.call(lambda: socket.create_server((host.ipv4, 0), backlog=1024))
 
     def loop() -> None:
@@ -70,8 +95,14 @@ def listening(host: Host, serve: Callable[[socket.socket], None]) -> Iterator[in
                 conn, _ = listener.accept()
             except OSError:
                 return
-            with conn, contextlib.suppress(ConnectionError):
-                serve(conn)
+            if at_once:
+                threading.Thread(target=one, args=(conn,), daemon=True).start()
+            else:
+                one(conn)
+
+    def one(conn: socket.socket) -> None:
+        with conn, contextlib.suppress(ConnectionError):
+            serve(conn)
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -110,6 +141,7 @@ def page_cache_file(size: int) -> Iterator[Path]:
 __all__ = [
     "NETKAT",
     "ROOT",
+    "Extent",
     "Host",
     "Pair",
     "Spent",

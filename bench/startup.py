@@ -1,42 +1,44 @@
-"""Start: exec to the first SYN on the wire, exec to exit on a refused port; memory while idle."""
+"""Start: exec to the first SYN on the wire, exec to exit on a refused port; where the time goes."""
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
+from collections import Counter
 from functools import partial
-from pathlib import Path
 
 from bench.figures import Row, interleave
-from bench.place import NETKAT, Pair, ended, listening, start
+from bench.place import NETKAT, Extent, Pair, ended, run, start
+from tests.helpers.netns import netns_pair
 
 CLOSED = 9
 TCP_FLAGS = 14 + 20 + 13
 SYN = 2
+LIMITS = (350.0, 150.0)
+_IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| \s*(\S+)")
+THIRD_PARTY = ("netkat", "typer", "cffi", "_cffi_backend")
 
 
-def measure(pair: Pair, runs: int) -> list[Row]:
-    """Milliseconds and MB."""
-    syn = Row("exec to first SYN", "ms", False, {})
-    refused = Row("exec to exit, refused port", "ms", False, {})
-    memory = Row("memory, idle", "MB", False, {})
+def measure(extent: Extent) -> list[Row]:
+    """Milliseconds."""
+    syn = Row("exec to first SYN", "ms", False, limits=LIMITS)
+    refused = Row("exec to exit, refused port", "ms", False, limits=LIMITS)
+    imports = Row("of it: importing (python -X importtime)", "ms", False)
     tools = {"netkat": NETKAT, "nc": ["nc.openbsd"]}
+    with netns_pair("nkb") as pair:
 
-    def starting(tool: str) -> None:
-        first, whole = once(pair, [*tools[tool], pair.peer.ipv4, str(CLOSED)])
-        syn.add(tool, first * 1000)
-        refused.add(tool, whole * 1000)
+        def starting(tool: str) -> None:
+            first, whole = once(pair, [*tools[tool], pair.peer.ipv4, str(CLOSED)])
+            syn.add(tool, first * 1000)
+            refused.add(tool, whole * 1000)
 
-    interleave(runs, {tool: partial(starting, tool) for tool in tools})
-    tools["ncat"] = ["ncat"]
-
-    def idling(tool: str, port: int) -> None:
-        memory.add(tool, idle(pair, tools[tool], port))
-
-    with listening(pair.peer, rest) as port:
-        interleave(runs, {tool: partial(idling, tool, port) for tool in ("netkat", "ncat")})
-    return [syn, refused, memory]
+        interleave(extent.runs * 2, {tool: partial(starting, tool) for tool in tools})
+        for _ in range(extent.runs):
+            for name, milliseconds in imported(pair).items():
+                imports.add(name, milliseconds)
+    return [syn, refused, imports]
 
 
 def once(pair: Pair, argv: list[str]) -> tuple[float, float]:
@@ -64,17 +66,13 @@ def is_syn(frame: bytes) -> bool:
     )
 
 
-def idle(pair: Pair, tool: list[str], port: int) -> float:
-    """Resident MB (private and shared) of a connection that does nothing."""
-    argv = [*tool, pair.peer.ipv4, str(port)]
-    with ended(start(pair.host, argv, stdin=subprocess.PIPE)) as child:
-        time.sleep(1.5)
-        for line in Path(f"/proc/{child.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError(f"{tool[0]} did not stay")
-
-
-def rest(conn: socket.socket) -> None:
-    """Hold the connection until the other side ends it."""
-    conn.recv(1)
+def imported(pair: Pair) -> dict[str, float]:
+    """Milliseconds of a refused connect's imports, by whose module it is; counting slows them."""
+    argv = [NETKAT[0], pair.peer.ipv4, str(CLOSED)]
+    environment = {"PYTHONPROFILEIMPORTTIME": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    told = run(pair.host, argv, stderr=subprocess.PIPE, env=environment).said
+    spent: Counter[str] = Counter()
+    for microseconds, module in _IMPORT.findall(told):
+        package = module.partition(".")[0]
+        spent[package if package in THIRD_PARTY else "Python's own"] += int(microseconds)
+    return {name: total / 1000 for name, total in spent.most_common()}

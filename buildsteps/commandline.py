@@ -109,6 +109,8 @@ def _bench(rest: list[str], *, ask: bool) -> int:
         raise CannotBuild("the measurements cannot run without them")
     environment.ensure(dev=True)
     environment.install()
+    if "--short" not in rest:
+        environment.ensure_also("bench", "matplotlib")
     if not checks.is_root():
         raise CannotBuild("the measurements make network namespaces: run them as root (sudo)")
     return subprocess.run([environment.PYTHON, "-m", "bench", *rest], cwd=ROOT).returncode
@@ -136,10 +138,13 @@ def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
             left_out.append("tests/netns: wants " + ", ".join(need.package for need in lacking))
         else:
             folders.append("tests/netns")
+    rest_given = bool(rest)  # a choice of tests, which the measurements are none of
     results = checks.run_lanes(checks.python_steps(), go_steps)
     if slow:
         rest = ["-m", "slow or not slow", *rest]
     results += checks.run_pytest(folders, rest)
+    if "tests/netns" in folders and not rest_given:
+        results.append(checks.run_bench())
     return checks.summary(results, left_out)
 
 

