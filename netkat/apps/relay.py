@@ -104,9 +104,11 @@ class Relay:
     def run(self) -> Ending:
         """Relay until it is over. Errors: any NetworkError, LocalStreamFailed, Undelivered."""
         ending = self._run()
-        if self._receiver.truncated is not None and ending is not Ending.CANCELLED:
-            raise self._receiver.truncated
-        return ending
+        truncated = self._receiver.truncated
+        # With --send-only nobody asked what the peer had to say.
+        if truncated is None or ending is Ending.CANCELLED or self._options.send_only:
+            return ending
+        raise truncated
 
     def _run(self) -> Ending:
         self._conn.settimeout(None)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from netkat.apps.ending import Ending
+from netkat.apps.relay_options import RelayOptions
 from netkat.apps.tls import Tls
 from netkat.conn.tls import TlsConnection
 from netkat.engine.bypass import Cancelled
@@ -186,6 +187,22 @@ def test_after_an_end_without_close_notify_the_upload_goes_on(certificates: Cert
         with pytest.raises(TlsTruncated):
             run.result(SOON)
     assert heard == [b"and this is my answer"]
+
+
+def test_who_only_sends_does_not_miss_close_notify(certificates: Certificates) -> None:
+    """ncat as a sink ends with a bare FIN."""
+    heard: list[bytes] = []
+
+    def talk(peer: ssl.SSLSocket) -> None:
+        heard.append(everything(peer))
+        socket.socket.shutdown(peer, socket.SHUT_WR)
+
+    with spoken(server_context(certificates), talk) as conn:
+        run = Run(conn, options=RelayOptions(send_only=True, linger=SOON))  # type: ignore[arg-type]
+        run.type(b"all of it")
+        run.end_input()
+        assert run.result(2 * SOON) is Ending.IN_ORDER
+    assert heard == [b"all of it"]
 
 
 def test_a_reset_stays_a_reset(certificates: Certificates) -> None:
