@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,10 @@ _KINDS = {
 _RESOLVERS = ("remote", "local", "both", "none")
 
 
+def _completed(*words: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
 @dataclass(frozen=True)
 class ProxyWords:
     """As they were written; through() reads them."""
@@ -51,6 +56,7 @@ class ProxyWords:
             "--proxy-type",
             metavar="4|4a|5|connect",
             help="SOCKS4, SOCKS4a, SOCKS5 (unasked) or HTTP CONNECT.",
+            autocompletion=_completed("4", "4a", "5", "connect"),
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -72,6 +78,7 @@ class ProxyWords:
             metavar="|".join(_RESOLVERS),
             help="Who finds HOST's address: the proxy (unasked), this host (so it is with -X 4),"
             " the proxy where this host does not, nobody.",
+            autocompletion=_completed(*_RESOLVERS),
             rich_help_panel=_PANEL,
         ),
     ] = None

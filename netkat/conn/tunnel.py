@@ -30,7 +30,7 @@ from netkat.errors import (
 if TYPE_CHECKING:
     from netkat.conn.stream import TcpConnection
 
-_HEAD = 1 << 16
+_HEAD = 1 << 14
 """Bytes of an HTTP answer's head that are read on for its end."""
 _SHOWN = 24
 """Bytes of what a peer said in place of a proxy's answer that are worth showing."""
@@ -145,8 +145,10 @@ class _Exchange:
         head = b""
         while not head.endswith((b"\r\n\r\n", b"\n\n")):
             head += self.read_exactly(1)
-            if not b"HTTP/".startswith(head[:5]) or len(head) > max_bytes:
+            if not b"HTTP/".startswith(head[:5]):
                 raise self.nonsense()
+            if len(head) > max_bytes:
+                raise ProxyFailed(f"the head of the proxy's answer has more than {max_bytes} bytes")
         return head
 
     def read_exactly(self, n: int) -> bytes:

@@ -143,6 +143,12 @@ def refusal(code: int) -> Script:
         (HTTP, [(b"CONNECT ", b"HTTP/1.1 407 Who\r\n\r\n")], ProxyAuthFailed, "wants a user"),
         (HTTP, [(b"CONNECT ", b"HTTP/1.1 nonsense\r\n\r\n")], NotAProxy, "it said b'HTTP/1.1 non"),
         (HTTP, [(b"CONNECT ", b"\x05\xff")], NotAProxy, r"no HTTP proxy: it said b'\\x05\\xff'"),
+        (
+            HTTP,
+            [(b"CONNECT ", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20000)],
+            ProxyFailed,
+            "more than 16384 bytes",
+        ),
         (HTTP, [(b"CONNECT ", b"HTTP/1.1 200 OK\r\n")], ProxyFailed, "in the middle of its"),
     ],
 )
