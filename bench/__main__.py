@@ -1,4 +1,4 @@
-"""netkat beside iperf3, socat, nc, ncat and the kernel's sockets, in one interleaved run.
+"""netkat beside iperf3, socat, nc, ncat, tcpdump and the kernel's sockets, runs interleaved.
 
 Two namespaces, one veth pair; root. The tables go to stdout as Markdown; a whole run writes
 them into docs/performance.md, with plots.
@@ -19,7 +19,7 @@ from bench import report
 from bench.figures import Curve, Failure, Figure, Row, curve_table, table
 from bench.place import Extent
 
-PARTS = ("startup", "memory", "small", "bulk", "parallel", "datagrams", "lossy", "curves")
+PARTS = ("startup", "memory", "small", "bulk", "parallel", "datagrams", "lossy", "sniff", "curves")
 """Modules of this package, each with a measure(extent) of its own."""
 
 LONGEST = 17 * 60.0

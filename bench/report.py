@@ -20,6 +20,7 @@ RIVALS = {
     "socat": ["socat", "-V"],
     "nc": ["dpkg-query", "-W", "-f=openbsd ${Version}", "netcat-openbsd"],
     "ncat": ["ncat", "--version"],
+    "tcpdump": ["tcpdump", "--version"],
 }
 _VERSION = re.compile(r"\d+\.\d+[\w.+~-]*")
 

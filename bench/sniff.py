@@ -1,36 +1,40 @@
-"""netkat sniff against tcpdump: packets kept while writing to a file, CPU time, printed lines.
+"""netkat sniff beside tcpdump: packets kept while they write a file, CPU time, printed lines.
 
-Two namespaces, one veth. A sender floods raw frames (sendmmsg, no qdisc) while
-one of the two writes them to a file on tmpfs; runs are interleaved and the
-median counts. Root only.
-
-    python3 -m bench.sniff [--runs 5] [--packets 400000]
+A sender on one processor floods raw frames (sendmmsg, around the qdisc) over the veth;
+the tool has the other one and writes to a file in memory, both with the same ring. What
+is kept is divided by the sender's own CPU time: the tap's work is in that, and other
+work on the machine is not.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from bench.figures import Row, interleave
+from bench.place import NETKAT, Extent, Pair, run, start
+from tests.helpers.netns import netns_pair
 
-from tests.helpers.netns import Host, netns_pair  # noqa: E402
-
-SIZES = (64, 1514)
+TOOLS = {"netkat": [*NETKAT, "sniff"], "tcpdump": ["tcpdump"]}
+SIZES_AND_FILES = (64, ".pcap"), (1514, ".pcap"), (64, ".pcapng")
+RING_KIB = 8192
+STEADY = 0.1
+"""Seconds without work after which a tool has done what there was to do."""
+_PATIENCE = 120.0
 
 SENDER = r"""
-import ctypes, socket, struct, sys, time
-size, total, rate, interface = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+import ctypes, os, socket, struct, sys, time
+size, total, interface = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 sock.bind((interface, 0))
 sock.setsockopt(263, 20, 1)
@@ -53,127 +57,128 @@ batch = (Message * 64)()
 for one in batch:
     one.header.iov, one.header.iovlen = ctypes.addressof(iov), 1
 libc = ctypes.CDLL(None)
-sent, began = 0, time.monotonic()
+sent, cpu, began = 0, time.process_time(), time.monotonic()
 while sent < total:
     done = libc.sendmmsg(sock.fileno(), batch, min(64, total - sent), 0)
     sent += max(done, 0)
-    if rate:
-        ahead = sent / rate - (time.monotonic() - began)
-        if ahead > 0.0005:
-            time.sleep(ahead)
-print(sent / (time.monotonic() - began))
+print(time.process_time() - cpu, time.monotonic() - began)
 """
 
 
-def command(tool: str, path: str, extra: list[str]) -> list[str]:
-    """Both write what passes eth0, with the same snapshot length and the same ring."""
-    common = ["-i", "eth0", "-B", "8192", "-n", *extra, *(["-w", path] if path else []), "udp"]
-    if tool == "tcpdump":
-        return ["tcpdump", *common]
-    return [sys.executable, "-m", "netkat", "sniff", *common]
+@dataclass(frozen=True)
+class Case:
+    """What is flooded, and where it goes: a file of this suffix, or lines."""
+
+    size: int
+    suffix: str
+    packets: int
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        place = f"to {self.suffix}" if self.suffix else "as lines"
+        return f"sniff, {self.size}-byte frames {place}"
+
+    def rows(self) -> tuple[Row, Row, Row]:
+        """Packets a second, CPU a packet, lost."""
+        file = bool(self.suffix)
+        rate = Row(f"{self.what}: {'kept' if file else 'printed'}", "1/s", True)
+        cpu = Row(f"{self.what}: CPU a packet", "us", False)
+        lost = Row(f"{self.what}: lost", "%", False)
+        if file:
+            # Where neither loses a frame the rate is the sender's, and differs by its noise.
+            rate.bounds, cpu.bounds = {"tcpdump": (0.95, 1)}, {"tcpdump": (2, 1)}
+        return rate, cpu, lost
 
 
-def flood(peer: Host, size: int, packets: int, rate: float) -> float:
-    """Send; packets a second."""
-    arguments = [str(size), str(packets), str(rate), "eth0"]
-    return float(peer.run([sys.executable, "-c", SENDER, *arguments], timeout=120).stdout)
+@dataclass(frozen=True)
+class Seen:
+    """One run: packets captured and lost; seconds of the sender's CPU, of work (wall), of CPU."""
+
+    captured: int
+    dropped: int
+    sending: float
+    working: float
+    cpu: float
 
 
-def measure(
-    host: Host,
-    peer: Host,
-    tool: str,
-    size: int,
-    packets: int,
-    rate: float,
-    path: str,
-    extra: list[str],
-) -> dict[str, float]:
-    """One run: what was kept, lost and spent."""
-    child = host.popen(
-        command(tool, path, extra),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        cwd=ROOT,
-        text=True,
-    )
-    assert child.stderr is not None
-    while "listening" not in child.stderr.readline():
-        assert child.poll() is None, "it ended before it listened"
-    time.sleep(0.3)
-    before = cpu(child.pid)
-    speed = flood(peer, size, packets, rate)
-    time.sleep(0.5)
-    now, last = cpu(child.pid), -1.0
-    while now != last:  # what waits in the ring is still being worked off
-        time.sleep(0.2)
-        last, now = now, cpu(child.pid)
-    spent = now - before
-    child.send_signal(signal.SIGINT)
-    said = child.communicate(timeout=60)[1]
-    captured, dropped = (
-        int(re.search(rf"(\d+) packets? {word}", said)[1])  # type: ignore[index]
-        for word in ("captured", "dropped by kernel")
-    )
-    return {
-        "sent": speed,
-        "kept": captured,
-        "lost": dropped,
-        "cpu": spent,
-        "pps": speed * captured / packets,
-    }
-
-
-def cpu(pid: int) -> float:
-    """Seconds of CPU of all threads of the process that ip netns exec and setpriv became."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def compare(runs: int, packets: int, rates: list[float]) -> list[dict[str, object]]:
-    """All cases, runs interleaved."""
-    rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as place, netns_pair("nks") as pair:
-        cases: list[tuple[int, float, str, list[str]]] = [
-            (size, rate, path, [])
-            for size in SIZES
-            for rate in rates
-            for path in (f"{place}/x.pcap",)
+def measure(extent: Extent) -> list[Row]:
+    """Kept a second, CPU a packet, lost; lines a second."""
+    if extent.short:
+        cases = [Case(64, ".pcap", 50_000), Case(64, "", 20_000)]
+    else:
+        cases = [
+            *(Case(size, suffix, 300_000) for size, suffix in SIZES_AND_FILES),
+            Case(64, "", 300_000),
         ]
-        cases += [(64, rate, f"{place}/x.pcapng", []) for rate in rates]
-        cases += [(64, 20000.0, "", []), (64, 100000.0, "", [])]
-        for size, rate, path, extra in cases:
-            seen: dict[str, list[dict[str, float]]] = {"tcpdump": [], "netkat": []}
-            count = packets if path else int(rate * 2)
-            for _ in range(runs):
-                for tool, results in seen.items():
-                    results.append(
-                        measure(pair.host, pair.peer, tool, size, count, rate, path, extra)
-                    )
-                    if path:
-                        os.unlink(path)
-            for tool, results in seen.items():
-                row: dict[str, object] = {
-                    "case": f"{size} B to {Path(path).suffix or 'lines'}"
-                    f"{f' at {rate:.0f}/s' if rate else ', flooded'}",
-                    "tool": tool,
-                }
-                for key in ("sent", "pps", "lost", "cpu"):
-                    row[key] = round(statistics.median(one[key] for one in results), 3)
-                rows.append(row)
-                print(json.dumps(row), flush=True)
+    rows: list[Row] = []
+    with netns_pair("nkb") as pair, tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        for case in cases:
+            rate, cpu, lost = case.rows()
+
+            def add(tool: str, case: Case, rate: Row, cpu: Row, lost: Row) -> None:
+                seen = watch(pair, tool, case, place)
+                rate.add(tool, seen.captured / (seen.sending if case.suffix else seen.working))
+                cpu.add(tool, seen.cpu / max(seen.captured, 1) * 1e6)
+                lost.add(tool, seen.dropped / case.packets * 100)
+
+            tools: dict[str, Callable[[], None]] = {
+                tool: partial(add, tool, case, rate, cpu, lost) for tool in TOOLS
+            }
+            interleave(extent.runs, tools)
+            rows += [rate, cpu, lost]
     return rows
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--packets", type=int, default=400_000)
-    parser.add_argument("--rates", default="0,100000", help="packets a second; 0 floods")
-    given = parser.parse_args()
-    compare(given.runs, given.packets, [float(rate) for rate in given.rates.split(",")])
+def watch(pair: Pair, tool: str, case: Case, place: str) -> Seen:
+    """One tool while it is flooded."""
+    path = Path(place, f"x{case.suffix}")
+    writes = ["-w", str(path)] if case.suffix else []
+    options = ["-i", "eth0", "-B", str(RING_KIB), "-n", *writes, "udp"]
+    child = start(pair.host, [*_pinned(), *TOOLS[tool], *options], stderr=subprocess.PIPE)
+    try:
+        assert child.stderr is not None
+        while "listening" not in child.stderr.readline():
+            if child.poll() is not None:
+                raise RuntimeError(f"{tool} ended before it listened")
+        before = _settled(child.pid)[0]
+        arguments = [str(case.size), str(case.packets), "eth0"]
+        sent = run(pair.peer, [sys.executable, "-c", SENDER, *arguments], stdout=subprocess.PIPE)
+        sending, wall = map(float, sent.output.split())
+        begun = time.monotonic() - wall
+        after, ended = _settled(child.pid)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=_PATIENCE)[1]
+    finally:
+        child.kill()
+        child.wait()
+        path.unlink(missing_ok=True)
+    counts = [re.search(rf"(\d+) packets? {word}", said) for word in ("captured", "dropped")]
+    captured, dropped = (int(found[1]) if found else 0 for found in counts)
+    return Seen(captured, dropped, sending, max(ended - begun, wall), after - before)
 
 
-if __name__ == "__main__":
-    main()
+def _pinned() -> list[str]:
+    """The other processor than the sender's, where there is one."""
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+
+
+def _settled(pid: int) -> tuple[float, float]:
+    """The CPU time of a process that does nothing any more, and since when (monotonic)."""
+    last, since = -1.0, time.monotonic()
+    end = since + _PATIENCE
+    while time.monotonic() < end:
+        spent = _cpu(pid)
+        # A live capture looks at its ring now and then.
+        if spent - last > 0.002:
+            last, since = spent, time.monotonic()
+        elif time.monotonic() - since > STEADY:
+            return spent, since
+        time.sleep(0.02)
+    raise RuntimeError("the tool is never done")
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU of all threads of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
