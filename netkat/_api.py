@@ -10,13 +10,13 @@ from netkat._stack import CONNECT_TIMEOUT
 from netkat.closing import Closing
 from netkat.conn import TcpConnection, UdpConnection
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
+from netkat.engine.options import Options as Options
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
     from netkat.conn.session import Session
-    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
     from netkat.kernel.sockets import KernelAttempt, KernelSockets
 

@@ -14,6 +14,7 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host.nat import unseen
 
 if TYPE_CHECKING:
+    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
     from netkat.host.local import Place
 
@@ -47,11 +48,12 @@ class Server(Closing):
         guard: str = "auto",
         netns: str | int | None = None,
         tap: Tap | None = None,
+        options: Options | None = None,
     ) -> None:
         self._protocol, self._take_over, self._reply_mac = protocol, take_over, reply_mac
         self._claims: list[Claim] = []
         self._passed_over: list[str] = []
-        self._bypass = Bypass(guard=guard, tap=tap, netns=netns)
+        self._bypass = Bypass(guard=guard, tap=tap, netns=netns, options=options)
         # Asked while privileges are held.
         self._unseen = None if take_over else unseen()
         try:

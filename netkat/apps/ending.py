@@ -153,6 +153,8 @@ class DatagramRule:
         """Errors: what befell a half."""
         self.judge_faults(now)
         receiver, sender = self._receiver, self._sender
+        if receiver.ended:
+            return Ending.IN_ORDER
         if sender is None or sender.ended_at is None or self._linger == FOR_EVER:
             return None
         if receiver.writing:

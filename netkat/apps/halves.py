@@ -191,24 +191,37 @@ class Receiver(Half):
     """Peer to output. ``reader_gone``: nobody takes the output any more.
 
     ``truncated``: the peer's end came without TLS's close_notify. It may still read (ncat
-    sends a bare FIN at the end of its input), so the other direction goes on.
+    sends a bare FIN at the end of its input), so the other direction goes on. ``limit``:
+    so many datagrams are all that is taken.
     """
 
     def __init__(
-        self, conn: Conn, sink: Sink, stop: Stop, nudge: int, *, shape: Shape | None = None
+        self,
+        conn: Conn,
+        sink: Sink,
+        stop: Stop,
+        nudge: int,
+        *,
+        shape: Shape | None = None,
+        limit: int | None = None,
     ) -> None:
         super().__init__("netkat-receive", conn, stop, nudge)
-        self._sink, self._shape = sink, shape
+        self._sink, self._shape, self._limit = sink, shape, limit
         self.writing = False
         self.reader_gone = False
         self.truncated: TlsTruncated | None = None
 
     def relay(self) -> None:
-        """Until the peer's FIN; datagrams have no end."""
+        """Until the peer's FIN; datagrams have no end but the limit."""
         stream = self._conn.protocol is Transport.TCP
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
+        left = self._limit
         while not self._halt.asked:
+            if left == 0:
+                self._end()
+                return
             count = self._receive(buffer)
+            left = None if left is None else left - 1
             if count == 0 and stream:
                 self._end()
                 return

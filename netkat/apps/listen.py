@@ -76,6 +76,7 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
         guard=request.guard,
         netns=request.netns,
         tap=taps.tap,
+        options=request.options,
     )
     undo.callback(server.close)
     signals.check()

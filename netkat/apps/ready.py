@@ -64,6 +64,7 @@ def make_ready(
         qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
         tap=taps.tap,
+        options=request.options,
         kernel=request.kernel,
     )
     undo.callback(made.close)

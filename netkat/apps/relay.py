@@ -69,6 +69,7 @@ class Relay:
             self._stop,
             self._nudge,
             shape=TelnetReader(self._answer) if options.telnet else None,
+            limit=options.receive_limit,
         )
         self._sender: Sender | None = None
         self._terminal = False

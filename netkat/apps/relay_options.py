@@ -21,6 +21,8 @@ class RelayOptions:
     """The end of input sends FIN."""
     linger: float | None = None
     idle: float | None = None
+    receive_limit: int | None = None
+    """So many datagrams from the peer end it."""
     send_only: bool = False
     """What the peer sends is read and thrown away, and not waited for."""
     interval: float = 0.0

@@ -9,6 +9,7 @@ from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
+    from netkat._api import Options
     from netkat.apps.command import Command
     from netkat.apps.through import Through
     from netkat.apps.tls import Tls
@@ -47,6 +48,7 @@ class Request:
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
+    options: Options | None = None
     command: Command | None = None
     tls: Tls | None = None
     through: Through | None = None

@@ -14,6 +14,7 @@ from netkat.cli.places import PlaceWords
 from netkat.cli.proxy_words import ProxyWords
 from netkat.cli.relay_words import RelayWords
 from netkat.cli.scan_words import ScanWords
+from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
@@ -42,6 +43,7 @@ def connect(
     relaying: RelayWords,
     running: ExecWords,
     secured: TlsWords,
+    packets: StackWords,
     proxied: ProxyWords,
     numeric: options.Numeric = False,
     scanning: ScanWords,
@@ -81,6 +83,7 @@ def connect(
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
         tls=secured.tls(udp=udp),
+        options=packets.options(udp=udp),
         through=proxied.through(udp=udp),
         command=running.command(
             against={

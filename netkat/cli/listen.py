@@ -14,6 +14,7 @@ from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
 from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
+from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
@@ -101,6 +102,7 @@ def listen(
     place: PlaceWords,
     running: ExecWords,
     secured: TlsWords,
+    packets: StackWords,
     numeric: options.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     proxy: Annotated[str | None, typer.Option("-x", "--proxy", hidden=True)] = None,
@@ -142,6 +144,7 @@ def listen(
         # A listener on UDP goes on after the end of its input.
         relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
         tls=secured.tls(udp=udp, server_side=True),
+        options=packets.options(udp=udp),
         command=running.command(
             against={
                 "--reply": reply is not None,

@@ -30,6 +30,10 @@ class RelayWords:
             "--idle-timeout", metavar="TIME", help="End after TIME without a byte either way."
         ),
     ] = None
+    receive_limit: Annotated[
+        str | None,
+        typer.Option("-W", metavar="N", help="With -u: end after N datagrams from the peer."),
+    ] = None
     no_shutdown: Annotated[
         bool, typer.Option("--no-shutdown", help="Send no FIN at the end of input.")
     ] = False
@@ -92,6 +96,9 @@ class RelayWords:
             shutdown=not self.no_shutdown,
             linger=linger if self.linger is None else _linger(self.linger),
             idle=None if idle is None else values.seconds(idle, option),
+            receive_limit=(
+                None if self.receive_limit is None else values.count(self.receive_limit, "-W")
+            ),
             send_only=self.send_only,
             interval=0.0 if self.interval is None else values.seconds(self.interval, "--interval"),
             crlf=self.crlf,
@@ -107,6 +114,8 @@ class RelayWords:
         if self.send_only and not self.read_stdin:
             other = "--recv-only" if self.recv_only else "--no-stdin"
             raise BadArgument(f"--send-only and {other} exclude each other")
+        if self.receive_limit is not None and not udp:
+            raise BadArgument("-W counts datagrams: -u is missing")
         if self.fin and self.no_shutdown:
             raise BadArgument("-N and --no-shutdown exclude each other")
         files = [file for file in (self.output, self.hex_dump) if file is not None]

@@ -125,6 +125,10 @@ class Bypass:
 
         def make_ready() -> Attempt:
             path = plan(source=source, source_port=source_port)
+            if path.broadcast and not (self._options and self._options.broadcast):
+                raise BadArgument(
+                    f"{destination} is a broadcast address", hint="-b sends to all hosts there"
+                )
             if self._claim is not None:
                 path = self._claimed(path, destination)
             return self._ready(plan, path, protocol, source_port, destination, port, peers)

@@ -13,6 +13,9 @@ from netkat.host.route import Route, route_past_local, route_to
 OWN_ADDRESS_HINT = "use nc for it, or ask from another host"
 
 
+BROADCAST_MAC = b"\xff" * 6
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """The way to one destination. ``next_hop_mac`` is set where nobody need be asked for it."""
@@ -26,6 +29,8 @@ class Path:
     past_local: bool = False
     """The kernel takes the destination for its own (a LoadBalancer address on an IPVS
     node); it is reached as if it did not."""
+    broadcast: bool = False
+    """All hosts of a subnet, or of the link: whether that is meant is the caller's to say."""
 
     def describe(self, destination: IPAddress) -> str:
         """One line for -v."""
@@ -75,12 +80,18 @@ def plan_path(
             f"--via {via.hex(':')}: {out.name} has no Ethernet header, so no MAC on it",
             hint="leave --via away: there is one next hop on such a link",
         )
+    if route.kind == "broadcast" and protocol is Protocol.TCP:
+        raise BadArgument(f"{destination} is a broadcast address: TCP has one peer")
     mtu = min(out.mtu, route.mtu or out.mtu)
     if not out.ethernet:
         return Path(out, route.source, None, None, mtu, past_local)
     next_hop = hop or route.gateway or destination
-    mac = via if isinstance(via, bytes) else known_mac(out.index, next_hop)
-    return Path(out, route.source, next_hop, mac, mtu, past_local)
+    broadcast = route.kind == "broadcast"
+    if isinstance(via, bytes):
+        mac: bytes | None = via
+    else:
+        mac = BROADCAST_MAC if broadcast else known_mac(out.index, next_hop)
+    return Path(out, route.source, next_hop, mac, mtu, past_local, broadcast)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,23 @@ def test_a_mistake_is_one_line_and_a_next_step(arguments: list[str], words: str)
 
 @pytest.mark.parametrize(
     ("option", "instead"),
-    [("-D", "-vv"), ("-F", "stdout"), ("-S", "nc"), ("-U", "nc"), ("-Z", "nc"), ("--sctp", "ncat")],
+    [
+        ("-D", "-vv"),
+        ("-F", "stdout"),
+        ("-G", "--via"),
+        ("-g", "--via"),
+        ("-S", "nc"),
+        ("-U", "nc"),
+        ("-Z", "nc"),
+        ("--allowfile", "--allow"),
+        ("--broker", "ncat"),
+        ("--chat", "ncat"),
+        ("--denyfile", "--deny"),
+        ("--lua-exec", "import netkat"),
+        ("--sctp", "ncat"),
+        ("--unixsock", "ncat"),
+        ("--vsock", "ncat"),
+    ],
 )
 def test_options_that_never_come_say_what_to_use(option: str, instead: str) -> None:
     done = netkat(option, "host", "80")
