@@ -115,12 +115,7 @@ def listen(
     from netkat.apps.listen import listen
     from netkat.apps.listen_request import ListenRequest
 
-    if zero:
-        raise BadArgument("-z does not go with -l", hint="leave one of them away")
-    if proxy is not None:
-        raise BadArgument("-x does not go with -l: a proxy is for those who connect")
-    if ipv4 and ipv6:
-        raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
+    _check(zero=zero, proxy=proxy is not None, both_versions=ipv4 and ipv6)
     protocol = Protocol.UDP if udp else Protocol.TCP
     host, number = _place(list(where or ()), port, source, protocol)
     most = None if max_conns is None else values.count(max_conns, "--max-conns")
@@ -160,6 +155,15 @@ def listen(
     if verbose > 1:
         show_logs()
     return listen(request, say)
+
+
+def _check(*, zero: bool, proxy: bool, both_versions: bool) -> None:
+    if zero:
+        raise BadArgument("-z does not go with -l", hint="leave one of them away")
+    if proxy:
+        raise BadArgument("-x does not go with -l: a proxy is for those who connect")
+    if both_versions:
+        raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
 
 
 def _place(
