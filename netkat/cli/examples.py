@@ -30,6 +30,7 @@ EXAMPLES: Final = {
         Example("netkat -lk --reply clientip 8080", "tell each client the address that it has"),
         Example("netkat -luk --reply echo -i eth0 5353", "UDP, on one interface's addresses"),
         Example("netkat -lk -c 'date; uptime' 8080", "a command for each client, by the shell"),
+        Example("netkat -lk --ssl --ssl-cert web.pem 8443", "TLS; web.pem holds the key as well"),
         Example("netkat -l -p 30080 --take-over", "a NodePort, which a NAT rule serves"),
     ),
     "doctor": (
