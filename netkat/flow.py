@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 IPAddress = IPv4Address | IPv6Address
@@ -32,6 +32,17 @@ class Flow:
     local_port: int
     remote: IPAddress | None = None
     remote_port: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A connection is looked up a dozen times, and an address hashes its own text. Of
+        # numbers alone, so that it holds in another process.
+        remote = None if self.remote is None else int(self.remote)
+        ends = int(self.local), self.local_port, remote or -1, self.remote_port
+        object.__setattr__(self, "_hash", hash((int(self.protocol), *ends)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def version(self) -> int:

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from netkat.bpf.guard import Guard, GuardLink, check
@@ -33,6 +34,7 @@ _COUNT = struct.Struct("=Q")
 _LD_IMM64, _MAP_FD = 0x18, 1
 
 
+@lru_cache(maxsize=16)  # asked three times in a row as a flow begins, and as it ends
 def key_of(flow: Flow) -> bytes:
     """The flow as ``struct flow_key`` of ingress.c."""
     remote = b"" if flow.remote is None else flow.remote.packed
