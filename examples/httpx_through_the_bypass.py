@@ -1,6 +1,6 @@
 """One GET as an external client makes it, and what went wrong where it did not work.
 
-    sudo .venv/bin/python examples/httpx_through_the_bypass.py http://10.111.111.129/
+Run it: sudo .venv/bin/python examples/httpx_through_the_bypass.py http://10.111.111.129/
 
 Needs ``pip install 'netkat[httpx]'``. Past kube-proxy's short cut for the node's own traffic:
 what comes back is what a client outside the cluster gets.
