@@ -22,7 +22,11 @@ const (
 	eNotConn   int32 = -12
 	eNoMemory  int32 = -13
 	eFault     int32 = -14
+	eDetached  int32 = -15
 )
+
+// wireFailed less an errno is what became of the packet socket (GS_WIRE).
+const wireFailed = -1000
 
 // code is the one table from gVisor's errors to the ABI's.
 func code(err tcpip.Error) int32 {

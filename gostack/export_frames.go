@@ -6,7 +6,6 @@ package main
 import "C"
 
 import (
-	"runtime"
 	"unsafe"
 
 	"netkat/gostack/internal/link"
@@ -41,10 +40,7 @@ func gs_inject(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
 	if !ok {
 		return C.int32_t(eBadHandle)
 	}
-	s.Rx.Inject(batch(mmsghdrs, n), int(n))
-	// gVisor's processor goroutines do the work. A turn for them now, and their
-	// answer is in the queue when the caller drains, with no second thread to wake.
-	runtime.Gosched()
+	s.Inject(batch(mmsghdrs, n), int(n))
 	return 0
 }
 

@@ -7,7 +7,7 @@
  *  - A handle is a 64-bit number, never 0, never used twice. A handle that is
  *    closed or was never given out yields GS_EBADF; it never crashes.
  *  - A call returns >= 0 on success and a negative GS_E... code on failure.
- *  - No call waits. What is not ready yields GS_EAGAIN; readiness is an eventfd.
+ *  - No call waits, save gs_wait and gs_reside, which say what ends them. What is not ready yields GS_EAGAIN; readiness is an eventfd.
  *  - Any thread may call anything at any time, except gs_arm, gs_inject on one
  *    stack (one receiving thread at a time) and gs_drain (one sending thread at
  *    a time): the caller holds a lock.
@@ -38,6 +38,8 @@
 #define GS_ENOTCONN -12   /* not connected (yet) */
 #define GS_ENOMEM -13     /* a queue is full */
 #define GS_EFAULT -14     /* anything else; never expected */
+#define GS_EDETACHED -15  /* the stack has no packet socket of its own */
+#define GS_WIRE -1000     /* GS_WIRE - errno: the packet socket failed for good */
 
 #define GS_TCP 6
 #define GS_UDP 17
@@ -135,6 +137,31 @@ int32_t gs_inject(uint64_t stack, void *mmsghdrs, uint32_t n);
 /* Fills up to max entries (iovecs and msg_iovlen) and returns how many. Their
  * memory stays valid until the next gs_drain on this stack or its close. */
 int32_t gs_drain(uint64_t stack, void *mmsghdrs, uint32_t max);
+
+/* ---- frames, moved by the stack itself ----
+ * With a packet socket attached, gs_arm, gs_inject and gs_drain are not called, and need
+ * no lock: whoever waits receives meanwhile, whoever produces frames sends them. */
+
+/* Entries of a tally: [0] frames sent, [GS_TALLY - 1] frames received that
+ * struct virtio_net_hdr has no words for, [e] frames refused with errno e. */
+#define GS_TALLY 256
+/* fd does not block; `in` and `out` are batches as for gs_arm and gs_drain, tally is
+ * written at any time. All of them are the stack's until gs_detach or gs_stack_close. */
+int32_t gs_attach(uint64_t stack, int32_t fd, void *in, uint32_t n_in, void *out, uint32_t n_out, uint64_t *tally);
+/* Once it returns nobody uses the socket, the batches and the tally any more. */
+int32_t gs_detach(uint64_t stack);
+/* Sends what waits; waits itself only while the socket's buffer is full, at most a second. */
+int32_t gs_flush(uint64_t stack);
+
+/* What ends a wait: a descriptor of `fds` (at most four) that polls readable, `timeout_ms`
+ * milliseconds (-1: no limit), a signal that lands on the thread. GS_WAIT_ONCE ends it
+ * when it has moved frames, too: for a thread that has signal handlers to run. */
+#define GS_WAIT_ONCE 1
+/* Moves frames. Bits of fds that are ready; 0: time is over; GS_EAGAIN: a signal, or once. */
+int64_t gs_wait(uint64_t stack, int32_t *fds, uint32_t n, int64_t timeout_ms, uint32_t flags);
+/* The same for one thread that does nothing else. It receives while nobody waits, and
+ * sends what timers and the library's own threads produce. */
+int64_t gs_reside(uint64_t stack, int32_t *fds, uint32_t n, int64_t timeout_ms);
 
 /* ---- endpoints ---- */
 /* Connects, local part given. TCP: GS_EAGAIN state follows through gs_connect_result. */

@@ -1,28 +1,28 @@
 """The pump: frames between wire and stack, whole batches at a time.
 
-Two threads, each asleep in poll(2) until there is work: one moves frames from
-the wire into the stack, one moves what the stack wants sent (timers, answers of
-its own goroutines) onto the wire. Whoever else has just made the stack produce
-frames, a writer or the receiving thread, calls flush() and sends them itself:
-handing over to a sleeping thread would cost more than the work.
+Nobody hands over to a sleeping thread what he can do himself, since that costs more than
+the work: whoever makes the stack produce frames calls flush() and sends them, and whoever
+waits for his connection calls wait(), and receives meanwhile. One thread of the pump's own
+does both while nobody else does. The library does the moving, without the interpreter
+lock: a program that computes in another thread does not hold up the frames.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from netkat.engine.wait import remaining, wait_readable
 from netkat.errors import NetkatError
 from netkat.wire.batch import ReceiveBatch, SendBatch
 
 if TYPE_CHECKING:
     from netkat.stack import Stack
-    from netkat.wire.base import Wire
+    from netkat.wire.packet_socket import PacketSocket
 
 _log = logging.getLogger(__name__)
 
@@ -39,54 +39,65 @@ HOUSEKEEPING = 0.1
 
 
 class Pump:
-    """Two threads between one wire and one stack. close() joins them; more than once is once."""
+    """Between one wire and one stack. close() ends its thread; more than once is once."""
 
     def __init__(
         self,
-        wire: Wire,
+        wire: PacketSocket,
         stack: Stack,
         *,
         on_fault: Callable[[NetkatError], None],
         housekeeping: Callable[[], bool],
-        tap: Callable[[bytes, bool], None] | None = None,
     ) -> None:
         self._wire, self._stack = wire, stack
-        self._on_fault, self._housekeeping, self._tap = on_fault, housekeeping, tap
+        self._on_fault, self._housekeeping = on_fault, housekeeping
         self._incoming, self._outgoing = ReceiveBatch(BATCH), SendBatch(BATCH)
-        stack.arm(self._incoming.pointer, BATCH)
-        self._sending = threading.Lock()
-        self._again = False
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._attention = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
+        self._main = threading.main_thread().ident
+        loops = self._begin()
         self._threads = [
             threading.Thread(target=self._guarded, args=(loop,), name=f"netkat-{name}", daemon=True)
-            for name, loop in (("receive", self._receive_loop), ("send", self._send_loop))
+            for name, loop in loops.items()
         ]
         for thread in self._threads:
             thread.start()
 
     def flush(self) -> None:
         """Send all that the stack has waiting, on this thread or on the one that is at it."""
-        self._again = True
-        # Not "with": a thread that finds the lock held leaves its frames to the
-        # holder, which looks once more after letting go.
-        while self._again and self._sending.acquire(blocking=False):
+        try:
+            self._stack.flush()
+        except OSError as error:
+            self._failed(error)
+
+    def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
+        """Move frames until one of the descriptors polls readable: those that do.
+
+        Empty when the deadline (monotonic seconds; None: none) has passed.
+        """
+        # Python runs its signal handlers between two calls of the main thread.
+        once = threading.get_ident() == self._main
+        while not self._stopping:
+            left = remaining(deadline)
             try:
-                self._again = False
-                self._drain()
-            except NetkatError as fault:
-                self._on_fault(fault)
-                return
-            finally:
-                self._sending.release()
+                # Rounded up, or the last millisecond would be spent spinning.
+                milliseconds = -1 if left is None else int(left * 1000) + 1
+                return self._stack.wait(descriptors, milliseconds, once=once)
+            except BlockingIOError:
+                if left == 0.0:
+                    return set()
+            except OSError as error:
+                self._failed(error)
+                break
+        return wait_readable(descriptors, deadline)
 
     def attend(self) -> None:
-        """Something is closing: have the sending thread look after it now and then."""
+        """Something is closing: have the pump's thread look after it now and then."""
         os.eventfd_write(self._attention, 1)
 
     def close(self) -> None:
-        """Stop both threads and wait for them. What still waits to be sent is sent first."""
+        """End the pump's thread and wait for it. What still waits to be sent is sent first."""
         if self._stopping:
             return
         self._stopping = True
@@ -96,61 +107,60 @@ class Pump:
             os.eventfd_write(self._stop, 1)
             for thread in self._threads:
                 thread.join()
+            self._end()
             os.close(self._stop)
             os.close(self._attention)
 
-    def _drain(self) -> None:
-        batch, stack, wire = self._outgoing, self._stack, self._wire
-        pointer = batch.pointer
-        while count := stack.drain(pointer, BATCH):
-            if self._tap is not None:
-                for i in range(count):
-                    self._tap(batch.frame(i), True)
-            wire.send(batch, count)
+    def _begin(self) -> dict[str, Callable[[], None]]:
+        self._stack.attach(self._wire.fileno(), self._incoming, self._outgoing, self._wire.tally)
+        return {"pump": lambda: self._keep_house(self._stack.reside, ())}
 
-    def _receive_loop(self) -> None:
-        batch, stack, wire = self._incoming, self._stack, self._wire
-        pointer = batch.pointer
-        poller = select.poll()
-        poller.register(wire.fileno(), select.POLLIN)
-        poller.register(self._stop, select.POLLIN)
-        while not self._stopping:
-            poller.poll()
-            while (count := wire.receive(batch)) and not self._stopping:
-                if self._tap is not None:
-                    for i in range(count):
-                        self._tap(batch.frame(i), False)
-                stack.inject(pointer, count)
-                self.flush()
+    def _end(self) -> None:
+        self._stack.detach()
 
-    def _send_loop(self) -> None:
-        outgoing = self._stack.outgoing_fd
+    def _keep_house(
+        self,
+        wait: Callable[[Sequence[int], int], set[int]],
+        others: Sequence[int],
+    ) -> None:
+        """A thread's life: look after closing connections; _noticed() is told of the others."""
         wants_housekeeping = (self._attention, self._stack.bridges_fd)
-        poller = select.poll()
-        for descriptor in (outgoing, self._stop, *wants_housekeeping):
-            poller.register(descriptor, select.POLLIN)
-        timeout: float | None = None
+        descriptors = (self._stop, *wants_housekeeping, *others)
+        timeout = -1
         next_look = 0.0
         while not self._stopping:
-            ready = {descriptor for descriptor, _ in poller.poll(timeout)}
-            if outgoing in ready:
-                os.eventfd_read(outgoing)
-                self.flush()
+            try:
+                ready = wait(descriptors, timeout)
+            except BlockingIOError:
+                continue
             for descriptor in ready.intersection(wants_housekeeping):
                 os.eventfd_read(descriptor)
-                timeout = HOUSEKEEPING * 1000
+                timeout = int(HOUSEKEEPING * 1000)
+            self._noticed(ready)
             now = time.monotonic()
-            if timeout is not None and now >= next_look:
+            if timeout >= 0 and now >= next_look:
                 next_look = now + HOUSEKEEPING
-                timeout = HOUSEKEEPING * 1000 if self._housekeeping() else None
+                timeout = int(HOUSEKEEPING * 1000) if self._housekeeping() else -1
+
+    def _noticed(self, ready: set[int]) -> None:
+        """What a pump of another kind has to do besides."""
 
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
             loop()
-        except NetkatError as fault:
-            if not self._stopping:
-                self._on_fault(fault)
         except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        from netkat.stack import Code, StackError, WireFailed
+
+        if self._stopping or (isinstance(error, StackError) and error.code is Code.DETACHED):
+            return
+        if isinstance(error, NetkatError):
+            self._on_fault(error)
+        elif isinstance(error, WireFailed):
+            self._on_fault(self._wire.fault(error))
+        else:
             # A pump that died in silence would leave every connection waiting for ever.
-            _log.exception("the pump stopped")
+            _log.error("the pump stopped", exc_info=error)
             self._on_fault(NetkatError(f"the pump stopped: {error!r}", hint=REPORT))

@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from netkat.engine import verdict
-from netkat.engine.wait import wait_readable
 from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
 from netkat.flow import Flow, Protocol
 
@@ -74,7 +73,10 @@ class Session:
 
         Errors: the uplink's fault (InterfaceDown and the like).
         """
-        ready = wait_readable((descriptor, self.uplink.fault_fd, cancel_fd), deadline)
+        all_of_them = [descriptor, self.uplink.fault_fd]
+        if cancel_fd is not None:
+            all_of_them.append(cancel_fd)
+        ready = self.uplink.wait(all_of_them, deadline)
         if self.uplink.fault is not None and descriptor not in ready:
             raise self.uplink.fault
         return descriptor in ready

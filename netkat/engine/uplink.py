@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
@@ -24,6 +24,7 @@ from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.engine.admission import Admission
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
+from netkat.engine.wait import wait_readable
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
@@ -103,7 +104,6 @@ class Uplink:
 
     def load(self) -> None:
         """Load the Go library and start the pump; once."""
-        from netkat.engine.pump import Pump
         from netkat.stack import Stack
 
         with self._lock:
@@ -113,16 +113,19 @@ class Uplink:
             self._undo.callback(stack.close)
             if self._options is not None:
                 stack.set_options(self._options.by_number())
-            tap = self._tapped if self._tap is not None else None
-            self._pump = Pump(
-                self.wire,
-                stack,
-                on_fault=self._failed,
-                housekeeping=self._look_after_closing,
-                tap=tap,
-            )
+            self._pump = self._new_pump(stack)
             self._undo.callback(self._pump.close)
             self._stack = stack
+
+    def _new_pump(self, stack: Stack) -> Pump:
+        from netkat.engine.pump import Pump
+
+        fault, look = self._failed, self._look_after_closing
+        if self._tap is None:
+            return Pump(self.wire, stack, on_fault=fault, housekeeping=look)
+        from netkat.engine.tapped_pump import TappedPump
+
+        return TappedPump(self.wire, stack, on_fault=fault, housekeeping=look, tap=self._tapped)
 
     @property
     def stack(self) -> Stack:
@@ -134,6 +137,12 @@ class Uplink:
         """Send what the stack has waiting, on this thread."""
         if self._pump is not None:
             self._pump.flush()
+
+    def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
+        """Until one of the descriptors polls readable, moving frames; see Pump.wait."""
+        if self._pump is not None:
+            return self._pump.wait(descriptors, deadline)
+        return wait_readable(descriptors, deadline)
 
     def reach(
         self,

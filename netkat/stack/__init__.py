@@ -4,7 +4,7 @@ Importing this loads no library: the first Stack does, and with it come the Go
 runtime's threads.
 """
 
-from netkat.stack.codes import Code, StackError
+from netkat.stack.codes import Code, StackError, WireFailed
 from netkat.stack.endpoint import Endpoint, Option
 from netkat.stack.facts import Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
@@ -20,5 +20,6 @@ __all__ = [
     "StackError",
     "StackStatistics",
     "State",
+    "WireFailed",
     "live_handles",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import os
 
 from netkat.errors import NetworkError
 
@@ -25,6 +26,7 @@ class Code(enum.IntEnum):
     NOT_CONNECTED = -12
     NO_MEMORY = -13
     FAULT = -14
+    DETACHED = -15
 
 
 _ERRNO = {
@@ -40,6 +42,7 @@ _ERRNO = {
     Code.IN_USE: (errno.EADDRINUSE, "address and port are in use in this stack"),
     Code.NOT_CONNECTED: (errno.ENOTCONN, "not connected"),
     Code.NO_MEMORY: (errno.ENOBUFS, "a queue of the stack is full"),
+    Code.DETACHED: (errno.ENODEV, "the stack has no packet socket"),
     Code.FAULT: (errno.EIO, "unexpected error of the stack"),
 }
 
@@ -61,10 +64,20 @@ class WriteSideShut(StackError, BrokenPipeError):
     """Sending after the write side was shut down."""
 
 
+WIRE = -1000
+"""gostack.h's GS_WIRE."""
+
+
+class WireFailed(OSError):
+    """The packet socket failed for good, with this errno."""
+
+
 def fault(result: int) -> OSError:
     """The exception of a negative result; an unknown one counts as Code.FAULT."""
     if result == Code.AGAIN:
         return BlockingIOError(errno.EAGAIN, "the operation would wait")
+    if result < WIRE:
+        return WireFailed(WIRE - result, os.strerror(WIRE - result))
     try:
         code = Code(result)
     except ValueError:

@@ -56,6 +56,23 @@ class Library(Protocol):
     def gs_inject(self, stack: StackHandle, messages: CData, n: int) -> int: ...
     def gs_drain(self, stack: StackHandle, messages: CData, most: int) -> int: ...
 
+    def gs_attach(
+        self,
+        stack: StackHandle,
+        descriptor: int,
+        incoming: CData,
+        n_incoming: int,
+        outgoing: CData,
+        n_outgoing: int,
+        tally: CData,
+    ) -> int: ...
+    def gs_detach(self, stack: StackHandle) -> int: ...
+    def gs_flush(self, stack: StackHandle) -> int: ...
+    def gs_wait(
+        self, stack: StackHandle, descriptors: CData, n: int, timeout_ms: int, flags: int
+    ) -> int: ...
+    def gs_reside(self, stack: StackHandle, descriptors: CData, n: int, timeout_ms: int) -> int: ...
+
     def gs_connect(
         self,
         stack: StackHandle,

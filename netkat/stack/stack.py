@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
+from typing import Protocol as Shape
 
 from netkat.flow import Protocol
 from netkat.stack import facts
-from netkat.stack.codes import check
+from netkat.stack.codes import check, fault
 from netkat.stack.endpoint import Endpoint
 from netkat.stack.ffi import CData, EndpointHandle, StackHandle, load
 from netkat.stack.handle import Owner
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 BACKLOG = 128
 """Connections that may wait to be accepted; the kernel's own default was the same (SOMAXCONN)."""
+
+
+WAIT_ONCE = 1
+"""gostack.h's GS_WAIT_ONCE."""
+
+
+class Batch(Shape):
+    """What a batch of the wire's is to the stack."""
+
+    pointer: CData
+    capacity: int
 
 
 class Stack(Owner[StackHandle]):
@@ -105,6 +117,54 @@ class Stack(Owner[StackHandle]):
         """Fill up to ``n`` entries of a SendBatch: how many. Valid until the next drain."""
         return check(self._lib.gs_drain(self._handle, pointer, n))
 
+    def attach(self, descriptor: int, incoming: Batch, outgoing: Batch, tally: CData) -> None:
+        """Have the stack move its own frames on a packet socket that does not block.
+
+        flush(), wait() and reside() do it, on the thread that calls; arm(), inject() and
+        drain() are not for such a stack. Batches and tally (gostack.h, GS_TALLY) are the
+        stack's until detach().
+        """
+        check(
+            self._lib.gs_attach(
+                self._handle,
+                descriptor,
+                incoming.pointer,
+                incoming.capacity,
+                outgoing.pointer,
+                outgoing.capacity,
+                tally,
+            )
+        )
+
+    def detach(self) -> None:
+        """Once it returns, nobody uses the socket and the batches any more."""
+        check(self._lib.gs_detach(self._handle))
+
+    def flush(self) -> None:
+        """Send what waits. Errors: WireFailed."""
+        result = self._lib.gs_flush(self._handle)
+        if result < 0:
+            raise fault(result)
+
+    def wait(
+        self, descriptors: Sequence[int], milliseconds: int = -1, *, once: bool = False
+    ) -> set[int]:
+        """Move frames until one of at most four descriptors polls readable: those that do.
+
+        None of them: the time is over (negative: there is no limit). Errors: BlockingIOError
+        when a signal came in between, or with ``once`` frames; WireFailed.
+        """
+        raw = self._ffi.new("int32_t[]", descriptors)
+        flags = WAIT_ONCE if once else 0
+        bits = self._lib.gs_wait(self._handle, raw, len(descriptors), milliseconds, flags)
+        return _chosen(descriptors, bits)
+
+    def reside(self, descriptors: Sequence[int], milliseconds: int = -1) -> set[int]:
+        """As wait, for the one thread that does nothing else: see gostack.h, gs_reside."""
+        raw = self._ffi.new("int32_t[]", descriptors)
+        bits = self._lib.gs_reside(self._handle, raw, len(descriptors), milliseconds)
+        return _chosen(descriptors, bits)
+
     def connect(self, flow: Flow) -> Endpoint:
         """Begin to connect (TCP: connect_result() tells), or open a UDP endpoint with a peer."""
         assert flow.remote is not None, "a flow with a peer"
@@ -164,3 +224,9 @@ class Stack(Owner[StackHandle]):
 
     def _let_go(self, handle: StackHandle) -> None:
         self._lib.gs_stack_close(handle)
+
+
+def _chosen(descriptors: Sequence[int], bits: int) -> set[int]:
+    if bits < 0:
+        raise fault(bits)
+    return {one for i, one in enumerate(descriptors) if bits >> i & 1}

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, NetkatError
 from netkat.wire import uapi
 from netkat.wire.base import WireStatistics
+from netkat.wire.libc import ffi
 
 if TYPE_CHECKING:
     from netkat.wire.batch import ReceiveBatch, SendBatch
@@ -33,6 +34,9 @@ its turn; the kernel counts a frame with its overhead, up to twice its size."""
 
 SEND_BUFFER = 4 << 20
 """Bytes: a batch of 64 super-frames. More would only queue up behind the device."""
+
+TALLY = 256
+"""Entries of a tally; gostack.h's GS_TALLY."""
 
 STUCK = 1.0
 """Seconds that a frame waits for room in the send buffer. A device that completes nothing
@@ -65,8 +69,9 @@ class PacketSocket:
     ) -> None:
         self.interface, self.index, self.ethernet = interface, index, ethernet
         self._lock = threading.Lock()
-        self._received = self._dropped = self._unreadable = self._sent = 0
-        self._refused: dict[int, int] = {}
+        self._received = self._dropped = 0
+        self.tally = ffi.new("uint64_t[]", TALLY)
+        """Frames sent, [e] refused with errno e, [-1] unreadable: the stack counts here, too."""
         with ExitStack() as undo:
             self._socket = undo.enter_context(_open(interface))
             self._program = _BLOCK_ALL
@@ -114,7 +119,7 @@ class PacketSocket:
         try:
             self._socket.setsockopt(uapi.SOL_PACKET, uapi.PACKET_ADD_MEMBERSHIP, request)
         except OSError as error:
-            raise self._fault(error) from None
+            raise self.fault(error) from None
 
     def receive(self, batch: ReceiveBatch) -> int:
         """Fill the batch with the frames that wait, without waiting; 0 if none.
@@ -128,8 +133,8 @@ class PacketSocket:
                 # A frame that struct virtio_net_hdr has no words for (SCTP or tunnel
                 # GSO) is taken off the queue and reported so: packet_rcv_vnet().
                 if error.errno != errno.EINVAL:
-                    raise self._fault(error) from None
-                self._unreadable += 1
+                    raise self.fault(error) from None
+                self.tally[TALLY - 1] += 1
 
     def send(self, batch: SendBatch, count: int) -> None:
         """Send the first ``count`` frames, in order; waits while the socket's buffer is full.
@@ -140,7 +145,7 @@ class PacketSocket:
         while first < count:
             try:
                 taken = batch.send(self._socket.fileno(), first, count)
-                self._sent += taken
+                self.tally[0] += taken
                 first += taken
             except OSError as error:
                 if error.errno == errno.EAGAIN and self._writable.poll(STUCK * 1000):
@@ -159,8 +164,10 @@ class PacketSocket:
                 received, without_room = uapi.TPACKET_STATS.unpack(raw)
                 self._received += received
                 self._dropped += without_room
-            dropped = self._dropped + self._unreadable
-            return WireStatistics(self._received, dropped, self._sent, dict(self._refused))
+            dropped = self._dropped + self.tally[TALLY - 1]
+            counts = memoryview(ffi.buffer(self.tally, 8 * TALLY)).cast("Q").tolist()
+            refused = {e: n for e, n in enumerate(counts[1:-1], 1) if n}
+            return WireStatistics(self._received, dropped, self.tally[0], refused)
 
     def close(self) -> None:
         """Close; more than once is once. The counters stay."""
@@ -207,7 +214,7 @@ class PacketSocket:
             except BlockingIOError:
                 return
             except OSError as error:
-                raise self._fault(error) from None
+                raise self.fault(error) from None
 
     def _attach(self, program: Sequence[uapi.Instruction]) -> None:
         value, alive = uapi.sock_fprog(program)
@@ -235,10 +242,11 @@ class PacketSocket:
         """Count a frame that the kernel would not send. Errors: when no other would go either."""
         number = error.errno or 0
         if number in _GONE or number in _CLOSED:
-            raise self._fault(error) from None
-        self._refused[number] = self._refused.get(number, 0) + 1
+            raise self.fault(error) from None
+        self.tally[number] += 1
 
-    def _fault(self, error: OSError) -> NetkatError:
+    def fault(self, error: OSError) -> NetkatError:
+        """What a failure of the socket means."""
         if error.errno in _CLOSED:
             return NetkatError(f"the wire on {self.interface} is closed")
         if error.errno not in _GONE:

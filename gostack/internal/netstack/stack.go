@@ -32,6 +32,9 @@ type Stack struct {
 	BridgesFD int
 
 	stack *stack.Stack
+	tcp   *inlineTCP
+	wire  *link.Wire
+	pump  *pump
 	mtu   uint32
 
 	mu        sync.Mutex
@@ -60,7 +63,7 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 				DADConfigs: stack.DADConfigurations{DupAddrDetectTransmits: 0},
 			}),
 		},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{made.newTCP, udp.NewProtocol},
 		NUDConfigs:         nud(),
 	})
 	silent := func(stack.TransportEndpointID, *stack.PacketBuffer) bool { return true }
@@ -80,7 +83,21 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 		return nil, err
 	}
 	made.Link, made.stack = l, s
+	made.wire = link.NewWire(l, &made.Tx, made.Inject)
+	made.pump = newPump(made.wire, l.WakeFD())
 	return made, nil
+}
+
+func (s *Stack) newTCP(gvisor *stack.Stack) stack.TransportProtocol {
+	s.tcp = newInlineTCP(gvisor)
+	return s.tcp
+}
+
+// Inject hands the stack the first n frames of the armed batch, and does the work of them.
+func (s *Stack) Inject(batch []link.Mmsghdr, n int) {
+	s.tcp.begin()
+	s.Rx.Inject(batch, n)
+	s.tcp.finish()
 }
 
 // AddAddress gives the stack an address, alone in its prefix.
@@ -175,6 +192,7 @@ func (s *Stack) Close() {
 	if !first {
 		return
 	}
+	s.Detach()
 	s.Link.Close()
 	for _, e := range open {
 		e.ep.Abort()

@@ -1,0 +1,1 @@
+// Functions without a body (inline.go) want an assembly file in their package.

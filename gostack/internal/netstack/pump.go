@@ -1,0 +1,253 @@
+package netstack
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netkat/gostack/internal/link"
+)
+
+// ErrInterrupted says that a wait ended before its time: by a signal, or because it was
+// to move frames but once.
+var ErrInterrupted = errors.New("interrupted")
+
+// sparesKept is how many seats are kept for those who wait next.
+const sparesKept = 4
+
+// pump decides who receives. One thread is resident: it does nothing else. A thread that
+// waits for something of its own receives meanwhile in its stead: what it waits for then
+// comes without another thread's help, and two wake-ups less are a good part of the
+// latency. Of several, the one that began to wait last does it, since it is the busy one.
+//
+// Each waits in poll(2) on a seat, an epoll of the socket alone, in which the socket is
+// armed or not: epoll_ctl takes it away from a thread that sleeps, without waking it.
+type pump struct {
+	wire *link.Wire
+	wake int // the link's eventfd: frames wait that nobody has drained
+
+	mu       sync.Mutex
+	fd       int
+	resident *seat
+	leader   *seat
+	spare    []*seat
+	closed   bool
+}
+
+type seat struct {
+	epoll int
+	armed bool
+}
+
+func newPump(wire *link.Wire, wake int) *pump {
+	return &pump{wire: wire, wake: wake}
+}
+
+// attach is for after the wire has its socket.
+func (p *pump) attach() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fd = p.wire.FD()
+	s, err := p.newSeat()
+	if err != nil {
+		return err
+	}
+	p.resident = s
+	return p.arm(s, true)
+}
+
+// close frees the seats that nobody sits on; the others go as they are left.
+func (p *pump) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, s := range p.spare {
+		_ = unix.Close(s.epoll)
+	}
+	p.spare = nil
+	if p.resident != nil {
+		_ = unix.Close(p.resident.epoll)
+		p.resident = nil
+	}
+}
+
+func (p *pump) newSeat() (*seat, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, p.fd, &unix.EpollEvent{}); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return &seat{epoll: fd}, nil
+}
+
+func (p *pump) arm(s *seat, on bool) error {
+	if s == nil || s.armed == on {
+		return nil
+	}
+	var event unix.EpollEvent
+	if on {
+		event.Events = unix.EPOLLIN
+	}
+	s.armed = on
+	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, p.fd, &event)
+}
+
+// sit gives the calling thread a seat on which it is the one that receives.
+func (p *pump) sit() (*seat, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.resident == nil {
+		return nil, link.ErrDetached
+	}
+	var s *seat
+	if n := len(p.spare); n > 0 {
+		s, p.spare = p.spare[n-1], p.spare[:n-1]
+	} else {
+		var err error
+		if s, err = p.newSeat(); err != nil {
+			return nil, err
+		}
+	}
+	before := p.leader
+	if before == nil {
+		before = p.resident
+	}
+	p.leader = s
+	_ = p.arm(before, false)
+	return s, p.arm(s, true)
+}
+
+// leave hands over to the resident, or leaves things to who sat down later.
+func (p *pump) leave(s *seat) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leader == s {
+		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
+		p.leader = nil
+		if !p.closed {
+			_ = p.arm(p.resident, true)
+		}
+	}
+	if p.closed || len(p.spare) >= sparesKept {
+		_ = unix.Close(s.epoll)
+		return
+	}
+	p.spare = append(p.spare, s)
+}
+
+// wait moves frames until one of fds polls readable, whose bits it returns, or time is
+// over (the zero time: there is no limit). once: it ends with ErrInterrupted as soon as it
+// has moved some, for a thread that has signals to look after. Any other error is the wire's.
+func (p *pump) wait(fds []int32, until time.Time, once bool) (uint64, error) {
+	s, err := p.sit()
+	if err != nil {
+		return 0, err
+	}
+	defer p.leave(s)
+	return p.move(s, fds, until, once)
+}
+
+// reside is wait for the thread that does nothing else, and sends for those who cannot.
+func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
+	p.mu.Lock()
+	s := p.resident
+	p.mu.Unlock()
+	if s == nil {
+		return 0, link.ErrDetached
+	}
+	return p.move(s, fds, until, false)
+}
+
+func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, error) {
+	var room [8]unix.PollFd
+	polled := room[:0]
+	for _, fd := range fds {
+		polled = append(polled, unix.PollFd{Fd: fd, Events: unix.POLLIN})
+	}
+	polled = append(polled,
+		unix.PollFd{Fd: int32(s.epoll), Events: unix.POLLIN},
+		unix.PollFd{Fd: int32(p.wake), Events: unix.POLLIN})
+	moved := false
+	for {
+		milliseconds := -1
+		switch {
+		case moved && once:
+			milliseconds = 0
+		case !until.IsZero():
+			// Rounded up: one that returns too early would spin through its last millisecond.
+			milliseconds = int((max(0, time.Until(until)) + time.Millisecond - 1).Milliseconds())
+		}
+		n, err := unix.Poll(polled, milliseconds)
+		if err == unix.EINTR {
+			return 0, ErrInterrupted
+		}
+		if err != nil {
+			return 0, err
+		}
+		if bits := readyBits(polled[:len(fds)]); bits != 0 {
+			return bits, nil
+		}
+		if n == 0 {
+			if moved && once {
+				return 0, ErrInterrupted
+			}
+			return 0, nil
+		}
+		if err := p.round(polled[len(fds)].Revents != 0, polled[len(fds)+1].Revents != 0); err != nil {
+			return 0, err
+		}
+		moved = true
+	}
+}
+
+func (p *pump) round(receive, send bool) error {
+	if send {
+		var b [8]byte
+		_, _ = unix.Read(p.wake, b[:])
+	}
+	if receive {
+		return p.wire.Receive()
+	}
+	return p.wire.Flush()
+}
+
+func readyBits(polled []unix.PollFd) (bits uint64) {
+	for i := range polled {
+		if polled[i].Revents != 0 {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// Attach gives the stack its packet socket, from which it receives, and on which it
+// sends, whenever a thread that calls in has a reason to.
+func (s *Stack) Attach(fd int, in, out []link.Mmsghdr, tally *[link.TallySize]uint64) error {
+	s.Rx.Arm(s.Link, in)
+	s.wire.Attach(fd, in, out, tally)
+	return s.pump.attach()
+}
+
+// Detach returns once nobody uses the socket any more.
+func (s *Stack) Detach() {
+	s.wire.Detach()
+	s.pump.close()
+}
+
+// Flush sends what waits.
+func (s *Stack) Flush() error { return s.wire.Flush() }
+
+// Wait is pump.wait.
+func (s *Stack) Wait(fds []int32, until time.Time, once bool) (uint64, error) {
+	return s.pump.wait(fds, until, once)
+}
+
+// Reside is pump.reside.
+func (s *Stack) Reside(fds []int32, until time.Time) (uint64, error) {
+	return s.pump.reside(fds, until)
+}
