@@ -154,7 +154,8 @@ def _every_datagram(
 
     say, output = reports.say, Output(1, Stop())
     seen: dict[Address, Callable[[memoryview], None]] = {}
-    while True:
+    left = request.relay.receive_limit
+    while left != 0:
         listener = _next(listeners, signals)
         data, address = listener.recvfrom()
         if address not in seen:
@@ -165,6 +166,7 @@ def _every_datagram(
             seen[address] = reports.record.received(f"{address[0]} {address[1]} ")
             received(address, request, say)
         seen[address](memoryview(data))
+        left = None if left is None else left - 1
         if request.reply is not None:
             listener.sendto(datagram(request.reply, data, (address[0], address[1])), address)
             continue
@@ -172,6 +174,7 @@ def _every_datagram(
             output.write(memoryview(data))
         except BrokenPipeError:
             return 0
+    return 0
 
 
 def _next(listeners: Sequence[_Listener], signals: Signals) -> _Listener:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.capture import PSH, TCP, capture
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import peer
 from tests.netns.test_listen_cli import Listener
@@ -132,3 +133,29 @@ def test_so_many_datagrams(pair: Pair, listening: bool) -> None:
         done = run(pair, *words, input="go")
         answering.join(20)
         assert (done.returncode, done.stdout) == (0, "0\n1\n2\n")
+
+
+@pytest.mark.parametrize("more", [("-k",), ("--reply", "echo")], ids=" ".join)
+def test_so_many_datagrams_of_all_peers(pair: Pair, more: tuple[str, ...]) -> None:
+    listener = Listener(pair, "-u", "-W", 2, *more, pair.host.ipv4, 9999)
+    with pair.peer.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        for data in (b"one ", b"two ", b"three "):
+            sock.sendto(data, (pair.host.ipv4, 9999))
+        code, out, _ = listener.end()
+    assert (code, out) == (0, b"" if "--reply" in more else b"one two ")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_listener_sends_as_asked(pair: Pair, version: int) -> None:
+    host = pair.host.address(version)
+    listener = Listener(pair, "-T", "cs1", "-M", 78, "--reply", "echo", host, 9999)
+    with capture(pair.peer) as seen:
+        done = pair.peer.run(["nc", "-N", host, "9999"], input="hello")
+        assert (done.stdout, listener.end()[0]) == ("hello", 0)
+    ours = [packet for packet in seen.packets if packet.source == pair.host.ip_address(version)]
+    assert {packet.ttl for packet in ours if packet.protocol == TCP} == {78}
+    shift = 0 if version == 4 else 4
+    service = {
+        int.from_bytes(one.frame[14:16], "big") >> shift & 0xFF for one in ours if one.flags & PSH
+    }
+    assert service == {0x20}

@@ -75,7 +75,10 @@ func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Erro
 	if err != nil {
 		return nil, err
 	}
-	if err := e.ep.Listen(backlog); err != nil {
+	if err = s.sendWith(e); err == nil {
+		err = e.ep.Listen(backlog)
+	}
+	if err != nil {
 		e.Close()
 		return nil, err
 	}
@@ -98,6 +101,7 @@ func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
 	// On a peer that is gone already this fails, and its first read says why.
 	if local, err := ep.GetLocalAddress(); err == nil {
 		conn.key = flowKey(uint8(header.TCPProtocolNumber), addrPort(local), netip.AddrPort{})
+		conn.inherit(e)
 		conn.watch(peer)
 	}
 	return conn, peer, nil

@@ -48,6 +48,31 @@ func (s *Stack) applyDefaults(e *Endpoint) tcpip.Error {
 	return nil
 }
 
+// sendWith has the SYN-ACKs of a listener leave with its TTL: gVisor makes them on endpoints
+// that have nothing of the listener, so the network protocol's own is what can be set. There
+// is no such thing for the TOS.
+func (s *Stack) sendWith(listener *Endpoint) tcpip.Error {
+	value, err := listener.GetOption(OptTTL)
+	if err != nil || value < 1 {
+		return err // gVisor's word for none is 0, or -1
+	}
+	ttl := tcpip.DefaultTTLOption(value)
+	protocol := header.IPv4ProtocolNumber
+	if listener.key.Version == 6 {
+		protocol = header.IPv6ProtocolNumber
+	}
+	return s.stack.SetNetworkProtocolOption(protocol, &ttl)
+}
+
+// inherit takes over what a listener sends with; on Linux an accepted socket has it too.
+func (e *Endpoint) inherit(listener *Endpoint) {
+	for _, option := range []uint32{OptTTL, OptTOS} {
+		if value, err := listener.GetOption(option); err == nil && value > 0 {
+			_ = e.SetOption(option, value)
+		}
+	}
+}
+
 // SetOption sets a GS_OPT_ option.
 func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 	so := e.ep.SocketOptions()
