@@ -28,11 +28,18 @@ class ExecWords:
             metavar="PROGRAM",
             help="Run it, words and all but without a shell: its stdin and stdout are the"
             " connection. netkat ends with its exit code.",
+            rich_help_panel="Commands",
         ),
     ] = None
     shell_line: Annotated[
         str | None,
-        typer.Option("-c", "--sh-exec", metavar="LINE", help="The same, by /bin/sh."),
+        typer.Option(
+            "-c",
+            "--sh-exec",
+            metavar="LINE",
+            help="The same, by /bin/sh.",
+            rich_help_panel="Commands",
+        ),
     ] = None
 
     def command(self, *, against: dict[str, bool]) -> Command | None:

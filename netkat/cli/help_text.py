@@ -20,14 +20,14 @@ def arguments_of(command: Any, ctx: Any) -> list[Record]:
 
 
 def panels(command: Any, ctx: Any) -> list[tuple[str, list[Record]]]:
-    """The options by the panel that each names, in the order of the first of each."""
+    """The options by the panel that each names: what has none first, then by the first of each."""
     found: dict[str, list[Record]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if parameter.param_type_name == "option" and record is not None:
             panel = getattr(parameter, "rich_help_panel", None) or "Options"
             found.setdefault(panel, []).append(record)
-    return sorted(found.items(), key=lambda item: item[0] == "Options")
+    return sorted(found.items(), key=lambda item: item[0] != "Options")
 
 
 def write_panels(

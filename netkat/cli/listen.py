@@ -58,23 +58,37 @@ Reply = Annotated[
 TakeOver = Annotated[
     bool,
     typer.Option(
-        "--take-over", help="Take a port that this host serves, by a socket, NAT or a flow."
+        "--take-over",
+        help="Take a port that this host serves, by a socket, NAT or a flow.",
+        rich_help_panel="The way",
     ),
 ]
 ReplyMac = Annotated[
     bool,
     typer.Option(
-        "--reply-mac", help="Answer to the MAC that the client's packets come from, not by route."
+        "--reply-mac",
+        help="Answer to the MAC that the client's packets come from, not by route.",
+        rich_help_panel="The way",
     ),
 ]
 Interfaces = Annotated[
     str | None,
-    typer.Option("-i", "--interface", metavar="IFACE,…", help="Every address of these interfaces."),
+    typer.Option(
+        "-i",
+        "--interface",
+        metavar="IFACE,…",
+        help="Every address of these interfaces.",
+        rich_help_panel="The way",
+    ),
 ]
 Idle = Annotated[
     str | None,
     typer.Option(
-        "-w", "--wait", metavar="TIME", help="End a connection after TIME without a byte."
+        "-w",
+        "--wait",
+        metavar="TIME",
+        help="End a connection after TIME without a byte.",
+        rich_help_panel="The end",
     ),
 ]
 

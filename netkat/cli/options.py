@@ -38,11 +38,19 @@ IPv6 = Annotated[bool, typer.Option("-6", "--ipv6", help="IPv6 addresses only.")
 Udp = Annotated[bool, typer.Option("-u", "--udp", help="UDP instead of TCP.")]
 Source = Annotated[
     str | None,
-    typer.Option("-s", "--source", metavar="ADDR", help="Local address, one of this host's."),
+    typer.Option(
+        "-s",
+        "--source",
+        metavar="ADDR",
+        help="Local address, one of this host's.",
+        rich_help_panel="The way",
+    ),
 ]
 SourcePort = Annotated[
     str | None,
-    typer.Option("-p", "--source-port", metavar="PORT", help="Local port."),
+    typer.Option(
+        "-p", "--source-port", metavar="PORT", help="Local port.", rich_help_panel="The way"
+    ),
 ]
 Interface = Annotated[
     str | None,
@@ -52,6 +60,7 @@ Interface = Annotated[
         metavar="IFACE",
         help="Leave by this interface.",
         autocompletion=interface_names,
+        rich_help_panel="The way",
     ),
 ]
 Via = Annotated[
@@ -60,12 +69,17 @@ Via = Annotated[
         "--via",
         metavar="IP|MAC",
         help="Next hop of this connection; the host's routes stay as they are.",
+        rich_help_panel="The way",
     ),
 ]
 Table = Annotated[
     str | None,
     typer.Option(
-        "-V", "--table", metavar="TABLE", help="Routing table to look in, by number or name."
+        "-V",
+        "--table",
+        metavar="TABLE",
+        help="Routing table to look in, by number or name.",
+        rich_help_panel="The way",
     ),
 ]
 Netns = Annotated[
@@ -74,16 +88,25 @@ Netns = Annotated[
         "--netns",
         metavar="NAME|PATH|PID",
         help="Be in another network namespace; names resolve and files open in this one.",
+        rich_help_panel="The way",
     ),
 ]
 Pod = Annotated[
     str | None,
-    typer.Option("--pod", metavar="NS/NAME", help="Be in this pod of this node, as --netns."),
+    typer.Option(
+        "--pod",
+        metavar="NS/NAME",
+        help="Be in this pod of this node, as --netns.",
+        rich_help_panel="The way",
+    ),
 ]
 Container = Annotated[
     str | None,
     typer.Option(
-        "--container", metavar="ID", help="Be in this container of this node, as --netns."
+        "--container",
+        metavar="ID",
+        help="Be in this container of this node, as --netns.",
+        rich_help_panel="The way",
     ),
 ]
 Claim = Annotated[
@@ -92,6 +115,7 @@ Claim = Annotated[
         "--claim",
         metavar="ADDR",
         help="Be a foreign client: an address that nobody has, probed for and answered for.",
+        rich_help_panel="The way",
     ),
 ]
 QdiscBypass = Annotated[
@@ -99,6 +123,7 @@ QdiscBypass = Annotated[
     typer.Option(
         "--qdisc-bypass",
         help="Go around tc egress programs, which hides our frames from this host's captures.",
+        rich_help_panel="The way",
     ),
 ]
 Wait = Annotated[
@@ -109,6 +134,7 @@ Wait = Annotated[
         metavar="TIME",
         help="Give up connecting after TIME an address (10 s), and end after TIME without"
         " a byte either way (never): 2, 0.5, 500ms, 2m.",
+        rich_help_panel="The end",
     ),
 ]
 Verbose = Annotated[
@@ -119,6 +145,7 @@ Verbose = Annotated[
         count=True,
         show_default=False,
         help="Say what happens; -vv says more.",
+        rich_help_panel="Telling",
     ),
 ]
 Numeric = Annotated[
@@ -131,15 +158,22 @@ Guard = Annotated[
         metavar="|".join(GUARDS),
         help="How the kernel is kept from answering for us.",
         autocompletion=_guards,
+        rich_help_panel="The way",
     ),
 ]
 Debug = Annotated[
-    bool, typer.Option("-d", "--debug", help="Show this connection's frames on stderr.")
+    bool,
+    typer.Option(
+        "-d", "--debug", help="Show this connection's frames on stderr.", rich_help_panel="Telling"
+    ),
 ]
 Pcap = Annotated[
     str | None,
     typer.Option(
-        "--pcap", metavar="FILE", help="Write this connection's frames: pcapng, or FILE.pcap."
+        "--pcap",
+        metavar="FILE",
+        help="Write this connection's frames: pcapng, or FILE.pcap.",
+        rich_help_panel="Telling",
     ),
 ]
 Kernel = Annotated[
@@ -147,5 +181,6 @@ Kernel = Annotated[
     typer.Option(
         "--kernel",
         help="The same through a kernel socket, for comparison: this host's rules and NAT apply.",
+        rich_help_panel="The way",
     ),
 ]

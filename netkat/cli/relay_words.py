@@ -22,63 +22,126 @@ class RelayWords:
             "-q",
             metavar="TIME",
             help="After the end of input wait TIME at most for the peer's end; -1 for ever.",
+            rich_help_panel="The end",
         ),
     ] = None
     idle_timeout: Annotated[
         str | None,
         typer.Option(
-            "--idle-timeout", metavar="TIME", help="End after TIME without a byte either way."
+            "--idle-timeout",
+            metavar="TIME",
+            help="End after TIME without a byte either way.",
+            rich_help_panel="The end",
         ),
     ] = None
     receive_limit: Annotated[
         str | None,
-        typer.Option("-W", metavar="N", help="With -u: end after N datagrams from the peer."),
+        typer.Option(
+            "-W",
+            metavar="N",
+            help="With -u: end after N datagrams from the peer.",
+            rich_help_panel="The end",
+        ),
     ] = None
     no_shutdown: Annotated[
-        bool, typer.Option("--no-shutdown", help="Send no FIN at the end of input.")
+        bool,
+        typer.Option(
+            "--no-shutdown", help="Send no FIN at the end of input.", rich_help_panel="The end"
+        ),
     ] = False
     send_only: Annotated[
         bool,
-        typer.Option("--send-only", help="Send, throw away what comes, end with the input."),
+        typer.Option(
+            "--send-only",
+            help="Send, throw away what comes, end with the input.",
+            rich_help_panel="The end",
+        ),
     ] = False
-    recv_only: Annotated[bool, typer.Option("--recv-only", help="Receive, read no input.")] = False
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin (nc's -d).")] = (
-        False
-    )
+    recv_only: Annotated[
+        bool, typer.Option("--recv-only", help="Receive, read no input.", rich_help_panel="The end")
+    ] = False
+    no_stdin: Annotated[
+        bool,
+        typer.Option("--no-stdin", help="Do not read stdin (nc's -d).", rich_help_panel="The end"),
+    ] = False
     interval: Annotated[
         str | None,
         typer.Option(
-            "--interval", "--delay", metavar="TIME", help="Send line by line, TIME between them."
+            "--interval",
+            "--delay",
+            metavar="TIME",
+            help="Send line by line, TIME between them.",
+            rich_help_panel="The bytes",
         ),
     ] = None
     crlf: Annotated[
-        bool, typer.Option("-C", "--crlf", help="Send CRLF for each LF that has no CR.")
+        bool,
+        typer.Option(
+            "-C",
+            "--crlf",
+            help="Send CRLF for each LF that has no CR.",
+            rich_help_panel="The bytes",
+        ),
     ] = False
     telnet: Annotated[
-        bool, typer.Option("-t", "--telnet", help="Answer telnet negotiation: no to everything.")
+        bool,
+        typer.Option(
+            "-t",
+            "--telnet",
+            help="Answer telnet negotiation: no to everything.",
+            rich_help_panel="The bytes",
+        ),
     ] = False
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Copy what goes both ways to FILE."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Copy what goes both ways to FILE.",
+            rich_help_panel="The bytes",
+        ),
     ] = None
     hex_dump: Annotated[
         str | None,
-        typer.Option("--hex-dump", metavar="FILE", help="The same, as hex with directions."),
+        typer.Option(
+            "--hex-dump",
+            metavar="FILE",
+            help="The same, as hex with directions.",
+            rich_help_panel="The bytes",
+        ),
     ] = None
     append_output: Annotated[
-        bool, typer.Option("--append-output", help="-o and --hex-dump keep what is in FILE.")
+        bool,
+        typer.Option(
+            "--append-output",
+            help="-o and --hex-dump keep what is in FILE.",
+            rich_help_panel="The bytes",
+        ),
     ] = False
     progress: Annotated[
         bool,
-        typer.Option("--progress", help="Show bytes, rate, RTT on stderr, where it is a terminal."),
+        typer.Option(
+            "--progress",
+            help="Show bytes, rate, RTT on stderr, where it is a terminal.",
+            rich_help_panel="Telling",
+        ),
     ] = False
     as_json: Annotated[
-        bool, typer.Option("--json", help="A line of JSON on stderr at each connection's end.")
+        bool,
+        typer.Option(
+            "--json",
+            help="JSON on stderr, a line a connection at its end; -z: a line a port on stdout.",
+            rich_help_panel="Telling",
+        ),
     ] = False
     fin: Annotated[
         bool,
         typer.Option(
-            "-N", show_default=False, help="Send FIN at the end of input: so it is anyway."
+            "-N",
+            show_default=False,
+            help="Send FIN at the end of input: so it is anyway.",
+            rich_help_panel="The end",
         ),
     ] = False
 

@@ -19,7 +19,10 @@ class ScanWords:
     zero: Annotated[
         bool,
         typer.Option(
-            "-z", "--zero", help="Only see which ports answer, many at once; send no data."
+            "-z",
+            "--zero",
+            help="Only see which ports answer, many at once; send no data.",
+            rich_help_panel="Ports (-z)",
         ),
     ] = False
     shuffle: Annotated[
@@ -28,12 +31,15 @@ class ScanWords:
             "-r",
             show_default=False,
             help="The ports of -z in random order; the local port is random anyway.",
+            rich_help_panel="Ports (-z)",
         ),
     ] = False
     require_reply: Annotated[
         bool,
         typer.Option(
-            "--require-reply", help="Silence is a failure: exit 1 unless something came back."
+            "--require-reply",
+            help="Silence is a failure: exit 1 unless something came back.",
+            rich_help_panel="Ports (-z)",
         ),
     ] = False
 
