@@ -34,7 +34,10 @@ Source = Annotated[
     str | None, typer.Option("-s", "--source", metavar="ADDR", help="The address, as nc has it.")
 ]
 KeepOpen = Annotated[
-    bool, typer.Option("-k", "--keep-open", help="Go on after the first client; many at once.")
+    bool,
+    typer.Option(
+        "-k", "--keep-open", help="Go on after the first client, many at once; stdin is not read."
+    ),
 ]
 MaxConns = Annotated[
     str | None,

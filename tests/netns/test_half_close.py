@@ -115,6 +115,7 @@ ROWS: dict[str, tuple[str | int, list[Event], dict[str, Expected]]] = {
             "nc -N": Expected(0),
             "ncat": Expected(0),
             "netkat": Expected(0, words=r"without a byte \[9 bytes sent\]\n  next: some servers"),
+            "netkat --send-only -q 20": Expected(0, words=r"\A\Z"),
         },
     ),
     "a RST in the middle": (
