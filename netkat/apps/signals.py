@@ -34,18 +34,21 @@ class SignalDescriptor:
     remembering to take it down. So the main thread waits on ``fd`` in every wait.
     For the main thread only.
 
-    A signal that was ignored before stays ignored (nohup, a shell's ``&``).
+    A signal that was ignored before stays ignored (nohup, a shell's ``&``), unless it is one
+    of ``regardless``.
     """
 
-    def __init__(self, numbers: Sequence[int], ignored: Sequence[int] = ()) -> None:
-        self._numbers, self._ignored = numbers, ignored
+    def __init__(
+        self, numbers: Sequence[int], ignored: Sequence[int] = (), regardless: Sequence[int] = ()
+    ) -> None:
+        self._numbers, self._ignored, self._regardless = numbers, ignored, regardless
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in self._numbers:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number in self._regardless or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         for number in self._ignored:
             self._before[number] = signal.signal(number, signal.SIG_IGN)

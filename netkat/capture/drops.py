@@ -37,10 +37,9 @@ class DropWatch:
                 self._matches = Matcher(program)
             except FilterRefused:
                 self.filtered = False
-        self._netns = os.stat("/proc/thread-self/ns/net").st_ino
         self._names = dict(socket.if_nameindex())
         self._symbols = _Symbols()
-        self._watch = drop_watch.DropWatch()
+        self._watch = drop_watch.DropWatch(os.stat("/proc/thread-self/ns/net").st_ino)
 
     def fileno(self) -> int:
         """Polls readable while drops wait."""
@@ -51,8 +50,6 @@ class DropWatch:
         shift = _monotonic_to_real()
         found = []
         for drop in self._watch.take():
-            if drop.netns != self._netns:
-                continue
             packet = self._packet(drop, shift)
             if packet is not None:
                 found.append(packet)
@@ -60,7 +57,7 @@ class DropWatch:
         return found
 
     def lost(self) -> int:
-        """Drops, of the whole host, that went by untold: the buffer was full."""
+        """Drops that went by untold: the buffer was full."""
         return self._watch.lost()
 
     def close(self) -> None:

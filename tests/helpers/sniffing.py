@@ -44,6 +44,7 @@ class Sniffing:
 
     def __enter__(self) -> Sniffing:
         self._more.setdefault("stdout", subprocess.PIPE)
+        self._more.setdefault("bufsize", 0)  # select() knows of no buffer
         self.child = self._space.popen(
             [sys.executable, "-m", "netkat", "sniff", *self._arguments],
             stderr=subprocess.PIPE, **{"cwd": ROOT, **self._more},
@@ -84,6 +85,17 @@ class Sniffing:
             assert more, f"no line with {words!r}: {self.out.decode()}"
             self.out += more
         return found
+
+    def wait_for_said(self, words: str) -> None:
+        """Until standard error has a line with these words in it that was not there before."""
+        assert self.child.stderr is not None
+        line = b""
+        while words.encode() not in line:
+            ready = select.select([self.child.stderr], [], [], 20)[0]
+            assert ready, f"it does not say {words!r}: {self.err.decode()}"
+            line = self.child.stderr.readline()
+            assert line, f"it ended: {self.err.decode()}"
+            self.err += line
 
     def end(self, number: int | None = signal.SIGINT) -> Said:
         """Ask it to end (or wait until it does) and take what it said."""

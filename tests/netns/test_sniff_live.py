@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -231,14 +230,24 @@ def test_count_and_short_snapshots(pair: Pair, tmp_path: Path) -> None:
 def test_counts_while_it_runs(pair: Pair) -> None:
     with Sniffing(pair.host, "-i", "eth0", "-n", "icmp") as watching:
         ping(pair)
-        time.sleep(0.1)
-        watching.child.send_signal(signal.SIGUSR1)
+        watching.wait_for("ICMP echo", times=4)
         watching.child.send_signal(signal.SIGUSR2)
+        watching.child.send_signal(signal.SIGUSR1)
+        watching.wait_for_said(
+            "4 packets captured, 4 packets received by filter, 0 packets dropped by kernel"
+        )
         said = watching.end()
-    assert (
-        "4 packets captured, 4 packets received by filter, 0 packets dropped by kernel" in said.err
-    )
     assert said.code == 0
+
+
+def test_sigint_ends_it_in_a_scripts_background(pair: Pair) -> None:
+    """Where the shell has it ignored; tcpdump ends there, too."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with Sniffing(pair.host, "-i", "eth0", "icmp", preexec_fn=ignore) as watching:
+        assert watching.end(signal.SIGINT).code == 0
 
 
 def test_json_and_statistics(pair: Pair) -> None:

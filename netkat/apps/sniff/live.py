@@ -204,7 +204,7 @@ class LiveRun:
         for line in text.split("\n"):
             self._say(line)
         if self._drops is not None and (lost := self._drops.lost()):
-            self._say(f"{lost} drops of this host could not be told of: too many at once")
+            self._say(f"{lost} drops could not be told of: too many at once")
 
 
 def become(user: str) -> None:

@@ -9,10 +9,13 @@ from netkat.apps.signals import ENDING, SignalDescriptor
 
 
 class CaptureSignals(SignalDescriptor):
-    """SIGUSR2 has nothing to flush: it is taken so that it does not kill."""
+    """SIGUSR2 has nothing to flush: it is taken so that it does not kill.
+
+    SIGINT ends it in a script's background, too, as tcpdump: `sniff … & …; kill -INT $!`.
+    """
 
     def __init__(self) -> None:
-        super().__init__((*ENDING, signal.SIGUSR1, signal.SIGUSR2))
+        super().__init__((*ENDING, signal.SIGUSR1, signal.SIGUSR2), regardless=(signal.SIGINT,))
         self.ended = False
         self._asked_for_counts = False
 
