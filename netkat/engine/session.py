@@ -40,7 +40,7 @@ class Session:
         self._ended = self._bridged = False
         self._proved = False
         # Refusals are counted by wire: those before this flow were others'.
-        self._refused_before = verdict.refused_frames(uplink.wire.statistics().refused)
+        self._refused_before = uplink.wire.refused(verdict.THROWN_AWAY)
         self.received = 0
         self.sent = 0
 
@@ -97,7 +97,7 @@ class Session:
 
     def evidence(self, waited: float | None = None) -> verdict.Evidence:
         """What is known of this flow now."""
-        refused = verdict.refused_frames(self.uplink.wire.statistics().refused)
+        refused = self.uplink.wire.refused(verdict.THROWN_AWAY)
         return verdict.Evidence(
             flow=self.flow,
             path=self.path,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ICMP4_UNREACHABLE, ICMP4_TIME_EXCEEDED = 3, 11
 ICMP6_UNREACHABLE, ICMP6_TIME_EXCEEDED = 1, 3
 
+THROWN_AWAY = errno.ENOBUFS
+"""What the kernel says of a frame that a qdisc or an egress hook threw away."""
+
 # RFC 792, RFC 1812 (13 to 15), RFC 4443.
 ICMP4_REASONS = {
     (3, 0): "network unreachable",
@@ -75,11 +78,6 @@ class Evidence:
     """What stands at the interface's egress; asked where frames were refused alone."""
     waited: float | None = None
     """Seconds waited for an answer; None where the wait was the stack's own."""
-
-
-def refused_frames(refused: dict[int, int]) -> int:
-    """Frames that a qdisc or an egress hook threw away, out of a wire's refusals."""
-    return refused.get(errno.ENOBUFS, 0)
 
 
 def icmp_reason(version: int, icmp_type: int, icmp_code: int) -> str:

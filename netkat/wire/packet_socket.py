@@ -153,6 +153,10 @@ class PacketSocket:
                 self._refuse(error)
                 first += 1
 
+    def refused(self, number: int) -> int:
+        """Frames so far that the kernel would not send for this errno."""
+        return int(self.tally[number])
+
     def statistics(self) -> WireStatistics:
         """The counters so far."""
         with self._lock:
