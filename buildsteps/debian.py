@@ -73,6 +73,7 @@ PEERS = [
     _need("iperf3"),
     _need("iputils-ping", "ping"),
     _need("libpcap0.8", "/usr/lib/*/libpcap.so.0.8", "/usr/lib*/libpcap.so.1"),
+    _need("libpython3.11-testsuite", "/usr/lib/python3.11/test/test_socket.py"),
     _need("mandoc"),
     _need("microsocks"),
     _need("ncat"),

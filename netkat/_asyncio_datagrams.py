@@ -63,6 +63,7 @@ class _Transport(asyncio.DatagramTransport):
         self._waiting: deque[tuple[bytes, Address | None]] = deque()
         self._watched: set[int] = set()
         self._writable: int | None = None
+        self._names: dict[str, Any] = {}
         self._closing = self._paused = False
         loop.call_soon(self._begin)
 
@@ -153,9 +154,11 @@ class _Transport(asyncio.DatagramTransport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         known = {"sockname": "getsockname", "peername": "getpeername"}.get(name)
         try:
-            return getattr(self._conn, known)() if known else default
+            if known is not None:
+                self._names[name] = getattr(self._conn, known)()
         except (OSError, AttributeError):
-            return default
+            pass
+        return self._names.get(name, default)
 
     def is_closing(self) -> bool:
         return self._closing
@@ -184,5 +187,7 @@ class _Transport(asyncio.DatagramTransport):
         self._unwatch_writable()
         self._waiting.clear()
         if self._conn.fileno() != -1:
+            for name in ("sockname", "peername"):  # for connection_lost and after
+                self.get_extra_info(name)
             self._conn.close()
             self._loop.call_soon(self._protocol.connection_lost, fault)

@@ -135,11 +135,14 @@ class Stack(Closing):
         session = self._dial(Protocol.UDP, address, timeout, source_address)
         return UdpConnection(session, timeout=timeout)
 
-    def create_server(self, address: tuple[str, int], *, backlog: int = 128) -> TcpListener:
+    def create_server(
+        self, address: tuple[str, int], *, family: int = 0, backlog: int = 128
+    ) -> TcpListener:
         """A TCP listener on (address of this host or "", port); port 0 takes a free one.
 
-        "" is the address of the default route's interface (or of ``interface``),
-        IPv4. Errors: PortTaken, BadArgument and other SetupErrors.
+        "" is the address of the default route's interface (or of ``interface``): IPv4,
+        or IPv6 with ``family`` socket.AF_INET6. Errors: PortTaken, BadArgument (also for an
+        address that is not of the family) and other SetupErrors.
         """
         from netkat.conn import TcpListener
         from netkat.engine.listening import listen
@@ -148,8 +151,10 @@ class Stack(Closing):
             raise BadArgument("a stack with a claimed address connects, it does not listen")
         host, port = address
         local = _address(host) if host else None
+        version = _version(family)
+        at = self._interface
         return TcpListener(
-            listen(self._bypass, local, port, interface=self._interface, backlog=backlog)
+            listen(self._bypass, local, port, interface=at, backlog=backlog, version=version)
         )
 
     def close(self) -> None:
@@ -275,9 +280,9 @@ def create_connection(
     return default_stack().create_connection(address, timeout, source_address)
 
 
-def create_server(address: tuple[str, int], *, backlog: int = 128) -> TcpListener:
+def create_server(address: tuple[str, int], *, family: int = 0, backlog: int = 128) -> TcpListener:
     """As Stack.create_server, on a default stack."""
-    return default_stack().create_server(address, backlog=backlog)
+    return default_stack().create_server(address, family=family, backlog=backlog)
 
 
 @overload
@@ -325,3 +330,12 @@ def _address(text: str) -> IPAddress:
         return ip_address(text)
     except ValueError:
         raise BadArgument(f"{text}: not an IP address") from None
+
+
+def _version(family: int) -> int | None:
+    import socket
+
+    found = {0: None, socket.AF_INET: 4, socket.AF_INET6: 6}
+    if family not in found:
+        raise BadArgument(f"family: {family} is neither socket.AF_INET nor AF_INET6")
+    return found[family]

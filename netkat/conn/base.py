@@ -127,12 +127,14 @@ class SocketShaped(Closing):
             raise fault
 
     def getsockname(self) -> Address:
-        """The local address, as the socket module spells it."""
+        """The local address, as the socket module spells it. Errors: OSError (EBADF) when closed"""
+        self._check_named()
         flow = self._session.flow
         return spelt(flow.local, flow.local_port)
 
     def getpeername(self) -> Address:
-        """The peer's address. Errors: OSError (ENOTCONN) where there is no peer."""
+        """The peer's address. Errors: OSError (ENOTCONN) where there is no peer, (EBADF) closed."""
+        self._check_named()
         flow = self._session.flow
         if flow.remote is None:
             raise OSError(errno.ENOTCONN, "not connected")
@@ -195,6 +197,11 @@ class SocketShaped(Closing):
         session = self._session
         state = "handed over" if session.bridged else "closed" if session.ended else "open"
         return f"<netkat.{type(self).__name__} {state} {session.flow}>"
+
+    def _check_named(self) -> None:
+        # What was handed over to a socket has its names still, which the socket lacks.
+        if not self._session.bridged:
+            self._check_open()
 
     def _check_open(self) -> None:
         if self._session.bridged:

@@ -7,6 +7,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from netkat.conn.base import Address, SocketShaped
+from netkat.conn.messages import Messages, refuse_ancillary, refuse_flags, room_in, target
+from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class Connection(SocketShaped):
+class Connection(SocketShaped, Messages):
     """Bytes, or datagrams, to one peer and back."""
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
@@ -26,8 +28,7 @@ class Connection(SocketShaped):
         by another thread as well, (EOPNOTSUPP) for any of the MSG_ flags.
         """
         refuse_flags(flags)
-        view = memoryview(buffer).cast("B")
-        return self._receive(view[:nbytes] if nbytes else view)
+        return self._receive(room_in(buffer, nbytes))
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """As recv_into, at most ``bufsize`` bytes."""
@@ -60,13 +61,21 @@ class Connection(SocketShaped):
     ) -> int:
         """As send, of several buffers in a row: in one datagram, or one piece of the stream.
 
-        Errors: as send; OSError (EOPNOTSUPP) for ancillary data, (EISCONN) for an address.
+        Errors: as send and sendto; OSError (EOPNOTSUPP) for ancillary data.
         """
-        if address is not None:
+        refuse_ancillary(ancdata)
+        data = b"".join(buffers)
+        return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+
+    def sendto(self, data: Buffer, flags: int | Address, address: Address | None = None) -> int:
+        """As send, for programs that name the peer each time: sendto(data[, flags], address).
+
+        TCP ignores the address (POSIX). Errors: as send; UDP: OSError (EISCONN).
+        """
+        target(flags, address)
+        if self.protocol is Protocol.UDP:
             raise OSError(errno.EISCONN, "the connection has its peer already")
-        if list(ancdata):
-            raise OSError(errno.EOPNOTSUPP, "ancillary data is not for this stack")
-        return self.send(b"".join(buffers), flags)
+        return self._send(data, None)
 
     def _send(self, data: Buffer, deadline: float | None) -> int:
         endpoint, session = self._endpoint, self._session
@@ -82,11 +91,8 @@ class Connection(SocketShaped):
         self._after_receive()
         return count
 
+    def _receive_from(self, view: memoryview) -> tuple[int, Address]:
+        return self._receive(view), self.getpeername()
+
     @abstractmethod
     def _after_receive(self) -> None: ...
-
-
-def refuse_flags(flags: int) -> None:
-    """MSG_PEEK and the like. Errors: OSError (EOPNOTSUPP)."""
-    if flags:
-        raise OSError(errno.EOPNOTSUPP, f"netkat has none of the MSG_ flags ({flags:#x})")

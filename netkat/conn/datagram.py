@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netkat.conn.connection import Connection
+from netkat.conn.messages import LARGEST
 from netkat.errors import NetworkError
 
 if TYPE_CHECKING:
     from netkat.conn.base import Address
-
-LARGEST = 65535
-"""Bytes: no datagram is larger (RFC 768: a 16-bit length)."""
 
 
 class UdpConnection(Connection):

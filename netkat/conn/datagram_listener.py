@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from netkat.conn.base import Address, SocketShaped, spelt
-from netkat.conn.datagram import LARGEST, UdpConnection
+from netkat.conn.datagram import UdpConnection
+from netkat.conn.messages import LARGEST
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,10 +29,16 @@ class UdpListener(SocketShaped):
         Errors: TimedOut, BlockingIOError (timeout 0.0), InterfaceDown, GuardFailed.
         """
         buffer = bytearray(bufsize)
-        count, _, sender, port = self._when_ready(lambda: self._endpoint.recv_from_into(buffer))
+        count, sender = self.recvfrom_into(buffer)
+        return bytes(memoryview(buffer)[:count]), sender
+
+    def recvfrom_into(self, buffer: Buffer) -> tuple[int, Address]:
+        """The same into a buffer; bytes and sender. Errors: as recvfrom."""
+        endpoint = self._endpoint
+        count, _, sender, port = self._when_ready(lambda: endpoint.recv_from_into(buffer))
         self._session.received += count
         self._session.prove()
-        return bytes(memoryview(buffer)[:count]), spelt(sender, port)
+        return count, spelt(sender, port)
 
     def sendto(self, data: Buffer, address: Address) -> int:
         """One datagram to (host, port), an IP address; its length. Errors: as recvfrom."""

@@ -5,16 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import select
+import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netkat.closing import Closing
 from netkat.conn.base import Address
-from netkat.conn.datagram import LARGEST
 from netkat.conn.datagram_listener import UdpListener
+from netkat.conn.messages import (
+    LARGEST,
+    Messages,
+    refuse_ancillary,
+    refuse_flags,
+    room_in,
+    target,
+)
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import TimedOut
 
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from netkat.flow import IPAddress
 
 
-class UdpSocket(Closing):
+class UdpSocket(Closing, Messages):
     """Shaped as a datagram socket that is not connected: sendto, recvfrom, and the rest.
 
     One local port. An interface is opened when the first datagram leaves by it. ::
@@ -55,14 +63,22 @@ class UdpSocket(Closing):
         for session in port.sessions:
             self._listener(session)
 
-    def sendto(self, data: Buffer, address: tuple[str, int]) -> int:
+    @property
+    def type(self) -> socket.SocketKind:
+        """socket.SOCK_DGRAM."""
+        return socket.SOCK_DGRAM
+
+    def sendto(
+        self, data: Buffer, flags: int | tuple[Any, ...], address: tuple[Any, ...] | None = None
+    ) -> int:
         """One datagram to (host, port); its length. A name costs a look-up each time.
 
+        As socket.sendto: sendto(data, address), or with flags between (0 alone).
         Errors: TimedOut, BlockingIOError (timeout 0.0), NextHopSilent of an earlier datagram,
         OSError (EMSGSIZE), (EBADF) when closed; NoRoute and any other SetupError.
         """
         self._check_open()
-        host, port = address[:2]
+        host, port = target(flags, address)[:2]
         try:
             destination = ip_address(host)
         except ValueError:
@@ -78,25 +94,45 @@ class UdpSocket(Closing):
                 listener.raise_fault()
                 self._await((listener.writable_fileno(), listener.fault_fileno()), deadline)
 
-    def recvfrom(self, bufsize: int = LARGEST) -> tuple[bytes, Address]:
+    def sendmsg(
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]] = (),
+        flags: int = 0,
+        address: tuple[Any, ...] | None = None,
+    ) -> int:
+        """As sendto, of several buffers in a row in one datagram.
+
+        Errors: as sendto; OSError (EDESTADDRREQ) without an address, (EOPNOTSUPP) for
+        ancillary data.
+        """
+        refuse_ancillary(ancdata)
+        data = b"".join(buffers)
+        if address is None:
+            raise OSError(errno.EDESTADDRREQ, "the socket has no peer: whereto?")
+        return self.sendto(data, flags, address)
+
+    def recvfrom(self, bufsize: int = LARGEST, flags: int = 0) -> tuple[bytes, Address]:
         """One datagram, cut at ``bufsize`` bytes, and its sender.
 
         Errors: TimedOut, BlockingIOError (timeout 0.0), InterfaceDown, GuardFailed,
-        OSError (EBADF) when closed, by another thread as well, (EINVAL) before the first
-        sendto where no source_address was given: there is no interface to receive on yet.
+        OSError (EBADF) when closed, by another thread as well, (EOPNOTSUPP) for any of the
+        MSG_ flags, (EINVAL) before the first sendto where no source_address was given:
+        there is no interface to receive on yet.
         """
-        deadline = deadline_after(self._timeout)
-        while True:
-            self._check_open()
-            listeners = list(self._listeners.values())
-            if not listeners:
-                raise OSError(errno.EINVAL, "nothing was sent yet, and no source_address given")
-            for listener in listeners:
-                try:
-                    return listener.recvfrom(bufsize)
-                except BlockingIOError:
-                    listener.raise_fault()
-            self._await((self._poll.fileno(),), deadline)
+        refuse_flags(flags)
+        buffer = bytearray(bufsize)
+        count, sender = self._receive_from(memoryview(buffer))
+        return bytes(memoryview(buffer)[:count]), sender
+
+    def recv(self, bufsize: int = LARGEST, flags: int = 0) -> bytes:
+        """As recvfrom, without the sender."""
+        return self.recvfrom(bufsize, flags)[0]
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        """As recv, into a buffer (or its first ``nbytes``); how many bytes."""
+        refuse_flags(flags)
+        return self._receive_from(room_in(buffer, nbytes))[0]
 
     def settimeout(self, seconds: float | None) -> None:
         """As socket.settimeout. Errors: ValueError for a negative one."""
@@ -158,6 +194,20 @@ class UdpSocket(Closing):
         state = "closed" if self._closed else "open"
         names = ", ".join(str(session.flow) for session in self._port.sessions)
         return f"<netkat.UdpSocket {state} {names or 'on no interface yet'}>"
+
+    def _receive_from(self, view: memoryview) -> tuple[int, Address]:
+        deadline = deadline_after(self._timeout)
+        while True:
+            self._check_open()
+            listeners = list(self._listeners.values())
+            if not listeners:
+                raise OSError(errno.EINVAL, "nothing was sent yet, and no source_address given")
+            for listener in listeners:
+                try:
+                    return listener.recvfrom_into(view)
+                except BlockingIOError:
+                    listener.raise_fault()
+            self._await((self._poll.fileno(),), deadline)
 
     def _await(self, descriptors: tuple[int, ...], deadline: float | None) -> None:
         if self._timeout == 0.0:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import operator
+import os
 import socket
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from netkat.conn.connection import Connection, refuse_flags
+from netkat.conn.connection import Connection
+from netkat.conn.messages import refuse_flags
 from netkat.engine.wait import deadline_after
 
 if TYPE_CHECKING:
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 
     from netkat.conn.bridged import BridgedSocket
     from netkat.conn.tls import TlsConnection
+
+_CHUNK = 262_144
+"""Bytes of a file that sendfile has in hand."""
 
 
 class TcpConnection(Connection):
@@ -41,11 +48,44 @@ class TcpConnection(Connection):
         while view:
             view = view[self._send(view, deadline) :]
 
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """A file's bytes from ``offset`` on, all or ``count`` of them; how many were sent.
+
+        As socket.sendfile: the file stands behind the last of them afterwards, also after
+        an error. Errors: as send, a timeout each; ValueError for a file of text, a timeout of
+        0.0 or a senseless count.
+        """
+        if self._timeout == 0.0:
+            raise ValueError("sendfile waits: not with a timeout of 0.0")
+        if "b" not in getattr(file, "mode", "b"):
+            raise ValueError("sendfile takes a file of bytes, opened with mode 'b'")
+        if count is not None and operator.index(count) <= 0:
+            raise ValueError(f"count must be a positive integer, not {count}")
+        if offset:
+            file.seek(offset)
+        sent, unsent = 0, memoryview(b"")
+        try:
+            while count is None or sent < count:
+                size = _CHUNK if count is None else min(_CHUNK, count - sent)
+                unsent = memoryview(file.read(size))
+                if not unsent:
+                    break
+                while unsent:
+                    taken = self._send(unsent, None)
+                    sent, unsent = sent + taken, unsent[taken:]
+        finally:
+            if unsent:
+                file.seek(-len(unsent), os.SEEK_CUR)
+        return sent
+
     def shutdown(self, how: int) -> None:
         """SHUT_WR sends FIN after what is queued; SHUT_RD stops reading; SHUT_RDWR does both.
 
-        Errors: OSError (ENOTCONN) where the connection is over, (EBADF) when closed.
+        Errors: OSError (ENOTCONN) where the connection is over, (EBADF) when closed, (EINVAL)
+        for another number.
         """
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise OSError(errno.EINVAL, f"{how}: neither SHUT_RD, SHUT_WR nor SHUT_RDWR")
         self._check_open()
         self._endpoint.shutdown(how)
         if how != socket.SHUT_RD:

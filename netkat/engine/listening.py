@@ -250,12 +250,13 @@ def listen(
     interface: str | None = None,
     backlog: int = BACKLOG,
     take_over: bool = False,
+    version: int | None = None,
 ) -> ListeningSession:
-    """All of it for one address; without ``local`` the first IPv4 one of the interface.
+    """All of it for one address; without ``local`` the interface's first, IPv4 unless ``version``.
 
-    Errors: PortTaken and other SetupErrors.
+    Errors: PortTaken, BadArgument (an address of another version) and other SetupErrors.
     """
-    version = None if local else 4
+    version = version or (None if local else 4)
     place = bypass.inside(lambda: places(local, interface=interface, version=version))[0]
     return open_listener(claim(bypass, place, port, take_over=take_over), backlog=backlog)
 

@@ -179,7 +179,7 @@ class Session:
             stacks.close()
 
     def close(self) -> None:
-        """Let go: TCP delivers what it holds, and its FIN, while the uplink lives.
+        """Let go: what it holds is delivered, and TCP's FIN, while the uplink lives.
 
         In a forked child it says goodbye to nobody: the connection is the parent's.
         """
@@ -190,7 +190,8 @@ class Session:
             if self._ended:
                 return
             self._ended = True
-        if self.flow.protocol is Protocol.UDP:
+        # A datagram may wait for its next hop, whose answer comes in for this flow alone.
+        if self.flow.protocol is Protocol.UDP and not self.endpoint.leaving():
             self.uplink.drop(self)
         else:
             self.uplink.retire(self)

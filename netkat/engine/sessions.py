@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from netkat.flow import Protocol
+
 if TYPE_CHECKING:
     from netkat.engine.session import Session
 
@@ -67,7 +69,7 @@ class Sessions:
 
     def ended(self) -> list[Session]:
         """Those of the closing that can be let go."""
-        from netkat.stack.facts import OVER, State
+        from netkat.stack.facts import State
 
         now = time.monotonic()
         with self._lock:
@@ -77,26 +79,31 @@ class Sessions:
             state = session.endpoint.state()
             if state is State.TIME_WAIT:
                 resting.append(session)
-            elif now >= end or state in OVER:
+            elif now >= end or _over(session):
                 ended.append(session)
         return ended + resting[:-RESTING]
 
     def parting(self) -> bool:
         """Whether a peer of those that are closing still counts on one."""
-        from netkat.stack.facts import OVER
-
         with self._lock:
             closing = list(self._closing)
-        return any(session.endpoint.state() not in OVER for session in closing)
+        return not all(map(_over, closing))
 
     def delivered(self) -> tuple[list[Session], bool]:
         """Those of the closing whose peer has everything; and whether others still deliver."""
         with self._lock:
             bridged, closing = list(self._bridged), list(self._closing)
-        done = [session for session in closing if session.endpoint.delivered()]
+        done = [one for one in closing if one.endpoint.delivered() or _over(one)]
         return done, len(done) < len(closing) or any(one.endpoint.abandoned() for one in bridged)
 
     @property
     def closing(self) -> bool:
         """Whether any is."""
         return bool(self._closing)
+
+
+def _over(session: Session) -> bool:
+    """Whether a peer counts on nothing any more, or no datagram waits for its next hop."""
+    if session.flow.protocol is Protocol.UDP:
+        return not session.endpoint.leaving()
+    return session.endpoint.over()

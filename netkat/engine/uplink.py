@@ -260,8 +260,9 @@ class Uplink:
     def retire(self, session: Session) -> None:
         """Take over a connection that its owner is done with, until the peer is done too."""
         first = self._sessions.retire(session)
-        with suppress(NetkatError):  # it may be over already
-            session.endpoint.shutdown(SHUT_RDWR)
+        if session.flow.protocol is Protocol.TCP:
+            with suppress(NetkatError):  # it may be over already
+                session.endpoint.shutdown(SHUT_RDWR)
         self.flush()
         if self._pump is not None and first:
             self._pump.attend()

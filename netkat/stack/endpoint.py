@@ -159,6 +159,15 @@ class Endpoint(Owner[EndpointHandle]):
             raise
         return info.fin_acked or info.state in facts.OVER
 
+    def leaving(self) -> bool:
+        """UDP: True while packets may wait here, for a next hop's MAC or to be drained."""
+        try:
+            return self.info().leaving
+        except StackError as error:
+            if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
+                return False
+            raise
+
     def info(self) -> facts.Info:
         """Facts of the moment."""
         raw = self._ffi.new("gs_info *")

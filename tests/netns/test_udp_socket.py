@@ -122,3 +122,37 @@ def test_one_that_is_forgotten_says_so(pair: Pair) -> None:
         sock = stack.open_datagram(None)
         with pytest.warns(ResourceWarning, match="unclosed <netkat.UdpSocket"):
             del sock
+
+
+def say_goodbye(stack: netkat.Stack, to: tuple[str, int], connected: bool) -> None:
+    """One datagram, and closed in the same breath."""
+    if connected:
+        with stack.open_datagram(to) as conn:
+            conn.send(b"goodbye")
+    else:
+        with stack.open_datagram(None) as sock:
+            sock.sendto(b"goodbye", to)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_was_sent_before_close_leaves_when_the_next_hop_answers(
+    pair: Pair, connected: bool
+) -> None:
+    ignore = "net.ipv4.conf.eth0.arp_ignore"
+    with (
+        udp_socket(pair.peer, pair.peer.ipv4) as server,
+        netkat.Stack(netns=pair.host.name) as stack,
+    ):
+        pair.peer.sysctl(ignore, 8)  # answers nobody
+        say_goodbye(stack, server.getsockname(), connected)
+        pair.peer.sysctl(ignore, 0)
+        server.settimeout(20)
+        assert server.recv(10) == b"goodbye"
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_was_sent_before_the_stack_closes_leaves(pair: Pair, connected: bool) -> None:
+    with udp_socket(pair.peer, pair.peer.ipv6) as server:
+        with netkat.Stack(netns=pair.host.name) as stack:
+            say_goodbye(stack, server.getsockname()[:2], connected)
+        assert server.recv(10) == b"goodbye"

@@ -14,6 +14,9 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		e.readable.settle(e.canRead)
 		return 0, 0, from, err
 	}
+	if len(b) == 0 {
+		return e.recvNothing()
+	}
 	w := tcpip.SliceWriter(b)
 	res, err := e.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
 	e.readable.settle(e.canRead)
@@ -32,6 +35,17 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		return 0, 0, from, nil
 	}
 	return 0, 0, from, err
+}
+
+// recvNothing is Recv into no bytes at all, which gVisor takes for a fault. A datagram is
+// gone after it, as with a socket; a stream stays as it is.
+func (e *Endpoint) recvNothing() (n, total int, from netip.AddrPort, err tcpip.Error) {
+	if e.tcp {
+		return 0, 0, from, nil
+	}
+	var spare [1]byte
+	_, total, from, err = e.Recv(spare[:])
+	return 0, total, from, err
 }
 
 // lasting makes the reason of a failed connection stay: gVisor tells it once, as a

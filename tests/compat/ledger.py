@@ -1,0 +1,110 @@
+"""What other people's tests say of netkat: the ledger, and docs/compatibility.md made of it.
+
+``python -m tests.compat.ledger`` writes the page. A ledger is a JSON file beside this one:
+how many cases of each group pass, which fail and why, and which groups are left out and why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "compatibility.md"
+SUITES = ("test_socket",)
+"""Ledgers, in the page's order."""
+
+Outcomes = Mapping[str, Mapping[str, str]]
+"""By group and case: "passes", or what went wrong."""
+
+_HEAD = """\
+# Compatibility
+
+netkat's connections have the face of the standard library's sockets. How far that goes is
+held by the tests that others wrote for theirs, run over netkat's connections through real
+wires: both ends in network namespaces of their own. This page is made from what is expected
+of each case (`tests/compat/`), and a test fails when a case that passes here does not, or one
+that cannot pass begins to.
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A class or a file of cases. ``fails`` has the reason's key for each case that does."""
+
+    passes: int
+    fails: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One suite."""
+
+    title: str
+    about: str
+    reasons: dict[str, str]
+    left_out: dict[str, list[str]]
+    run: dict[str, Group]
+
+    def differences(self, found: Outcomes) -> list[str]:
+        """In words, what was found and is not expected."""
+        told = []
+        for name, outcomes in found.items():
+            group = self.run[name]
+            passed = {case for case, outcome in outcomes.items() if outcome == "passes"}
+            for case, outcome in outcomes.items():
+                if case in passed and case in group.fails:
+                    told.append(f"{name}: {case} passes, and is said to fail")
+                elif case not in passed and case not in group.fails:
+                    told.append(f"{name}: {case} fails:\n{outcome}")
+            told += [f"{name}: there is no {case}" for case in group.fails if case not in outcomes]
+            if len(passed) < group.passes:
+                told.append(f"{name}: {len(passed)} cases pass, and {group.passes} should")
+        return told
+
+
+def load(name: str) -> Ledger:
+    """The ledger of a suite."""
+    read = json.loads((HERE / f"{name}.json").read_text())
+    run = {group: Group(**counted) for group, counted in read.pop("run").items()}
+    return Ledger(**read, run=run)
+
+
+def page() -> str:
+    """The text of docs/compatibility.md."""
+    return "\n".join([_HEAD, *(section(load(name)) for name in SUITES)])
+
+
+def section(ledger: Ledger) -> str:
+    """One suite in Markdown."""
+    passes = sum(group.passes for group in ledger.run.values())
+    fails = sum(len(group.fails) for group in ledger.run.values())
+    lines = [f"## {ledger.title}", "", ledger.about, ""]
+    lines += [f"{passes} cases pass, {fails} cannot.", "", "| | pass | cannot |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {group.passes} | {', '.join(f'`{case}`' for case in group.fails)} |"
+        for name, group in ledger.run.items()
+    ]
+    why: dict[str, list[str]] = defaultdict(list)
+    for group in ledger.run.values():
+        for case, reason in group.fails.items():
+            if case not in why[reason]:
+                why[reason].append(case)
+    for heading, by_reason in (
+        ("What cannot pass, and why", why),
+        ("What is not run, and why", ledger.left_out),
+    ):
+        if by_reason:
+            lines += ["", f"### {heading}", ""]
+            lines += [
+                f"- {ledger.reasons[reason]}: {', '.join(f'`{name}`' for name in names)}."
+                for reason, names in by_reason.items()
+            ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
