@@ -5,16 +5,17 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat.apps.account import Account
 from netkat.apps.clients import Clients, received, serve
 from netkat.apps.listen_request import ListenRequest
+from netkat.apps.ready import bring_up
 from netkat.apps.reports import Reports
 from netkat.apps.signals import Signals
 from netkat.apps.stdio import Output, Stop
-from netkat.apps.taps import Taps
 from netkat.errors import NetkatError
 from netkat.flow import Protocol
 
@@ -64,8 +65,8 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
     from netkat._server import Server
 
     addresses = _addresses(request, signals)
-    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
-    server = Server(
+    make = partial(
+        Server,
         addresses,
         request.port,
         interfaces=request.interfaces,
@@ -75,19 +76,9 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
         reply_mac=request.reply_mac,
         guard=request.guard,
         netns=request.netns,
-        tap=taps.tap,
         options=request.options,
     )
-    undo.callback(server.close)
-    signals.check()
-    for warning in server.warnings:
-        say(f"netkat: {warning}")
-    for note in server.notes if request.verbosity else ():
-        say(f"netkat: {note}")
-    server.drop_privileges()
-    taps.start()
-    server.load()
-    return server
+    return bring_up(make, request, say, signals, undo)
 
 
 def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:

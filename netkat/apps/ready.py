@@ -5,17 +5,55 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from netkat.apps.taps import Taps
 
 if TYPE_CHECKING:
     from netkat._api import Outbound
+    from netkat.apps.listen_request import ListenRequest
     from netkat.apps.request import Request
     from netkat.apps.signals import Signals
     from netkat.flow import IPAddress
 
+
+class Held(Protocol):
+    """What a Dialer, a Scanner and a Server have in common."""
+
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def notes(self) -> list[str]: ...
+    def drop_privileges(self) -> None: ...
+    def load(self) -> None: ...
+    def close(self) -> None: ...
+
+
+H = TypeVar("H", bound=Held)
 O = TypeVar("O", bound="Outbound")  # noqa: E741
+
+
+def bring_up(
+    make: Callable[..., H],
+    request: Request | ListenRequest,
+    say: Callable[[str], None],
+    signals: Signals,
+    undo: ExitStack,
+) -> H:
+    """``make`` takes a tap. ``undo`` closes what it made."""
+    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
+    made = make(tap=taps.tap)
+    undo.callback(made.close)
+    signals.check()
+    for warning in made.warnings:
+        say(f"netkat: {warning}")
+    for note in made.notes if request.verbosity else ():
+        say(f"netkat: {note}")
+    made.drop_privileges()
+    taps.start()
+    made.load()
+    return made
 
 
 def resolve(request: Request, signals: Signals) -> list[tuple[IPAddress, int]]:
@@ -51,8 +89,8 @@ def make_ready(
     undo: ExitStack,
 ) -> O:
     """``make`` is a Dialer or a Scanner, but for what the request says of the way."""
-    taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
-    made = make(
+    way = partial(
+        make,
         protocol=request.protocol,
         source=request.source,
         source_port=request.source_port,
@@ -63,17 +101,7 @@ def make_ready(
         claim=request.claim,
         qdisc_bypass=request.qdisc_bypass,
         guard=request.guard,
-        tap=taps.tap,
-        options=request.options,
         kernel=request.kernel,
+        options=request.options,
     )
-    undo.callback(made.close)
-    signals.check()
-    for warning in made.warnings:
-        say(f"netkat: {warning}")
-    for note in made.notes if request.verbosity else ():
-        say(f"netkat: {note}")
-    made.drop_privileges()
-    taps.start()
-    made.load()
-    return made
+    return bring_up(way, request, say, signals, undo)
