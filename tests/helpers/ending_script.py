@@ -33,7 +33,7 @@ NETKAT = [sys.executable, "-m", "netkat"]
 GOES_ON = 2.6
 """Seconds after the last event in which one that runs on has not ended: more than the
 two that netkat leaves a quiet pipe."""
-_LONG = 40.0
+_LONG = 80.0
 """Seconds until what should come is not coming."""
 
 

@@ -78,7 +78,7 @@ ROWS: dict[str, tuple[str | int, list[Event], dict[str, Expected]]] = {
         "pipe",
         [Input(QUESTION), EndInput(), PeerAnswersTheEnd(ANSWER), PeerCloses()],
         {
-            "nc -w 1": Expected(0),
+            "nc -w 3": Expected(0),
             "nc -N": Expected(0, ANSWER),
             "nc -q 0": Expected(0, ANSWER),
             "ncat": Expected(0, ANSWER),
@@ -105,7 +105,7 @@ ROWS: dict[str, tuple[str | int, list[Event], dict[str, Expected]]] = {
             "netkat": Expected(None, ANSWER),
             "netkat -q 1": Expected(0, ANSWER),
             "netkat -q 0": Expected(0, ANSWER),
-            "netkat -w 2": Expected(0, ANSWER),
+            "netkat -w 3": Expected(0, ANSWER),
         },
     ),
     "a peer that closes after our FIN without a byte (Envoy)": (

@@ -46,8 +46,8 @@ def test_curl_asks_nginx_through_two_netkats(pair: Pair, tmp_path: Path, version
         asked = [*NETKAT, "--no-shutdown", peer, "80"]
         answer = pair.host.run(asked, input=request, text=False, check=False, cwd=ROOT)
         assert answer.returncode == 0, answer.stderr
-        listener.communicate(answer.stdout, timeout=20)
-        said = curl.communicate(timeout=20)[1].decode()
+        listener.communicate(answer.stdout, timeout=60)
+        said = curl.communicate(timeout=60)[1].decode()
     assert (said, curl.returncode, listener.returncode) == ("", 0, 0)
     assert (tmp_path / "got").read_bytes() == content
     assert f"X-From: {host}" in (tmp_path / "headers").read_text()
