@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from netkat.errors import BadArgument
@@ -28,3 +29,34 @@ def refuse_with_kernel(request: Request) -> None:
             raise BadArgument(
                 f"{option} does not go with --kernel: {why}", hint="leave one of the two away"
             )
+
+
+def refuse_two_families(request: Request) -> None:
+    """Addresses as they were written, and -4 or -6. Errors: BadArgument."""
+    options = (("-s", request.source), ("--claim", request.claim), ("--via", request.via))
+    said: list[tuple[str, int]] = [
+        (f"{option} {address}", address.version)
+        for option, address in options
+        if address is not None and not isinstance(address, bytes)
+    ]
+    if request.version is not None:
+        said.append((f"-{request.version}", request.version))
+    version = _version_of(request.host)
+    # How a proxy is reached says nothing of what it reaches.
+    if version is not None and request.through is None:
+        said.append((request.host, version))
+    for words, version in said[1:]:
+        if version != said[0][1]:
+            raise BadArgument(
+                f"{said[0][0]} does not go with {words}", hint="one is IPv4, the other is IPv6"
+            )
+
+
+def _version_of(host: str) -> int | None:
+    """4 or 6 where it is an address; ::ffff:192.0.2.1 is IPv4 on the wire."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
+    return 4 if mapped else address.version

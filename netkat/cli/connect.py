@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from netkat.cli import options, values
-from netkat.cli.conflicts import refuse_with_kernel
+from netkat.cli.conflicts import refuse_two_families, refuse_with_kernel
 from netkat.cli.console import say, show_logs
 from netkat.cli.exec_words import ExecWords
 from netkat.cli.groups import spread
@@ -17,7 +16,7 @@ from netkat.cli.scan_words import ScanWords
 from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
-from netkat.flow import IPAddress, Protocol
+from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat.apps.request import Request
@@ -110,14 +109,9 @@ def _check(request: Request, *, both_versions: bool) -> None:
         _check_zero(request)
     if request.kernel:
         refuse_with_kernel(request)
-    if request.claim is not None:
-        _check_claim(request, request.claim)
-    source, via, version = request.source, request.via, request.version
-    if source is not None and version not in (None, source.version):
-        raise BadArgument(f"-s {source} does not go with -{version}")
-    next_hop = None if isinstance(via, bytes) else via
-    if source is not None and next_hop is not None and source.version != next_hop.version:
-        raise BadArgument(f"-s {source} does not go with --via {next_hop}")
+    if request.claim is not None and request.source is not None:
+        raise BadArgument("-s and --claim exclude each other: both name the source")
+    refuse_two_families(request)
 
 
 def _check_zero(request: Request) -> None:
@@ -130,12 +124,3 @@ def _check_zero(request: Request) -> None:
         )
     if request.relay.json:
         raise BadArgument(f"--json does not go with -z and {option}", hint="-v says it in words")
-
-
-def _check_claim(request: Request, claim: IPAddress) -> None:
-    if request.source is not None:
-        raise BadArgument("-s and --claim exclude each other: both name the source")
-    if request.version not in (None, claim.version):
-        raise BadArgument(f"--claim {claim} does not go with -{request.version}")
-    if isinstance(request.via, IPv4Address | IPv6Address) and request.via.version != claim.version:
-        raise BadArgument(f"--claim {claim} does not go with --via {request.via}")

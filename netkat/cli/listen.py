@@ -189,6 +189,7 @@ def _place(
     """HOST and PORT in each of nc's forms: PORT; HOST PORT; -p PORT [HOST]; -s HOST."""
     if len(words) > 2 or (port is not None and len(words) > 1):
         raise BadArgument(f"too many words: {' '.join(words)}", hint="netkat -l [HOST] PORT")
+    what = "port" if port is None else "-p"
     if port is None:
         if not words:
             raise BadArgument("which port?", hint="netkat -l [HOST] PORT; 0 takes a free one")
@@ -196,7 +197,7 @@ def _place(
     host = words[0] if words else source
     if words and source is not None and words != [source]:
         raise BadArgument(f"{words[0]} and -s {source} are two addresses")
-    number = 0 if port == "0" else values.source_port(port, protocol)
+    number = 0 if port == "0" else values.source_port(port, protocol, what)
     return None if host is None else values.host(host), number
 
 

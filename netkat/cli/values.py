@@ -25,17 +25,17 @@ def seconds(word: str, option: str) -> float:
     return value
 
 
-def source_port(word: str | None, protocol: Protocol) -> int:
-    """-p: a number or a service's name; 0 where none is asked for."""
+def source_port(word: str | None, protocol: Protocol, what: str = "-p") -> int:
+    """A number or a service's name; 0 where none is asked for. ``what`` names it in faults."""
     if word is None:
         return 0
     if word.isascii() and word.isdigit():
-        return _port_number(word, "-p")
+        return _port_number(word, what)
     try:
         return socket.getservbyname(word, str(protocol))
     except (OSError, UnicodeError):
         raise BadArgument(
-            f"-p: {word!r} is neither a port number nor a {protocol} service", hint="1 to 65535"
+            f"{what}: {word!r} is neither a port number nor a {protocol} service", hint="1 to 65535"
         ) from None
 
 
@@ -75,9 +75,14 @@ def host(word: str) -> str:
 def address(word: str, option: str) -> IPAddress:
     """An IP address, of either version, a zone allowed."""
     try:
-        return ip_address(word)
+        given = ip_address(word)
     except ValueError:
         raise BadArgument(f"{option}: {word!r} is not an IP address") from None
+    if given.is_unspecified:
+        raise BadArgument(
+            f"{option} {word} is every address", hint=f"without {option} the route chooses one"
+        )
+    return given
 
 
 def next_hop(word: str) -> IPAddress | bytes:
@@ -93,8 +98,8 @@ def interface(word: str) -> str:
     if numeric and word not in (name for _, name in socket.if_nameindex()):
         raise InterfaceNotFound(
             f"-i: there is no interface called {word!r}",
-            hint="-i chooses the interface here; nc's -i (interval) is not there,"
-            " ncat's -i (idle timeout) is -w TIME",
+            hint="nc's -i is --interval TIME, ncat's -i is --idle-timeout TIME;"
+            " ip -br link lists the interfaces",
         )
     if not word:
         raise BadArgument("-i: the interface's name is empty")

@@ -145,7 +145,10 @@ def route_in_table(
     with netlink.Netlink() as kernel:
         found = lookup(kernel, destination, table, source=source, index=index)
         if found is None:
-            raise no_route(destination, f"nothing in routing table {table} leads to it")
+            fault = no_route(destination, f"nothing in routing table {table} leads to it")
+            family = "" if destination.version == 4 else " -6"
+            fault.hint = f"ip{family} route show table {table} lists what is in it"
+            raise fault
         return resolved(kernel, destination, found, table, source=source, index=index)
 
 

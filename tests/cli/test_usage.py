@@ -147,6 +147,10 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["host", "80", "81"], "81"),
         (["host", "99999"], "99999"),
         (["host", "0"], "out of range"),
+        (["-l", "70000"], "port 70000 is out of range"),
+        (["-l", "-p", "70000"], "-p 70000 is out of range"),
+        (["-l", "such-no"], "port: 'such-no' is neither"),
+        (["-l", "::1", "10.0.0.1", "80"], "too many words"),
         (["", "80"], "host is empty"),
         (["host", ""], "port is empty"),
         (["host", "20-30"], "one port"),
@@ -160,6 +164,13 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["-46", "host", "80"], "exclude"),
         (["-6", "-s", "10.0.0.1", "host", "80"], "does not go with"),
         (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "does not go with"),
+        (["-s", "::1", "10.0.0.1", "80"], "-s ::1 does not go with 10.0.0.1"),
+        (["--claim", "10.0.0.9", "::1", "80"], "--claim 10.0.0.9 does not go with ::1"),
+        (["--via", "fe80::1", "10.0.0.1", "80"], "--via fe80::1 does not go with 10.0.0.1"),
+        (["-6", "::ffff:10.0.0.1", "80"], "-6 does not go with ::ffff:10.0.0.1"),
+        (["-4", "::1", "80"], "-4 does not go with ::1"),
+        (["-s", "10.0.0.1", "--claim", "10.0.0.2", "host", "80"], "exclude each other"),
+        (["-s", "0.0.0.0", "host", "80"], "-s 0.0.0.0 is every address"),
         (["-i", "5", "host", "80"], "interface"),
         (["-q", "soon", "host", "80"], "'soon' is not a time"),
         (["-q", "-2", "host", "80"], "-q: '-2'"),
@@ -191,34 +202,6 @@ def test_a_mistake_is_one_line_and_a_next_step(arguments: list[str], words: str)
     assert words in lines[0]
     assert len(lines) <= 2
     assert all(line.startswith("  next: ") for line in lines[1:])
-
-
-@pytest.mark.parametrize(
-    ("option", "instead"),
-    [
-        ("-D", "-vv"),
-        ("-F", "stdout"),
-        ("-G", "--via"),
-        ("-g", "--via"),
-        ("-S", "nc"),
-        ("-U", "nc"),
-        ("-Z", "nc"),
-        ("--allowfile", "--allow"),
-        ("--broker", "ncat"),
-        ("--chat", "ncat"),
-        ("--denyfile", "--deny"),
-        ("--lua-exec", "import netkat"),
-        ("--sctp", "ncat"),
-        ("--unixsock", "ncat"),
-        ("--vsock", "ncat"),
-    ],
-)
-def test_options_that_never_come_say_what_to_use(option: str, instead: str) -> None:
-    done = netkat(option, "host", "80")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"netkat: {option} is not there: ")
-    assert instead in done.stderr
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_closed_standard_descriptors_are_survived() -> None:

@@ -72,7 +72,7 @@ def test_an_interval_for_an_interface_names_both(word: str) -> None:
         values.interface(word)
     assert "interface" in caught.value.message
     assert caught.value.hint is not None
-    assert "interval" in caught.value.hint and "-w" in caught.value.hint
+    assert "--interval" in caught.value.hint and "--idle-timeout" in caught.value.hint
 
 
 def test_an_interface_is_a_name() -> None:

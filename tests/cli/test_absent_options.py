@@ -1,0 +1,84 @@
+"""Options of other netcats that are not there, or not for this role: what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from netkat.cli import commands
+
+Refused = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """What a command line that is a mistake says on stderr, line by line."""
+
+    def run(line: str) -> list[str]:
+        assert commands.run(line.split()) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("-D", "-vv"),
+        ("-F", "stdout"),
+        ("-G", "--via"),
+        ("-g", "--via"),
+        ("-S", "nc"),
+        ("-U", "nc"),
+        ("-Z", "nc"),
+        ("--allowfile", "--allow"),
+        ("--broker", "ncat"),
+        ("--chat", "ncat"),
+        ("--denyfile", "--deny"),
+        ("--lua-exec", "import netkat"),
+        ("--sctp", "ncat"),
+        ("--unixsock", "ncat"),
+        ("--vsock", "ncat"),
+    ],
+)
+def test_options_that_never_come_say_what_to_use(
+    refused: Refused, option: str, instead: str
+) -> None:
+    for line in (f"{option} host 80", f"-l {option} 80"):
+        (said,) = refused(line)
+        assert said.startswith(f"netkat: {option} is not there: ")
+        assert instead in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-k host 80", "-k goes with -l alone"),
+        ("--max-conns 3 host 80", "--max-conns goes with -l alone"),
+        ("--allow 10.0.0.0/8 host 80", "--allow goes with -l alone"),
+        ("--reply echo host 80", "--reply goes with -l alone"),
+        ("-l -r 80", "-r does not go with -l"),
+        ("-l --via 10.0.0.1 80", "--via does not go with -l"),
+        ("-l -V 100 80", "-V does not go with -l"),
+        ("-l -P user 80", "-P does not go with -l"),
+        ("-l --kernel 80", "--kernel does not go with -l"),
+        ("-lz 80", "-z does not go with -l"),
+        ("-l -x 10.0.0.1:1080 80", "-x does not go with -l"),
+    ],
+)
+def test_options_of_the_other_role(refused: Refused, line: str, words: str) -> None:
+    lines = refused(line)
+    assert lines[0].startswith(f"netkat: {words}")
+    assert all(line.startswith("  next: ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("line", ["-i 1 host 80", "-i 500ms host 80", "-l -i 5 80"])
+def test_a_number_for_an_interface_names_what_nc_and_ncat_mean_by_it(
+    refused: Refused, line: str
+) -> None:
+    fault, hint = refused(line)
+    assert "there is no interface called" in fault
+    assert "--interval TIME" in hint and "--idle-timeout TIME" in hint
