@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from netkat.capture.packet import Packet
@@ -27,6 +27,10 @@ INBOUND, OUTBOUND = 1, 2
 _EPB = struct.Struct("=7I")
 _TOTAL = struct.Struct("=I")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length % 4
+
+
+SENT_BY_NETKAT = "sent by netkat"
+"""A packet's comment for Packet.ours."""
 
 
 class InterfaceCounts(NamedTuple):
@@ -59,7 +63,8 @@ _DIRECTION = {
 
 
 class PcapngFormat:
-    """Turns packets into the bytes of a pcapng file; interfaces are described as they appear."""
+    """Turns packets into the bytes of a pcapng file; interfaces that are not known beforehand are
+    described as they appear."""
 
     def __init__(
         self,
@@ -69,11 +74,17 @@ class PcapngFormat:
         counts: Callable[[], dict[str, InterfaceCounts]] = dict,
         start_ns: int = 0,
         comment: str = "",
+        interfaces: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began."""
+        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began.
+
+        ``interfaces`` are those that are watched, with their link types: in the file and
+        counted also where no packet comes from one, and "any", which none comes from.
+        """
         self.copier: RecordCopier | None = None
         self._snaplen, self._filter, self._counts = snaplen, filter_text, counts
         self._start, self._last, self._comment = start_ns, start_ns, comment
+        self._watched = interfaces
         self._interfaces: dict[tuple[str, int], int] = {}
 
     def begin(self) -> bytes:
@@ -84,7 +95,10 @@ class PcapngFormat:
         options += option(SHB_APPLICATION, b"netkat")
         if self._comment:
             options += option(OPT_COMMENT, self._comment.encode())
-        return block(SECTION, struct.pack("=IHHq", BYTE_ORDER, 1, 0, -1) + options + _END)
+        parts = [block(SECTION, struct.pack("=IHHq", BYTE_ORDER, 1, 0, -1) + options + _END)]
+        for name, linktype in self._watched:
+            self._describe(name, linktype, parts)
+        return b"".join(parts)
 
     def _describe(self, name: str, linktype: int, parts: list[bytes]) -> int:
         number = self._interfaces[name, linktype] = len(self._interfaces)
@@ -105,9 +119,8 @@ class PcapngFormat:
             if number is None:
                 number = self._describe(packet.interface, packet.linktype, parts)
             kept, options = len(packet.raw), _DIRECTION[packet.direction]
-            if packet.comment:
-                comment = option(OPT_COMMENT, packet.comment.encode(errors="replace"))
-                options = comment + (options or _END)
+            if packet.comment or packet.ours:
+                options = _comments(packet) + (options or _END)
             total = 32 + kept + (-kept & 3) + len(options)
             time = packet.time_ns & 0xFFFFFFFFFFFFFFFF
             self._last = max(self._last, time)
@@ -166,6 +179,11 @@ class PcapngFormat:
                 break
             at = following
         return at
+
+
+def _comments(packet: Packet) -> bytes:
+    texts = [SENT_BY_NETKAT] * packet.ours + [packet.comment] * bool(packet.comment)
+    return b"".join(option(OPT_COMMENT, text.encode(errors="replace")) for text in texts)
 
 
 def _stamp(time: int) -> bytes:

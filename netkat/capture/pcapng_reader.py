@@ -24,6 +24,7 @@ from netkat.capture.pcapng import (
     OPT_END,
     OUTBOUND,
     SECTION,
+    SENT_BY_NETKAT,
     SIMPLE,
 )
 
@@ -190,7 +191,11 @@ class PcapngReader:
         )
         for code, value in self._options(body, at + kept + (-kept & 3)):
             if code == OPT_COMMENT:
-                packet.comment = value.decode(errors="replace")
+                text = value.decode(errors="replace")
+                if text == SENT_BY_NETKAT:
+                    packet.ours = True
+                else:
+                    packet.comment = text
             elif code == EPB_FLAGS and len(value) == 4:
                 way = struct.unpack(self._order + "I", value)[0] & 3
                 packet.direction = {INBOUND: "in", OUTBOUND: "out"}.get(way, "")

@@ -100,6 +100,22 @@ def test_a_file_holds_what_passed(name: str, pair: Pair, tmp_path: Path) -> None
         assert "Number of stat entries = 1" in info and "Filter string = icmp" in info
 
 
+def test_a_pcapng_file_counts_where_nothing_came_from(pair: Pair, tmp_path: Path) -> None:
+    """An interface that was silent, and any: its packets stand under interfaces of their own."""
+    pair.host.ip("link set lo up")
+    for interfaces, names in (("any", ["any", "eth0"]), ("lo,eth0", ["lo", "eth0"])):
+        path = tmp_path / f"{interfaces}.pcapng"
+        with Sniffing(pair.host, "-i", interfaces, "-w", str(path), "icmp") as watching:
+            ping(pair, 1)
+            assert watching.end().counted("captured") == 2
+        info = subprocess.run(["capinfos", path], capture_output=True, text=True).stdout
+        lines = [line.strip() for line in info.splitlines()]
+        assert [line.partition("Name = ")[2] for line in lines if "Name = " in line] == names
+        counted = [line[-1] for line in lines if line.startswith("Number of stat entries")]
+        assert counted == (["1", "0"] if interfaces == "any" else ["1", "1"])
+        assert [packet.interface for packet in read(path)] == ["eth0"] * 2
+
+
 def test_nothing_unfiltered_slips_in(pair: Pair, tmp_path: Path) -> None:
     """Foreign packets pass all the while it starts; the kernel counts only the filter's own."""
     flood = pair.peer.popen(["ping", "-f", "-w", "10", pair.host.ipv4], stdout=subprocess.DEVNULL)

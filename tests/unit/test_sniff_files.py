@@ -194,6 +194,21 @@ def test_counts_and_filter_stand_in_a_pcapng_file(tmp_path: Path) -> None:
     assert (1234).to_bytes(8, "little") in blocks[5] and (56).to_bytes(8, "little") in blocks[5]
 
 
+def test_what_netkat_sent_is_said_in_a_pcapng_file(tmp_path: Path) -> None:
+    path, wanted = tmp_path / "x.pcapng", corpus()[:20]
+    for packet in wanted:
+        packet.ours = packet.direction == "out"
+    write(path, wanted)
+    assert [(p.ours, p.comment) for p in read(path)] == [(p.ours, p.comment) for p in wanted]
+    said = subprocess.run(
+        ["tshark", "-n", "-r", path, "-Y", 'frame.comment == "sent by netkat"', "-T", "fields",
+         "-e", "frame.number"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ours = [str(number) for number, packet in enumerate(wanted, 1) if packet.ours]
+    assert said.stdout.split() == ours
+
+
 def pcapng_blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
@@ -41,10 +41,14 @@ def _close_quietly(writer: CaptureWriter) -> None:
 def file_format(
     request: SniffRequest,
     linktype: int,
-    counts: Callable[[], dict[str, InterfaceCounts]],
-    start_ns: int,
+    interfaces: Sequence[tuple[str, int]] = (),
+    counts: Callable[[], dict[str, InterfaceCounts]] = dict,
+    start_ns: int = 0,
 ) -> Format:
-    """What the name of -w asks for: pcapng where it ends so, else a classic capture file."""
+    """What the name of -w asks for: pcapng where it ends so, else a classic capture file.
+
+    ``interfaces``, ``counts`` and ``start_ns`` are a live capture's, as PcapngFormat takes them.
+    """
     assert request.write is not None
     watch = request.watch
     if request.write.endswith(".pcapng"):
@@ -53,6 +57,7 @@ def file_format(
             filter_text=watch.filter_text,
             counts=counts,
             start_ns=start_ns,
+            interfaces=interfaces,
         )
     return PcapFormat(linktype, watch.snaplen, nanoseconds=request.nanosecond_file)
 

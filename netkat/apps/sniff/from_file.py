@@ -26,7 +26,7 @@ def read_file(request: SniffRequest, say: Say) -> int:
         selection = Selection(request.watch, file.linktype)
         name = "standard input" if request.read == "-" else f"file {request.read}"
         say(f"reading from {name}, link-type {lt.describe(file.linktype)}")
-        places = outputs(request, undo, lambda: file_format(request, file.linktype, dict, 0))
+        places = outputs(request, undo, lambda: file_format(request, file.linktype))
         undo.enter_context(_quiet_interrupt())
         code, counted = 0, 0
         try:

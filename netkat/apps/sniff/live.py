@@ -63,6 +63,7 @@ class LiveRun:
                 lambda: file_format(
                     request,
                     min(linktypes),
+                    capture.sources,
                     lambda: self._read_counts(capture),
                     capture.began_ns,
                 ),
