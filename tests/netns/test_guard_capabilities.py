@@ -96,7 +96,7 @@ def child(ends: Pair, wire: Veth, *capabilities: str) -> Iterator[Child]:
     try:
         yield Child(process)
         process.stdin.close()
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
     finally:
         process.kill()
         process.wait()

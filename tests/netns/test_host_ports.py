@@ -79,7 +79,7 @@ def holder(pair: Pair, code: str, *arguments: str, wrap: list[str]) -> Iterator[
     finally:
         child.stdin.close()
         child.stdout.close()
-        child.wait(5)
+        child.wait(20)
 
 
 def send_raw(pair: Pair, protocol: Protocol, version: int, port: int, peer_port: int) -> None:

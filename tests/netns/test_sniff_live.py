@@ -58,7 +58,7 @@ def test_lines_are_those_of_tcpdump_at_the_same_moment(pair: Pair, tmp_path: Pat
     with Sniffing(pair.host, "-i", "eth0", "-n", "--nano", "tcp or icmp") as watching:
         ping(pair)
         pair.host.run(["nc", "-N", pair.peer.ipv4, "99"], input="x" * 100_000)
-        server.wait(5)
+        server.wait(20)
         said = watching.end()
     dump.send_signal(signal.SIGINT)
     dump.communicate(timeout=10)

@@ -111,7 +111,7 @@ def test_second_build_builds_nothing(clone: Path) -> None:
     stamp = (clone / "netkat/stack/libgostack.so").stat().st_mtime_ns
     begun = time.monotonic()
     assert run(sys.executable, "build.py", "build", cwd=clone) == "nothing to build\n"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
     assert (clone / "netkat/stack/libgostack.so").stat().st_mtime_ns == stamp
 
 

@@ -171,7 +171,7 @@ def test_silent_next_hops_are_told_after_three_questions() -> None:
             # A SYN sent again right after the third question may ask a fourth.
             assert seen.neighbor_requests in (3, 4) and seen.neighbor_replies == 0
             assert seen.syns_sent == 0
-        assert 2.5 < time.monotonic() - began < 4.5
+        assert 2.5 < time.monotonic() - began < 15
     finally:
         for endpoint in endpoints:
             endpoint.close()
