@@ -37,6 +37,39 @@ func woken(t *testing.T, fd int) bool {
 	return err == nil
 }
 
+func TestQueueWakesNobodyForAThreadThatDrains(t *testing.T) {
+	q, err := newQueue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.close()
+	pkts := packets(3)
+	defer release(pkts)
+	q.attend()
+	q.attend()
+	q.push(pkts[:1])
+	out, _ := q.pop(nil, 10)
+	release(out)
+	q.push(pkts[1:2])
+	q.leave()
+	if woken(t, q.wake) {
+		t.Fatal("another attends")
+	}
+	q.leave()
+	if !woken(t, q.wake) {
+		t.Fatal("nobody drains any more what came last")
+	}
+	q.attend()
+	q.push(pkts[2:])
+	out, _ = q.pop(nil, 10)
+	release(out)
+	q.pop(nil, 10)
+	q.leave()
+	if woken(t, q.wake) {
+		t.Fatal("nothing is left")
+	}
+}
+
 func TestQueueWakesOnlyWhoFoundItEmpty(t *testing.T) {
 	q, err := newQueue()
 	if err != nil {

@@ -20,17 +20,19 @@ const (
 )
 
 // queue holds outgoing packets in order. Waiting is the drainer's fallback: the
-// eventfd is written only when a drain came back empty since the last write, so a
-// thread that sends what it has just produced costs no wake-up of another.
+// eventfd is written only when a drain came back empty since the last write, and not
+// while a thread attends that is going to drain, so one that sends what it has just
+// produced costs no wake-up of another.
 type queue struct {
 	wake int
 
-	mu     sync.Mutex
-	pkts   []*stack.PacketBuffer
-	head   int
-	armed  bool
-	waited bool // a sender of datagrams was told to wait
-	closed bool
+	mu        sync.Mutex
+	pkts      []*stack.PacketBuffer
+	head      int
+	armed     bool
+	attending int  // threads that drain before they go
+	waited    bool // a sender of datagrams was told to wait
+	closed    bool
 }
 
 func newQueue() (*queue, error) {
@@ -55,11 +57,40 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 	for _, pkt := range pkts {
 		q.pkts = append(q.pkts, pkt.IncRef())
 	}
-	if q.armed && len(pkts) > 0 {
+	q.announce()
+	return len(pkts)
+}
+
+// announce must be called with the lock held.
+func (q *queue) announce() {
+	if q.armed && q.attending == 0 && len(q.pkts) > q.head && !q.closed {
 		q.armed = false
 		_, _ = unix.Write(q.wake, one)
 	}
-	return len(pkts)
+}
+
+// rouse wakes who polls the eventfd, whatever waits.
+func (q *queue) rouse() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		_, _ = unix.Write(q.wake, one)
+	}
+}
+
+// attend is for a thread that is going to drain, and to leave.
+func (q *queue) attend() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.attending++
+}
+
+// leave announces what came after the thread's last look.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.attending--
+	q.announce()
 }
 
 // pop moves up to max packets to out. An empty answer arms the eventfd. roomy is

@@ -28,12 +28,17 @@ var ErrDetached = errors.New("no wire is attached")
 
 // Wire is a packet socket and the batches that the caller lends for it. Whoever has just
 // made the stack produce frames sends them; whoever waits receives them.
+//
+// Its system calls never wait, and are hidden from Go's scheduler (RawSyscall6). From one
+// that lasts, as a batch's does, the scheduler would take the thread's processor away and
+// wake another thread for it, which then finds nothing to do.
 type Wire struct {
 	edge     *Endpoint
 	inject   func(batch []Mmsghdr, n int)
 	transmit *Transmitter
 
 	attached  atomic.Bool
+	failure   atomic.Int32 // the errno that ended it all
 	again     atomic.Bool
 	receiving sync.Mutex
 	sending   sync.Mutex
@@ -78,20 +83,22 @@ func (w *Wire) FD() int { return w.fd }
 // Receive hands the stack a batch of what waits, without waiting, and sends what comes
 // of it. The error is an errno after which no frame would come either, or ErrDetached.
 func (w *Wire) Receive() error {
-	if err := w.receive(); err != nil {
-		return err
+	w.edge.queue.attend()
+	err := w.receive()
+	if sending := w.leave(); err == nil {
+		err = sending
 	}
-	return w.Flush()
+	return err
 }
 
 func (w *Wire) receive() error {
 	w.receiving.Lock()
 	defer w.receiving.Unlock()
 	for {
-		if !w.attached.Load() {
-			return ErrDetached
+		if err := w.usable(); err != nil {
+			return err
 		}
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(w.fd),
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(w.fd),
 			uintptr(unsafe.Pointer(&w.in[0])), uintptr(len(w.in)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
@@ -105,9 +112,44 @@ func (w *Wire) receive() error {
 			// GSO) is taken off the queue and reported so: packet_rcv_vnet().
 			w.count(tallyUnreadable, 1)
 		default:
-			return errno
+			return w.fail(errno)
 		}
 	}
+}
+
+// fail keeps an errno: the kernel tells some of them once (sk_err, ENETDOWN), to whoever
+// comes first, and the thread that lives of it may be another.
+func (w *Wire) fail(errno unix.Errno) error {
+	w.failure.Store(int32(errno))
+	w.edge.queue.rouse()
+	return errno
+}
+
+// usable is nil, or why there is nothing to be done.
+func (w *Wire) usable() error {
+	if errno := w.failure.Load(); errno != 0 {
+		return unix.Errno(errno)
+	}
+	if !w.attached.Load() {
+		return ErrDetached
+	}
+	return nil
+}
+
+// Attend says that this thread is about to make the stack produce frames, and sends them:
+// nobody else is woken for that until the function it returns is called, which does it.
+func (w *Wire) Attend() func() error {
+	if !w.attached.Load() {
+		return func() error { return nil }
+	}
+	w.edge.queue.attend()
+	return w.leave
+}
+
+func (w *Wire) leave() error {
+	err := w.Flush()
+	w.edge.queue.leave()
+	return err
 }
 
 // Flush sends all that waits, on this thread or on the one that is at it. The error is
@@ -129,8 +171,8 @@ func (w *Wire) Flush() error {
 
 func (w *Wire) drain() error {
 	for {
-		if !w.attached.Load() {
-			return ErrDetached
+		if err := w.usable(); err != nil {
+			return err
 		}
 		n := w.transmit.Drain(w.edge, w.out)
 		if n == 0 {
@@ -144,7 +186,7 @@ func (w *Wire) drain() error {
 
 func (w *Wire) send(frames []Mmsghdr) error {
 	for len(frames) > 0 {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(w.fd),
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd),
 			uintptr(unsafe.Pointer(&frames[0])), uintptr(len(frames)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
@@ -158,7 +200,7 @@ func (w *Wire) send(frames []Mmsghdr) error {
 				continue
 			}
 		case unix.ENETDOWN, unix.ENODEV, unix.ENXIO, unix.EBADF, unix.ENOTSOCK:
-			return errno
+			return w.fail(errno)
 		}
 		// The transport above sends again what matters.
 		w.count(int(errno), 1)

@@ -18,6 +18,10 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		return e.recvNothing()
 	}
 	w := tcpip.SliceWriter(b)
+	if e.tcp {
+		// A read may open the window: the update should not wait for a timer.
+		defer e.stack.attend()()
+	}
 	res, err := e.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
 	e.readable.settle(e.canRead)
 	if err == nil {
@@ -86,6 +90,7 @@ func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
 			return 0, err
 		}
 	}
+	defer e.stack.attend()()
 	n, err := e.ep.Write(&payload{b}, options)
 	if e.tcp {
 		e.written.Add(uint64(n))

@@ -239,6 +239,12 @@ func (s *Stack) Detach() {
 	s.pump.close()
 }
 
+// attend is for whoever makes the stack produce frames: what it returns sends them.
+func (s *Stack) attend() func() {
+	leave := s.wire.Attend()
+	return func() { _ = leave() } // what is wrong with the wire is told by who waits
+}
+
 // Flush sends what waits.
 func (s *Stack) Flush() error { return s.wire.Flush() }
 
