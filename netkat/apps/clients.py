@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netkat.apps import words
 from netkat.apps.account import Account
 from netkat.apps.delivery import Delivery
 from netkat.apps.ending import Ending
@@ -14,7 +15,7 @@ from netkat.apps.listen_request import ListenRequest
 from netkat.apps.relay import Relay
 from netkat.apps.signals import Signals
 from netkat.closing import Closing
-from netkat.errors import NetkatError, NetworkError
+from netkat.errors import NetkatError, NetworkError, TimedOut
 
 if TYPE_CHECKING:
     from netkat.apps.command import CommandRelay
@@ -154,9 +155,13 @@ class Client:
                 running=commands,
             )
         if request.reply is not None and not isinstance(conn, UdpConnection):
-            _reply(conn, request.reply, self._address, self._cancel_fd)
-            return 0
-        self._relay(stdin)
+            self._reply(conn, request.reply)
+        else:
+            self._relay(stdin)
+        if request.verbosity and self.account.ending == Ending.IDLE.value:
+            self._reports.say(words.idle(request.relay.idle))
+        if request.reply is not None:
+            return 0  # nobody counted
         for line in self.account.words(request.verbosity):
             self._reports.say(line)
         return 0
@@ -202,31 +207,42 @@ class Client:
                 conn.abort()
             relay.close()
 
+    def _reply(self, conn: AnyStream, kind: str) -> None:
+        from netkat.apps.reply import answer
 
-def _reply(conn: AnyStream, kind: str, address: Address, cancel_fd: int) -> None:
-    from netkat.apps.reply import answer
-
-    over = threading.Event()
-
-    def end_on_signal() -> None:
-        poller = select.poll()
-        poller.register(cancel_fd, select.POLLIN)
-        while not over.is_set():
-            if poller.poll(200):
+        over = threading.Event()
+        watched = (conn, self._cancel_fd, over)
+        threading.Thread(
+            target=_abort_on_signal, args=watched, name="netkat-signal", daemon=True
+        ).start()
+        ending, idle = None, self._request.relay.idle
+        delivery = Delivery(conn, cancel_fd=self._cancel_fd)
+        try:
+            conn.settimeout(idle)
+            answer(conn, kind, (self._address[0], self._address[1]))
+            delivery.wait()
+            ending = Ending.IN_ORDER
+        except TimedOut:
+            assert idle is not None
+            delivery.wait(idle, needs_fin=False)
+            ending = Ending.IDLE
+        finally:
+            over.set()
+            self.account.ending = None if ending is None else ending.value
+            self.account.look(conn)
+            if ending is None:
                 conn.abort()
-                return
+            else:
+                conn.close()
 
-    watcher = threading.Thread(target=end_on_signal, name="netkat-signal", daemon=True)
-    watcher.start()
-    try:
-        answer(conn, kind, (address[0], address[1]))
-        Delivery(conn, cancel_fd=cancel_fd).wait()
-        conn.close()
-    except BaseException:
-        conn.abort()
-        raise
-    finally:
-        over.set()
+
+def _abort_on_signal(conn: AnyStream, cancel_fd: int, over: threading.Event) -> None:
+    poller = select.poll()
+    poller.register(cancel_fd, select.POLLIN)
+    while not over.is_set():
+        if poller.poll(200):
+            conn.abort()
+            return
 
 
 def _ended(address: Address, request: ListenRequest, error: Exception) -> str:

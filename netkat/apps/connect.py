@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from netkat.apps import words
 from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
 from netkat.apps.ending import Ending
@@ -201,7 +202,7 @@ def _part(opened: Opened, in_hand: int = 0) -> None:
 
 def _sum_up(relay: Relay, opened: Opened, request: Request, account: Account, say: Say) -> None:
     if account.ending == Ending.IDLE.value and request.verbosity:
-        say(f"netkat: nothing moved for {request.relay.idle:g} s, ending")
+        say(words.idle(request.relay.idle))
     stream = request.protocol is Protocol.TCP
     if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
         what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"

@@ -80,3 +80,8 @@ class Target:
 def datagrams(count: int) -> str:
     """``1 datagram``, ``3 datagrams``."""
     return f"{count} datagram{'' if count == 1 else 's'}"
+
+
+def idle(seconds: float | None) -> str:
+    """-w has ended it."""
+    return f"netkat: nothing moved for {seconds:g} s, ending"

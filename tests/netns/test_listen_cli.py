@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +307,39 @@ def test_a_client_that_resets_is_named(pair: Pair) -> None:
     code, _, said = listener.end()
     assert code == 1
     assert b"Connection reset by peer" in said and b"Traceback" not in said
+
+
+@pytest.mark.parametrize("more", [(), ("-k",), ("--reply", "echo")], ids=["", "-k", "--reply"])
+def test_a_client_that_never_sends_is_idle(pair: Pair, more: tuple[str, ...]) -> None:
+    most = ("--max-conns", "1") if "-k" in more else more
+    listener = Listener(pair, "-w", 1, *most, pair.host.ipv4, PORT)
+    with dial(pair) as client:
+        listener.wait_for(rb"^netkat: nothing moved for 1 s, ending$")
+        assert client.recv(1) == b""
+    assert listener.end()[0] == 0
+
+
+def test_a_client_that_never_reads_is_told_of_with_the_count(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "much").write_bytes(bytes(40_000_000))
+    with (tmp_path / "much").open("rb") as source:
+        listener = Listener(pair, "-w", 1, pair.host.ipv4, PORT, stdin=source)
+        with dial(pair):
+            code, _, said = listener.end()
+    assert code == 1
+    assert b"bytes were not delivered" in said and b"Traceback" not in said
+
+
+def test_a_client_that_never_reads_does_not_hold_up_others(pair: Pair) -> None:
+    listener = Listener(pair, "-w", 2, "--max-conns", 2, "--reply", "echo", pair.host.ipv4, PORT)
+    with dial(pair) as mute:
+        mute.settimeout(0.2)
+        with suppress(TimeoutError):
+            while True:  # until every buffer on the way is full
+                mute.send(bytes(1 << 20))
+        done = pair.peer.run(["nc", "-N", pair.host.ipv4, str(PORT)], input="quick")
+        assert done.stdout == "quick"
+        listener.wait_for(rb"^netkat: 10\.99\.0\.2 port \d+ .* bytes were not delivered")
+    assert listener.end()[0] == 0
 
 
 @IPVERSIONS
