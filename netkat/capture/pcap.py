@@ -124,12 +124,12 @@ class PcapFormat:
         """Nothing: the format has no place for counts."""
         return b""
 
-    def whole(self, data: bytes | memoryview) -> int:
-        """How many of these bytes are whole records."""
-        at = 0
+    def whole(self, data: bytes | memoryview) -> tuple[int, int]:
+        """How many of these bytes are whole records, and how many packets those are."""
+        at = packets = 0
         while at + 16 <= len(data):
             following = at + 16 + _NATIVE_RECORD.unpack_from(data, at)[2]
             if following > len(data):
                 break
-            at = following
-        return at
+            at, packets = following, packets + 1
+        return at, packets

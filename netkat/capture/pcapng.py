@@ -170,15 +170,15 @@ class PcapngFormat:
             parts.append(block(STATISTICS, body))
         return b"".join(parts)
 
-    def whole(self, data: bytes | memoryview) -> int:
-        """How many of these bytes are whole blocks."""
-        at = 0
+    def whole(self, data: bytes | memoryview) -> tuple[int, int]:
+        """How many of these bytes are whole blocks, and how many packets are in those."""
+        at = packets = 0
         while at + 12 <= len(data):
-            following: int = at + struct.unpack_from("=I", data, at + 4)[0]
-            if following > len(data) or following <= at:
+            kind, length = struct.unpack_from("=II", data, at)
+            if at + length > len(data) or not length:
                 break
-            at = following
-        return at
+            at, packets = at + length, packets + (kind == ENHANCED)
+        return at, packets
 
 
 def _comments(packet: Packet) -> bytes:

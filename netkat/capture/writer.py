@@ -29,7 +29,7 @@ class Format(Protocol):
     def packets(self, packets: Sequence[Packet]) -> bytes: ...
     def block(self, block: Block, interface: str, linktype: int) -> bytes | memoryview | None: ...
     def end(self) -> bytes: ...
-    def whole(self, data: bytes | memoryview) -> int: ...
+    def whole(self, data: bytes | memoryview) -> tuple[int, int]: ...
 
 
 class WriteFailed(SetupError, OSError):
@@ -68,18 +68,20 @@ class CaptureWriter:
             raise BadArgument("standard output cannot be rotated (-C, -G): name a file")
         self._number = self._timed = 0
         self._fd = -1
+        self.written = 0
+        """Packets that are in the file, or files."""
         self._open()
 
     def packets(self, packets: Sequence[Packet]) -> None:
         """Append packets. Errors: WriteFailed, LastFileWritten."""
         self._rotate_by_time()
         if not self._rotation.size:
-            self._write(self._form.packets(packets))
+            self._write(self._form.packets(packets), len(packets))
             return
         for packet in packets:
             if self._size > self._rotation.size:
                 self._next_by_size()
-            self._write(self._form.packets([packet]))
+            self._write(self._form.packets([packet]), 1)
 
     def block(self, block: Block, interface: str, linktype: int) -> bool:
         """Append a ring block at once; False where it has to come through packets()."""
@@ -89,7 +91,7 @@ class CaptureWriter:
         data = self._form.block(block, interface, linktype)
         if data is None:
             return False
-        self._write(data)
+        self._write(data, block.count)
         return True
 
     def use(self, copier: RecordCopier | None) -> None:
@@ -151,21 +153,21 @@ class CaptureWriter:
         self._number = 0
         self._open()
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytes | memoryview, packets: int = 0) -> None:
         view, done = memoryview(data), 0
         try:
             while done < len(data):
                 done += os.write(self._fd, view[done:])
         except OSError as error:
             self._failed = True
-            self._cut(data, done)
+            length, whole = self._form.whole(data[:done])
+            self.written += whole
+            if self._regular:
+                # Without the torn record at its end every reader reads it all.
+                os.ftruncate(self._fd, self._size + length)
             raise self._explain(error) from None
         self._size += done
-
-    def _cut(self, data: bytes | memoryview, done: int) -> None:
-        """Take the torn record off the file's end, so that every reader reads it all."""
-        if self._regular:
-            os.ftruncate(self._fd, self._size + self._form.whole(data[:done]))
+        self.written += packets
 
     def _explain(self, error: OSError) -> WriteFailed:
         if error.errno == errno.EPIPE:

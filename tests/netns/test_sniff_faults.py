@@ -65,6 +65,7 @@ def test_a_full_disk(name: str, extra: list[str], pair: Pair, tmp_path: Path) ->
         with CaptureFile(str(path)) as capture:
             kept = list(capture.packets)
         assert 30 < len(kept) < 100
+        assert said.counted("captured") == len(kept)
         assert {packet.length for packet in kept} == {1042}
         read = subprocess.run(["tshark", "-r", path], capture_output=True, text=True)
         assert read.returncode == 0 and len(read.stdout.splitlines()) == len(kept)

@@ -336,6 +336,7 @@ def test_a_write_that_tears_leaves_whole_packets(
     writer.close()
     got = read(path)
     assert 5 < len(got) < len(wanted)
+    assert writer.written == len(got)
     assert [p.raw for p in got] == [p.raw for p in wanted[: len(got)]]
     assert len(tshark(path)) == len(got)
 

@@ -111,6 +111,9 @@ class LiveRun:
                 output.finish()
             except NetkatError as error:
                 code = code or fault(error, self._say)
+            if isinstance(output, FileOutput):
+                # A write that failed in the middle of many, a last file of -W: this many are kept.
+                self._captured = output.writer.written
         self._say_counts("\n")
         return code
 
