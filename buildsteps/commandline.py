@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from buildsteps import checks, debian, environment, manual, native, toolchain
+from buildsteps import api, checks, debian, environment, manual, native, toolchain
 from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
 from buildsteps.toolchain import ROOT, CannotBuild
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "netkat beside iperf3, socat, nc, ncat and the kernel's sockets (root; --short)",
     "bpf": "compile netkat/bpf/*.c with the system's BCC",
     "build": "the shared library, cffi's modules and the manual page, where something changed",
+    "api": "docs/api.md, from the docstrings",
     "clean": "remove what was built (not .venv)",
     "help": "this text",
 }
@@ -67,6 +68,9 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
         return 0
     if command == "clean":
         return _clean()
+    if command == "api":
+        print(f"wrote {api.PAGE.name}" if api.build() else "nothing to write")
+        return 0
     toolchain.require_linux()
     if command == "build":
         return _build()

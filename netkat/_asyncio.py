@@ -90,6 +90,7 @@ async def start_server(
             writer.write(b"hello\\n")
             writer.close()
 
+
         async with await netkat.start_server(greet, None, 8080) as server:
             await server.serve_forever()
 

@@ -30,6 +30,11 @@ __all__ = ["AsyncTransport", "Transport"]
 class Transport(SyncTransport, httpx.BaseTransport):
     """A transport for httpx.Client whose connections are netkat's.
 
+    ::
+
+        with httpx.Client(transport=netkat.httpx.Transport()) as client:
+            print(client.get("http://10.111.111.129/", timeout=2).text)
+
     ``stack`` is a Stack that stays open when the transport closes; or Stack's own options
     (``interface``, ``via``, ``netns``, ``claim`` …) for one that closes with it; or neither, for
     the default one. The rest is httpx.HTTPTransport's: ``verify`` (True, or an
@@ -47,10 +52,12 @@ class Transport(SyncTransport, httpx.BaseTransport):
 
 
 class AsyncTransport(AwaitedTransport, httpx.AsyncBaseTransport):
-    """The same for httpx.AsyncClient, under asyncio (uvloop too) and trio. ::
+    """The same for httpx.AsyncClient, under asyncio (uvloop too) and trio.
 
-    async with httpx.AsyncClient(transport=netkat.httpx.AsyncTransport()) as client:
-        print((await client.get("http://10.111.111.129/")).text)
+    ::
+
+        async with httpx.AsyncClient(transport=netkat.httpx.AsyncTransport()) as client:
+            print((await client.get("http://10.111.111.129/")).text)
     """
 
     library, core = httpx, httpcore

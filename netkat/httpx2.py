@@ -30,6 +30,11 @@ __all__ = ["AsyncTransport", "Transport"]
 class Transport(SyncTransport, httpx2.BaseTransport):
     """A transport for httpx2.Client whose connections are netkat's.
 
+    ::
+
+        with httpx2.Client(transport=netkat.httpx2.Transport()) as client:
+            print(client.get("http://10.111.111.129/", timeout=2).text)
+
     ``stack`` is a Stack that stays open when the transport closes; or Stack's own options
     (``interface``, ``via``, ``netns``, ``claim`` …) for one that closes with it; or neither, for
     the default one. The rest is httpx2.HTTPTransport's: ``verify`` (True, or an
@@ -47,10 +52,12 @@ class Transport(SyncTransport, httpx2.BaseTransport):
 
 
 class AsyncTransport(AwaitedTransport, httpx2.AsyncBaseTransport):
-    """The same for httpx2.AsyncClient, under asyncio (uvloop too) and trio. ::
+    """The same for httpx2.AsyncClient, under asyncio (uvloop too) and trio.
 
-    async with httpx2.AsyncClient(transport=netkat.httpx2.AsyncTransport()) as client:
-        print((await client.get("http://10.111.111.129/")).text)
+    ::
+
+        async with httpx2.AsyncClient(transport=netkat.httpx2.AsyncTransport()) as client:
+            print((await client.get("http://10.111.111.129/")).text)
     """
 
     library, core = httpx2, httpcore2

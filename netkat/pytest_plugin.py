@@ -5,6 +5,7 @@ Installed with ``pip install netkat[pytest]``; pytest finds it by itself. ::
     def test_the_load_balancer_answers(external_client):
         assert external_client.reaches("10.111.111.129", 80)
 
+
     def test_it_says_hello(external_client):
         with external_client.connect("10.111.111.129", 80, timeout=2) as conn:
             assert conn.recv(5) == b"hello"

@@ -1,0 +1,64 @@
+"""docs/api.md is the docstrings, and has everything that the public door leads to."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+import netkat
+from buildsteps import api
+from tests.repo import tree
+
+ENTRIES = [entry for entries in api.SECTIONS.values() for entry in entries]
+NO_ENTRY = {"NetkatError", "errors", "__version__"}
+"""They have docs/exceptions.md, or need none."""
+
+
+def test_the_page_is_what_the_docstrings_say() -> None:
+    assert api.PAGE.read_text() == api.page(), "stale: run `python3 build.py api`"
+
+
+def test_all_that_netkat_exports_is_there() -> None:
+    assert {f"netkat.{name}" for name in set(netkat.__all__) - NO_ENTRY} <= {
+        entry.shown for entry in ENTRIES
+    }
+
+
+@pytest.mark.parametrize("module", ["httpx", "requests"])
+def test_all_that_an_http_module_exports_is_there(module: str) -> None:
+    body = tree.syntax(tree.files(f"netkat/{module}.py")[0]).body
+    exported = next(
+        ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    assert set(exported) <= {entry.name for entry in ENTRIES}
+
+
+def test_headings_are_one_each_and_links_lead_to_them() -> None:
+    page = api.page()
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.M)
+    assert len(headings) == len(set(headings))
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for link in re.findall(r"\]\((.*?)\)", page):
+        target = (tree.ROOT / "docs" / link).exists() if link[0] != "#" else link[1:] in anchors
+        assert target, link
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("One ``word``.", "One `word`.\n"),
+        ("See :class:`netkat.Stack`.", "See `netkat.Stack`.\n"),
+        (
+            "Do. ::\n\n    a()\n\n\n    b()\n\nMore.",
+            "Do.\n\n```python\na()\n\n\nb()\n```\n\nMore.\n",
+        ),
+        ("So::\n\n    a()\n", "So:\n\n```python\na()\n```\n"),
+        ("::\n\n    a()\n", "```python\na()\n```\n"),
+    ],
+)
+def test_a_docstring_as_markdown(docstring: str, expected: str) -> None:
+    assert api.markdown(docstring) == expected
