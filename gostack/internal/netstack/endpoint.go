@@ -53,7 +53,7 @@ func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (*Endpoint
 		return nil, err
 	}
 	e.watch(remote)
-	err = e.ep.Connect(full(remote))
+	s.pump.ask(func() { err = e.ep.Connect(full(remote)) })
 	if _, started := err.(*tcpip.ErrConnectStarted); started {
 		err = nil
 	}
@@ -228,6 +228,7 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	if flags == 0 {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
+	defer e.stack.attend()()
 	err := e.ep.Shutdown(flags)
 	if err == nil && how&2 != 0 {
 		e.finSent.Store(true)
