@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-# A shell without job control starts what it puts in the background with SIGINT ignored, which
-# every child would inherit: netkat keeps to that, and no test could interrupt it.
+# A shell without job control starts what it puts in the background with SIGINT ignored, and
+# nohup ignores SIGHUP; every child would inherit it: netkat keeps to that, and no test could
+# interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SETTLE = 2.0
 """Seconds that an endpoint may take to be gone after its close."""

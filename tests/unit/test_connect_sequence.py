@@ -164,6 +164,7 @@ def test_options_reach_the_dialer(door: FakeDoor) -> None:
         "guard": "cbpf",
         "tap": None,
         "kernel": False,
+        "options": None,
     }
 
 
