@@ -127,32 +127,37 @@ def page() -> str:
 
 
 def markdown(docstring: str) -> str:
-    """A clean docstring's reStructuredText, as far as netkat's go: ``code``, roles, ``::``."""
+    """A clean docstring's reStructuredText, as far as netkat's go: ``code``, roles, ``::``, >>>."""
     lines: list[str] = []
-    example: list[str] | None = None
+    example: list[str] = []
+    belongs: Callable[[str], bool] | None = None  # whether a line goes on with the example
     for line in docstring.splitlines():
-        if example is not None and (line.startswith(" ") or not line):
-            example.append(line)
-            continue
-        if example is not None:
+        if belongs is not None:
+            if belongs(line):
+                example.append(line)
+                continue
             lines += _fenced(example)
-            example = None
-        if line.endswith("::"):
+            belongs = None
+            if not line:
+                continue
+        if line.startswith(">>> "):
+            example, belongs = [line], bool
+        elif line.endswith("::"):
             text = line[:-2].rstrip()
             if text:
                 ending = "" if text[-1] in ".:,;" else ":"
                 lines += [_inline(text) + ending, ""]
-            example = []
+            example, belongs = [], lambda line: not line or line.startswith(" ")
         else:
             lines.append(_inline(line))
-    if example is not None:
+    if belongs is not None:
         lines += _fenced(example)
     return "\n".join(lines).strip() + "\n"
 
 
 def _fenced(example: list[str]) -> list[str]:
     body = textwrap.dedent("\n".join(example)).strip("\n")
-    return ["```python", *body.splitlines(), "```", ""]
+    return [f"```{'pycon' if body.startswith('>>>') else 'python'}", *body.splitlines(), "```", ""]
 
 
 def _inline(text: str) -> str:

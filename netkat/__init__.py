@@ -1,13 +1,13 @@
 """netkat: netcat without the host in the way.
 
 TCP and UDP through a raw packet socket and a TCP/IP stack of its own, so that
-this host's firewall, NAT and socket hooks never see the connection::
+this host's firewall, NAT and socket hooks never see the connection.
 
-    import netkat
-
-    with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
-        conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-        print(conn.recv(4096))
+>>> import netkat
+>>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+...     conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+...     conn.recv(15)
+b'HTTP/1.1 200 OK'
 
 Everything public is here; errors are under :class:`netkat.NetkatError`. Nothing
 is opened, and neither the Go library nor pyroute2 is loaded, at import. The
@@ -24,16 +24,29 @@ from netkat._version import __version__
 from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
-    from netkat._asyncio import open_connection, start_server
+    from netkat._asyncio import Server, open_connection, start_server
     from netkat._asyncio_datagrams import create_datagram_endpoint
     from netkat._stack import Stack, create_connection, create_server, open_datagram
     from netkat.capture.packet import Packet
-    from netkat.capture.sniffer import read_capture, sniff
+    from netkat.capture.sniffer import Sniffer, read_capture, sniff
+    from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
+    from netkat.conn.bridged import BridgedSocket
+    from netkat.conn.tls import TlsConnection
+    from netkat.stack.facts import Info
 
 __all__ = [
+    "BridgedSocket",
+    "Info",
     "NetkatError",
     "Packet",
+    "Server",
+    "Sniffer",
     "Stack",
+    "TcpConnection",
+    "TcpListener",
+    "TlsConnection",
+    "UdpConnection",
+    "UdpSocket",
     "__version__",
     "create_connection",
     "create_datagram_endpoint",
@@ -49,8 +62,17 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _ON_FIRST_USE = {
+    "BridgedSocket": "netkat.conn.bridged",
+    "Info": "netkat.stack.facts",
     "Packet": "netkat.capture.packet",
+    "Server": "netkat._asyncio",
+    "Sniffer": "netkat.capture.sniffer",
     "Stack": "netkat._stack",
+    "TcpConnection": "netkat.conn",
+    "TcpListener": "netkat.conn",
+    "TlsConnection": "netkat.conn.tls",
+    "UdpConnection": "netkat.conn",
+    "UdpSocket": "netkat.conn",
     "create_connection": "netkat._stack",
     "create_datagram_endpoint": "netkat._asyncio_datagrams",
     "create_server": "netkat._stack",

@@ -48,11 +48,18 @@ async def open_connection(
 
     Every address of the name is tried in turn; ``timeout`` is seconds for each.
     With ``ssl`` the peer must prove to be ``server_hostname``, or ``host``. The stack is
-    the default one unless another is given. ::
+    the default one unless another is given.
 
-        reader, writer = await netkat.open_connection("10.111.111.129", 80)
-        writer.write(b"GET / HTTP/1.0\\r\\n\\r\\n")
-        print(await reader.read())
+    >>> import asyncio
+    >>> async def talk():
+    ...     reader, writer = await netkat.open_connection("10.111.111.129", 80)
+    ...     writer.write(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    ...     line = await reader.readline()
+    ...     writer.close()
+    ...     await writer.wait_closed()
+    ...     return line
+    >>> asyncio.run(talk())
+    b'HTTP/1.1 200 OK\\r\\n'
 
     Errors: as create_connection; ssl.SSLError. Afterwards a stream has the socket's own
     (ConnectionResetError), since it is asyncio's.
@@ -84,15 +91,19 @@ async def start_server(
     """As asyncio.start_server, past the host's rules: a Server that calls back for each client.
 
     ``host`` is an address of this host; None or "" is that of the default route's
-    interface. The callback gets a StreamReader and a StreamWriter. ::
+    interface. The callback gets a StreamReader and a StreamWriter.
 
-        async def greet(reader, writer):
-            writer.write(b"hello\\n")
-            writer.close()
-
-
-        async with await netkat.start_server(greet, None, 8080) as server:
-            await server.serve_forever()
+    >>> import asyncio
+    >>> async def serve():
+    ...     greeted = asyncio.Event()
+    ...     async def greet(reader, writer):
+    ...         writer.write(b"hello\\n")
+    ...         writer.close()
+    ...         await writer.wait_closed()
+    ...         greeted.set()
+    ...     async with await netkat.start_server(greet, None, 8082) as server:
+    ...         await greeted.wait()  # serve_forever() goes on instead
+    >>> asyncio.run(serve())
 
     Errors: as create_server.
     """
@@ -108,7 +119,15 @@ async def start_server(
 
 
 class Server(asyncio.AbstractServer):
-    """What start_server gives: asyncio's server, in all that does not speak of sockets."""
+    """What start_server gives: asyncio's server, in all that does not speak of sockets.
+
+    >>> import asyncio
+    >>> async def look():
+    ...     async with await netkat.start_server(print, None, 8083) as server:
+    ...         return server.is_serving(), server.sockets[0].getsockname()[1]
+    >>> asyncio.run(look())
+    (True, 8083)
+    """
 
     def __init__(
         self,

@@ -34,11 +34,24 @@ async def create_datagram_endpoint(
 
     With ``remote_addr`` the endpoint has that one peer; without, sendto takes an address
     (not a name) and the interfaces that lead there are opened as they are needed.
-    ``local_addr`` is an address of this host, "" its default route's interface's. ::
+    ``local_addr`` is an address of this host, "" its default route's interface's.
 
-        transport, protocol = await netkat.create_datagram_endpoint(
-            MyProtocol, remote_addr=("10.111.111.129", 53)
-        )
+    >>> import asyncio
+    >>> class Answer(asyncio.DatagramProtocol):
+    ...     def __init__(self):
+    ...         self.came = asyncio.get_running_loop().create_future()
+    ...     def datagram_received(self, data, addr):
+    ...         self.came.set_result(data)
+    >>> async def ask():
+    ...     transport, protocol = await netkat.create_datagram_endpoint(
+    ...         Answer, remote_addr=("10.111.111.129", 7)
+    ...     )
+    ...     transport.sendto(b"hello")
+    ...     answer = await protocol.came
+    ...     transport.close()
+    ...     return answer
+    >>> asyncio.run(ask())
+    b'hello'
 
     Errors: as open_datagram. Later ones go to protocol.error_received.
     """

@@ -35,10 +35,12 @@ class Stack(Closing):
     A wire is opened on each interface that the routes of its connections need,
     when the first of them needs it. Opening one takes CAP_NET_RAW, and
     CAP_NET_ADMIN with CAP_BPF for the best guard; MissingCapability says which
-    is not there. ::
+    is not there.
 
-        with netkat.Stack() as stack:
-            conn = stack.create_connection(("10.111.111.129", 80), timeout=2)
+    >>> with netkat.Stack(via="172.30.0.12") as stack:
+    ...     with stack.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+    ...         conn.getpeername()
+    ('10.111.111.129', 80)
 
     ``interface`` and ``via`` (a next hop's address or MAC) hold
     for every connection of the stack; ``guard`` is a step of the ladder, as
@@ -121,10 +123,7 @@ class Stack(Closing):
         With None it has no peer: sendto and recvfrom, by whichever interface leads to each.
         ``timeout`` is seconds that a recv may wait; None has no limit. ``source_address``
         is (address, port) of this host, taken at once; "" is the default route's
-        interface's, 0 any port. ::
-
-            with stack.open_datagram(None, source_address=("", 5353)) as sock:
-                data, sender = sock.recvfrom()
+        interface's, 0 any port.
 
         Errors: any SetupError; PortTaken with its owner.
         """
@@ -276,12 +275,30 @@ def create_connection(
     timeout: float | None = CONNECT_TIMEOUT,
     source_address: tuple[str, int] | None = None,
 ) -> TcpConnection:
-    """As Stack.create_connection, on a default stack."""
+    """As Stack.create_connection, on a default stack: made on first use, closed at exit.
+
+    ``timeout`` is seconds for each address of the name, and the connection's afterwards.
+
+    >>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+    ...     conn.sendall(b"HEAD / HTTP/1.0\\r\\n\\r\\n")
+    ...     conn.recv(15)
+    b'HTTP/1.1 200 OK'
+
+    Errors: Refused, NoAnswer, Unreachable and the other NetworkErrors; any SetupError.
+    """
     return default_stack().create_connection(address, timeout, source_address)
 
 
 def create_server(address: tuple[str, int], *, family: int = 0, backlog: int = 128) -> TcpListener:
-    """As Stack.create_server, on a default stack."""
+    """As Stack.create_server, on a default stack; ``backlog`` clients may wait for accept().
+
+    >>> with netkat.create_server(("", 8080)) as listener:
+    ...     conn, address = listener.accept()
+    ...     with conn:
+    ...         conn.sendall(f"you come from {address[0]}".encode())
+
+    Errors: PortTaken with its owner, BadArgument, any other SetupError.
+    """
     return default_stack().create_server(address, family=family, backlog=backlog)
 
 
@@ -306,7 +323,16 @@ def open_datagram(
     timeout: float | None = None,
     source_address: tuple[str, int] | None = None,
 ) -> UdpConnection | UdpSocket:
-    """As Stack.open_datagram, on a default stack."""
+    """As Stack.open_datagram, on a default stack; ``timeout`` is seconds that a recv may wait.
+
+    >>> with netkat.open_datagram(("10.111.111.129", 7), timeout=2) as conn:
+    ...     conn.send(b"hello")
+    ...     conn.recv()
+    5
+    b'hello'
+
+    Errors: any SetupError; PortTaken with its owner.
+    """
     return default_stack().open_datagram(address, timeout, source_address)
 
 

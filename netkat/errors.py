@@ -50,6 +50,14 @@
 Each is also the standard exception that a socket program would expect, so
 ``except ConnectionRefusedError`` keeps working. ``str()`` is one line without
 a trailing stop; ``.hint`` is the next step for a person.
+
+>>> try:
+...     netkat.create_connection(("10.111.111.129", 81), timeout=2)
+... except ConnectionRefusedError as error:
+...     print(type(error).__name__, "by", error.by, "of", error.sender)
+...     print(error.hint)
+Refused by RST of 10.111.111.129
+see what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall
 """
 
 from __future__ import annotations
@@ -65,7 +73,14 @@ if TYPE_CHECKING:
 
 
 class NetkatError(Exception):
-    """Root of all. Catch this to catch whatever netkat itself raises."""
+    """Root of all. Catch this to catch whatever netkat itself raises.
+
+    >>> try:
+    ...     netkat.create_connection(("10.111.111.129", 80), source_address=("nowhere", 0))
+    ... except netkat.NetkatError as error:
+    ...     print(error, error.exit_code)
+    nowhere: not an IP address 2
+    """
 
     exit_code: ClassVar[int] = 1
     number: ClassVar[int | None] = None

@@ -1,13 +1,11 @@
 """HTTP past this host's rules, for requests and urllib3: ``pip install netkat[requests]``.
 
-::
-
-    import requests
-    import netkat.requests
-
-    with requests.Session() as session:
-        netkat.requests.mount(session, via="172.30.0.12")
-        print(session.get("http://10.111.111.129/").text)
+>>> import requests
+>>> import netkat.requests
+>>> with requests.Session() as session:
+...     adapter = netkat.requests.mount(session, via="172.30.0.12")
+...     session.get("http://10.111.111.129/").text
+'hello\\n'
 """
 
 from __future__ import annotations
@@ -40,6 +38,16 @@ class Adapter(requests.adapters.HTTPAdapter):
     ``max_retries``, ``pool_block``.
 
     Errors are requests'; netkat's stands behind them, and fault_behind() finds it.
+
+    >>> import requests
+    >>> import netkat.requests
+    >>> with requests.Session() as session:
+    ...     session.mount("http://10.111.111.129", netkat.requests.Adapter(max_retries=0))
+    ...     try:
+    ...         session.get("http://10.111.111.129:81/")
+    ...     except requests.ConnectionError as error:
+    ...         type(netkat.requests.fault_behind(error)).__name__
+    'Refused'
     """
 
     def __init__(self, *, stack: Stack | None = None, **options: Any) -> None:
@@ -69,7 +77,15 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 
 def mount(session: requests.Session, **options: Any) -> Adapter:
-    """Have a session do all its HTTP and HTTPS so; ``options`` are the Adapter's."""
+    """Have a session do all its HTTP and HTTPS so; ``options`` are the Adapter's.
+
+    >>> import requests
+    >>> import netkat.requests
+    >>> with requests.Session() as session:
+    ...     adapter = netkat.requests.mount(session)
+    ...     session.get("http://10.111.111.129/").status_code
+    200
+    """
     adapter = Adapter(**options)
     session.mount("http://", adapter)
     session.mount("https://", adapter)

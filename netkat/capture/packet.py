@@ -17,7 +17,14 @@ _TAG = struct.Struct("!HH")
 
 @dataclass(slots=True)
 class Packet:
-    """A frame and what the kernel or the file said about it."""
+    """A frame and what the kernel or the file said about it.
+
+    >>> packet = next(netkat.read_capture("web.pcap"))
+    >>> packet.length, packet.raw[:6].hex(":")  # bytes on the wire; the receiver's MAC
+    (54, '02:00:00:00:00:02')
+    >>> dict(packet.layers)["tcp"]["dport"]
+    80
+    """
 
     time_ns: int
     """Nanoseconds since the epoch."""

@@ -34,6 +34,10 @@ class Sniffer(Closing):
     comes in between waits in the ring. It ends after ``count`` packets, after
     ``timeout`` seconds, or by close() from any thread. A context manager of both
     kinds; an iteration that runs to its end closes it.
+
+    >>> with netkat.sniff("tcp port 80", interface="eth0", timeout=0.1) as packets:
+    ...     packets.interfaces
+    ['eth0']
     """
 
     def __init__(self, watch: Watch, netns: str | int | None, count: int, timeout: float | None):
@@ -221,6 +225,12 @@ def sniff(
     "any", or None for the first that is up; ``count`` packets end it (0: never),
     ``timeout`` seconds as well; ``buffer`` bytes of ring an interface; ``netns`` a
     namespace's name, path or pid. Needs CAP_NET_RAW.
+
+    >>> with netkat.sniff("tcp port 80", interface="eth0", count=2) as packets:
+    ...     with netkat.create_connection(("10.111.111.129", 80), timeout=2):
+    ...         [packet.direction for packet in packets]
+    ['out', 'in']
+
     Errors: BadArgument (also for a wrong filter), InterfaceNotFound,
     InterfaceDown, MissingCapability; InterfaceDown while iterating when an
     interface goes away.
@@ -241,6 +251,10 @@ def sniff(
 
 def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator[Packet]:
     """The packets of a pcap or pcapng file that match.
+
+    >>> for packet in netkat.read_capture("web.pcap", "tcp"):
+    ...     packet.summary()
+    'IP 192.0.2.1.40000 > 10.111.111.129.80: Flags [S], seq 1, win 64240, length 0'
 
     Errors: BadArgument (no file, no capture file, a wrong filter; also from the
     iteration, where a file is damaged: what came before has been given).

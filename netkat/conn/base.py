@@ -94,9 +94,12 @@ class SocketShaped(Closing):
 
         Owned by the connection: do not close, read or write it. -1 when closed. A wait on
         it is not a wait for a timeout of the connection's, and does not wake when the
-        interface fails: that is fault_fileno(). ::
+        interface fails: that is fault_fileno().
 
-            selector.register(conn, selectors.EVENT_READ)
+        >>> import select
+        >>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+        ...     select.select([], [conn], [], 5) == ([], [conn], [])
+        True
         """
         return -1 if self._session.ended else self._endpoint.readiness_fd()
 

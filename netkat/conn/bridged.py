@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 class BridgedSocket(socket.socket):
     """What TcpConnection.as_socket() gives: a socket.socket in all, with the connection's names.
 
-    ::
-
-        sock = netkat.create_connection(("10.111.111.129", 80)).as_socket()
-        sock.getpeername()  # ("10.111.111.129", 80)
+    >>> with netkat.create_connection(("10.111.111.129", 80)).as_socket() as sock:
+    ...     sock.getpeername()
+    ('10.111.111.129', 80)
     """
 
     def __init__(self, descriptor: int, session: Session) -> None:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class UdpConnection(Connection):
     """Shaped as a connected datagram socket: one send is one datagram, one recv is one.
 
-    ::
-
-        with netkat.open_datagram(("10.111.111.129", 53), timeout=2) as conn:
-            conn.send(query)
-            answer = conn.recv()
+    >>> with netkat.open_datagram(("10.111.111.129", 7), timeout=2) as conn:
+    ...     conn.send(b"hello")
+    ...     conn.recv()
+    5
+    b'hello'
     """
 
     def recv(self, bufsize: int = LARGEST, flags: int = 0) -> bytes:

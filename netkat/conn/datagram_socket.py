@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 class UdpSocket(Closing, Messages):
     """Shaped as a datagram socket that is not connected: sendto, recvfrom, and the rest.
 
-    One local port. An interface is opened when the first datagram leaves by it. ::
+    One local port. An interface is opened when the first datagram leaves by it.
 
-        with netkat.open_datagram(None, timeout=2) as sock:
-            sock.sendto(b"hello", ("10.111.111.129", 53))
-            data, sender = sock.recvfrom()
+    >>> with netkat.open_datagram(None, timeout=2) as sock:
+    ...     sock.sendto(b"hello", ("10.111.111.129", 7))
+    ...     sock.recvfrom()
+    5
+    (b'hello', ('10.111.111.129', 7))
 
     Safe to use from several threads; close() wakes those that wait.
     """

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 class TcpListener(SocketShaped):
     """Shaped as a listening socket: accept, settimeout, fileno, close; iterating accepts.
 
-    ::
-
-        with netkat.create_server(("", 8080)) as listener:
-            for conn, address in listener:
-                with conn:
-                    conn.sendall(str(address).encode())
+    >>> with netkat.create_server(("", 8081)) as listener:
+    ...     for conn, address in listener:
+    ...         with conn:
+    ...             conn.sendall(f"you come from {address[0]}".encode())
+    ...         break  # one client is enough here
     """
 
     _session: ListeningSession

@@ -27,12 +27,13 @@ _CHUNK = 262_144
 class TcpConnection(Connection):
     """Shaped as a stream socket, and as safe to use from several threads.
 
-    ::
-
-        with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
-            conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-            print(conn.makefile("rb").read())
-            print(conn.info().rtt, "µs")
+    >>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+    ...     conn.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    ...     with conn.makefile("rb") as file:
+    ...         file.readline()
+    ...     conn.info().rtt > 0  # microseconds
+    b'HTTP/1.1 200 OK\\r\\n'
+    True
 
     What wants a socket.socket, such as ssl, gets one from as_socket().
     """
@@ -116,13 +117,15 @@ class TcpConnection(Connection):
         the connection. It is one end of a socketpair, the stack moves the bytes. So it has
         its peer's end of stream, half-close both ways and a RST (ConnectionResetError when
         what came before it was read; a send may give BrokenPipeError instead), but no
-        typed errors, and its family is AF_UNIX. ::
+        typed errors, and its family is AF_UNIX.
 
-            with ssl.create_default_context().wrap_socket(
-                netkat.create_connection(("example.org", 443)).as_socket(),
-                server_hostname="example.org",
-            ) as tls:
-                ...
+        >>> import ssl
+        >>> context = ssl.create_default_context(cafile="authority.pem")
+        >>> sock = netkat.create_connection(("10.111.111.129", 443), timeout=5).as_socket()
+        >>> with context.wrap_socket(sock, server_hostname="peer.test") as tls:
+        ...     tls.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        ...     tls.recv(15)
+        b'HTTP/1.1 200 OK'
 
         Errors: OSError (EBADF) when it is closed; StackError.
         """

@@ -33,12 +33,13 @@ HANDSHAKE_TIMEOUT = 10.0
 class TlsConnection(Closing):
     """A TcpConnection's shape over TLS; safe to use from two threads, one each way.
 
-    ::
-
-        with netkat.create_connection(("example.org", 443)).start_tls(
-            ssl.create_default_context(), server_hostname="example.org"
-        ) as tls:
-            tls.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    >>> import ssl
+    >>> context = ssl.create_default_context(cafile="authority.pem")
+    >>> conn = netkat.create_connection(("10.111.111.129", 443), timeout=5)
+    >>> with conn.start_tls(context, server_hostname="peer.test") as tls:
+    ...     tls.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    ...     tls.recv(15)
+    b'HTTP/1.1 200 OK'
 
     The end of the stream is the peer's close_notify; an end without one may have been
     forged, and is TlsTruncated. shutdown(SHUT_WR) sends close_notify and FIN, and the
@@ -157,7 +158,7 @@ class TlsConnection(Closing):
 
     @property
     def protocol(self) -> Protocol:
-        """TCP."""
+        """Protocol.TCP: what TLS goes over."""
         return self._conn.protocol
 
     def pending(self) -> int:

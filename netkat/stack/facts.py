@@ -44,6 +44,11 @@ class Info:
 
     ``mss`` is bytes of payload a segment; ``unacked`` bytes that were written
     and that the peer has not acknowledged, ``unread`` bytes that wait to be read.
+
+    >>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
+    ...     info = conn.info()
+    >>> info.state.name, info.retransmits, info.unread
+    ('ESTABLISHED', 0, 0)
     """
 
     state: State

@@ -61,6 +61,10 @@ def fault_behind(error: BaseException) -> NetkatError | None:
     """The netkat fault that a client's own exception stands for; None where it was another.
 
     urllib3 keeps what ended its last try as ``reason``, and requests wraps that once more.
+
+    >>> import netkat.requests
+    >>> netkat.requests.fault_behind(ValueError("none of netkat's")) is None
+    True
     """
     behind: BaseException | None = error
     while behind is not None:

@@ -21,8 +21,8 @@ def test_the_page_is_what_the_docstrings_say() -> None:
 
 
 def test_all_that_netkat_exports_is_there() -> None:
-    assert {f"netkat.{name}" for name in set(netkat.__all__) - NO_ENTRY} <= {
-        entry.shown for entry in ENTRIES
+    assert set(netkat.__all__) - NO_ENTRY <= {
+        entry.shown.removeprefix("netkat.") for entry in ENTRIES
     }
 
 
@@ -58,6 +58,8 @@ def test_headings_are_one_each_and_links_lead_to_them() -> None:
         ),
         ("So::\n\n    a()\n", "So:\n\n```python\na()\n```\n"),
         ("::\n\n    a()\n", "```python\na()\n```\n"),
+        (">>> a()\n1\n\nMore.", "```pycon\n>>> a()\n1\n```\n\nMore.\n"),
+        ("So.\n\n>>> a()\n1", "So.\n\n```pycon\n>>> a()\n1\n```\n"),
     ],
 )
 def test_a_docstring_as_markdown(docstring: str, expected: str) -> None:

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "_scan": BASE | {"conn", "_api"},
     "_server": BASE | EDGE | {"engine", "conn"},
     "_stack": BASE | EDGE | {"engine", "conn"},
-    "__init__": {"errors", "_version", "capture", *DOOR},
+    "__init__": {"errors", "_version", "capture", "conn", "stack", *DOOR},
     "web": BASE | {"_awaited", "_stack", "conn"},
     "httpx": {"web", "_stack"},
     "httpx2": {"web", "_stack"},
