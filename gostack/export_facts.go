@@ -39,6 +39,8 @@ func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 		hairpins:          C.uint32_t(seen.Hairpins),
 		neighbor_requests: C.uint32_t(requests),
 		neighbor_replies:  C.uint32_t(replies),
+		far_frames:        C.uint32_t(seen.FarFrames),
+		far_ttl:           C.uint8_t(seen.FarTTL),
 	}
 	*(*[16]byte)(unsafe.Pointer(&out.icmp_sender[0])) = seen.ICMPSender
 	*(*[6]byte)(unsafe.Pointer(&out.hairpin_mac[0])) = seen.HairpinMAC

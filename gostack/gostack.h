@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 4
+#define GS_ABI 5
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -79,6 +79,8 @@ typedef struct {
     uint32_t hairpins;         /* our own packets that came back in */
     uint32_t neighbor_requests;/* ARP / NS that left for next hops (whole stack) */
     uint32_t neighbor_replies; /* ARP / NA that came back (whole stack) */
+    uint32_t far_frames;       /* frames of the flow with a TTL below GS_OPT_MIN_TTL */
+    uint8_t far_ttl;           /* of the last of them */
 } gs_observation;
 
 typedef struct {
@@ -219,7 +221,7 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_RECEIVE_BUFFER 5
 #define GS_OPT_SEND_BUFFER 6
 #define GS_OPT_BROADCAST 7
-#define GS_OPT_MIN_TTL 8     /* segments of the flow with a lower TTL are not seen (RFC 5082) */
+#define GS_OPT_MIN_TTL 8     /* packets of the flow, or for the listener, with a lower TTL are not seen (RFC 5082) */
 #define GS_OPT_MAX_SEGMENT 9 /* TCP: payload bytes a segment; on a stack only, for what is opened later */
 #define GS_OPT_SHARE_PORT 10 /* several endpoints on one local port, each with a peer of its own; before they are bound */
 int32_t gs_option_set(uint64_t endpoint_or_stack, uint32_t option, int64_t value);

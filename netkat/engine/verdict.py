@@ -171,6 +171,14 @@ def no_answer(evidence: Evidence) -> NetworkError:
         return next_hop_silent(evidence)
     if seen.icmp_errors:
         return unreachable(evidence)
+    if seen.far_frames:
+        packets = "1 packet" if seen.far_frames == 1 else f"{seen.far_frames} packets"
+        return NoAnswer(
+            f"{timed_out} [{packets} of {flow.remote} came with ttl {seen.far_ttl}: too low]",
+            sent=seen.syns_sent,
+            next_hop=path.next_hop,
+            hint="-m, or Options.min_ttl, takes no packet with a lower TTL than it says",
+        )
     return NoAnswer(
         f"{timed_out} [no reply to {count}]",
         sent=seen.syns_sent,

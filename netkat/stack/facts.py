@@ -90,6 +90,8 @@ class Observation:
     hairpin_mac: bytes = b""
     neighbor_requests: int = 0
     neighbor_replies: int = 0
+    far_frames: int = 0
+    far_ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)

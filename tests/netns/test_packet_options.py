@@ -61,9 +61,36 @@ def test_a_packet_with_too_low_a_ttl_is_not_seen(pair: Pair) -> None:
         words = ["-uz", "-w", "0.3", "-m", 65, "--require-reply"]
         assert run(pair, *words, pair.peer.ipv4, echo.port).returncode == 1
     with peer(pair.peer, "tcp-echo") as server:
-        done = run(pair, "-m", 65, "-w", "0.5", pair.peer.ipv4, server.port)
+        done = run(pair, "-m", 65, "-w", "1", pair.peer.ipv4, server.port)
         assert done.returncode == 1
-        assert "timed out" in done.stderr
+        assert "came with ttl 64: too low" in done.stderr
+        assert "next: -m" in done.stderr
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+def test_a_listener_takes_near_peers_alone(pair: Pair, version: int, udp: bool) -> None:
+    """Who comes with TTL 64 is nobody; who comes with 255 after it is the first peer."""
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    host = (pair.host.address(version), 9999)
+    child = Listener(pair, *(["-u", "-W", 1] if udp else []), "-m", 255, *host)
+    with pair.peer.call(lambda: socket.socket(family, kind)) as far:
+        if udp:
+            far.sendto(b"far", host)
+        else:
+            far.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                far.connect(host)
+    # By the namespace: of a socket that is closed the kernel answers with its default.
+    pair.peer.sysctl("net.ipv4.ip_default_ttl", 255)
+    pair.peer.sysctl("net.ipv6.conf.eth0.hop_limit", 255)
+    with pair.peer.call(lambda: socket.socket(family, kind)) as near:
+        near.settimeout(20)
+        near.connect(host)
+        near.send(b"near")
+    code, out, _ = child.end()
+    assert (code, out) == (0, b"near")
 
 
 def test_a_small_receive_buffer_is_a_small_window(pair: Pair) -> None:

@@ -22,8 +22,10 @@ type FlowKey struct {
 // Seen is what the wire showed of one flow: the truth behind an error code.
 type Seen struct {
 	SynsSent, FramesReceived, Resets, ICMPErrors, Hairpins uint32
+	// FarFrames had a TTL below what was asked for, and were kept from the stack.
+	FarFrames uint32
 
-	PeerTTL, ResetTTL, HairpinTTL            uint8
+	PeerTTL, ResetTTL, HairpinTTL, FarTTL    uint8
 	HairpinMAC                               [6]byte
 	ICMPType, ICMPCode, ICMPVersion, ICMPTTL uint8
 	ICMPSender                               [16]byte
@@ -72,6 +74,7 @@ type Observer struct {
 	neighborRequests uint32
 	neighborReplies  uint32
 	claimed          map[netip.Addr]struct{}
+	required         map[FlowKey]uint8 // the least TTL, by a listener's address and port
 }
 
 func newObserver(ethernet bool) *Observer {
@@ -79,6 +82,7 @@ func newObserver(ethernet bool) *Observer {
 		ethernet: ethernet,
 		flows:    make(map[FlowKey]*record),
 		claimed:  make(map[netip.Addr]struct{}),
+		required: make(map[FlowKey]uint8),
 	}
 }
 
@@ -93,15 +97,6 @@ func (o *Observer) Watch(key FlowKey, fatal func()) {
 		o.flows[key] = r
 	}
 	r.claimed, r.fatal = true, fatal
-}
-
-// RequireTTL has the stack not see segments of a watched flow with a lower TTL (RFC 5082).
-func (o *Observer) RequireTTL(key FlowKey, ttl uint8) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if r := o.flows[key]; r != nil {
-		r.minTTL = ttl
-	}
 }
 
 // LimitSize has a watched flow's TCP packets be no larger, where 0 is no limit: the
@@ -332,13 +327,18 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 		if o.hairpin(&key, p, mac) {
 			return false
 		}
+		required := o.requiredFor(&key)
+		if p.ttl < required {
+			return false
+		}
 		if !isFirstSYN(p) {
 			return true
 		}
 		// Perhaps for a listener; its endpoint comes later, and asks what the SYN said.
 		r = o.addUnclaimed(key)
+		r.minTTL = required
 	}
-	if p.ttl < r.minTTL {
+	if r.tooFar(p.ttl) {
 		return false
 	}
 	r.FramesReceived++

@@ -52,6 +52,7 @@ func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (*Endpoint
 	if err != nil {
 		return nil, err
 	}
+	e.takeAll()
 	e.watch(remote)
 	s.pump.ask(func() { err = e.ep.Connect(full(remote)) })
 	if _, started := err.(*tcpip.ErrConnectStarted); started {
@@ -149,6 +150,13 @@ func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.stack.Link.Observer.Watch(e.key, e.raise)
 	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
 	e.stack.Link.Observer.LimitSize(e.key, e.largestPacket())
+}
+
+// takeAll ends what an endpoint without a peer asked of every packet's TTL.
+func (e *Endpoint) takeAll() {
+	if e.minTTL.Load() != 0 {
+		e.stack.Link.Observer.RequireTTL(e.key, 0)
+	}
 }
 
 func (e *Endpoint) seen() link.Seen {
@@ -264,6 +272,8 @@ func (e *Endpoint) Close() {
 	e.closeSignals()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
+	} else {
+		e.takeAll()
 	}
 	e.stack.release(e)
 }

@@ -102,9 +102,7 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 			return &tcpip.ErrInvalidOptionValue{}
 		}
 		e.minTTL.Store(uint32(value))
-		if e.watched {
-			e.stack.Link.Observer.RequireTTL(e.key, uint8(value))
-		}
+		e.stack.Link.Observer.RequireTTL(e.key, uint8(value))
 	case OptMaxSegment:
 		// gVisor tells the peer, and for its own segments goes by the peer's word alone.
 		if err := e.ep.SetSockOptInt(tcpip.MaxSegOption, int(value)); err != nil {
