@@ -20,8 +20,8 @@ LIMIT = 60.0
 _SHORTEST, _LONGEST = 0.0005, 0.05
 """Seconds between looks. There is no descriptor for an acknowledgement: the stack
 wakes writers when there is room, long before the last byte is acknowledged."""
-_LOOK, _LOOKS = 5, 3
-"""Milliseconds between looks at what leaves, and looks that must find nothing."""
+_LOOK = 5
+"""Milliseconds between looks at what leaves."""
 _STATE_ERROR = 15
 """gVisor's tcp.StateError: a RST or a time-out has ended the connection."""
 
@@ -43,11 +43,8 @@ def let_leave(conn: Conn, cancel_fd: int) -> bool:
     """
     poller = select.poll()
     poller.register(cancel_fd, select.POLLIN)
-    looks = _LOOKS
-    while looks:
-        # The next hop's answer comes a moment before what waited for it goes.
-        looks = _LOOKS if _leaving(conn) else looks - 1
-        if looks and poller.poll(_LOOK):
+    while _leaving(conn):
+        if poller.poll(_LOOK):
             return False
     return True
 

@@ -124,6 +124,8 @@ class Sender(Half):
     """Input to peer; the end of input becomes a FIN, unless ``shutdown`` is False.
 
     ``in_hand``: bytes read and not yet taken. ``pacing``: it waits for the next line's time.
+    ``fin_at``: the moment before the FIN was sent; its answer may be there before the call
+    that sent it returns.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class Sender(Half):
         self._shape, self._interval, self._shutdown = shape, interval, shutdown
         self.in_hand = 0
         self.waiting_since: float | None = None
+        self.fin_at: float | None = None
         self.pacing = False
 
     def relay(self) -> None:
@@ -162,6 +165,7 @@ class Sender(Half):
             else:
                 self._send(buffer[:count])
         if stream and self._shutdown:
+            self.fin_at = time.monotonic()
             send_fin(self._conn)
         self._end()
 

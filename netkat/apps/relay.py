@@ -96,9 +96,9 @@ class Relay:
     @property
     def peer_closed_after_us(self) -> bool:
         """True where the peer closed without a byte, and only after our own FIN."""
-        if self._sender is None or not self._options.shutdown or self._options.send_only:
+        if self._sender is None or self._options.send_only:
             return False
-        ours = self._sender.ended_at
+        ours = self._sender.fin_at
         theirs = self._receiver.ended_at
         return ours is not None and theirs is not None and ours <= theirs and not self.received
 

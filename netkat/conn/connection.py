@@ -79,8 +79,15 @@ class Connection(SocketShaped, Messages):
 
     def _send(self, data: Buffer, deadline: float | None) -> int:
         endpoint, session = self._endpoint, self._session
-        count = self._when_ready(lambda: endpoint.send(data), sending=True, deadline=deadline)
-        session.sent += count
+
+        def hand_over() -> int:
+            # An answer may be there before send returns: who is told of it must find the count.
+            with session.sending:
+                count = endpoint.send(data)
+                session.sent += count
+            return count
+
+        count = self._when_ready(hand_over, sending=True, deadline=deadline)
         session.flush()
         return count
 

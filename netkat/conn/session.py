@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from typing_extensions import Buffer
 
     from netkat.errors import NetkatError, NetworkError
@@ -32,6 +34,8 @@ class Session(Protocol):
 
     received: int
     sent: int
+    sending: Lock
+    """Held while bytes are handed over and counted in ``sent``."""
 
     @property
     def endpoint(self) -> Endpoint: ...

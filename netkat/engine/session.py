@@ -43,6 +43,7 @@ class Session:
         self._refused_before = uplink.wire.refused(verdict.THROWN_AWAY)
         self.received = 0
         self.sent = 0
+        self.sending = threading.Lock()
 
     @property
     def ended(self) -> bool:
@@ -128,7 +129,9 @@ class Session:
             case Code.RESET if connecting:
                 return verdict.refused(evidence)
             case Code.RESET:
-                return verdict.reset(evidence, received=self.received, sent=self.sent)
+                with self.sending:
+                    sent = self.sent
+                return verdict.reset(evidence, received=self.received, sent=sent)
             case Code.TIMEOUT if connecting:
                 return verdict.no_answer(evidence)
             case Code.TIMEOUT:

@@ -34,6 +34,7 @@ class KernelSession:
         self._fault_fd = -1
         self.received = 0
         self.sent = 0
+        self.sending = threading.Lock()
 
     @property
     def ended(self) -> bool:
@@ -115,8 +116,10 @@ class KernelSession:
         told = self.endpoint.told
         if told is None or told.code is not error.code:
             return error
+        with self.sending:
+            sent = self.sent
         return faults.name(
-            told, self.flow, connecting=connecting, received=self.received, sent=self.sent
+            told, self.flow, connecting=connecting, received=self.received, sent=sent
         )
 
     def no_answer(self, waited: float) -> NetworkError:

@@ -7,6 +7,7 @@ seconds takes them once.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
@@ -165,8 +166,13 @@ class Fault:
         if self.target is not None:
             lab.target = self.target(lab)
         said = self._start(lab)
+        # Now: the command's time runs from its own start.
+        stdin, said.stdin = said.stdin, None
+        assert stdin is not None
+        with stdin, contextlib.suppress(BrokenPipeError):
+            stdin.write(b"question" if self.udp else b"")
         error = caught(lab, self)
-        stdout, stderr = said.communicate(b"question" if self.udp else None, timeout=20)
+        stdout, stderr = said.communicate(timeout=20)
         lines = stderr.decode().splitlines()
         assert said.returncode == self.code == error.exit_code, lines
         assert stdout == b""

@@ -131,9 +131,9 @@ def test_addresses_that_cannot_be_claimed(pair: Pair) -> None:
     for address, words in {
         host.ipv4: "an address of this very host",
         "10.44.0.9": "is on br0, not on eth0",
-        "0.0.0.0": "not one host's address",
+        "0.0.0.0": "is every address",
         "224.0.0.9": "not one host's address",
-        CLAIMED[6]: "not an IPv6 address",
+        CLAIMED[6]: "does not go with",
     }.items():
         done = run(host, "--claim", address, server, "9", check=False)
         assert done.returncode == 2, address

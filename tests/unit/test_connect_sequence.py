@@ -160,7 +160,6 @@ def test_options_reach_the_dialer(door: FakeDoor) -> None:
         **where,
         "claim": None,
         "qdisc_bypass": True,
-        "options": None,
         "guard": "cbpf",
         "tap": None,
         "kernel": False,

@@ -32,6 +32,7 @@ type Stack struct {
 	BridgesFD int
 
 	stack *stack.Stack
+	clock *clock
 	tcp   *inlineTCP
 	wire  *link.Wire
 	pump  *pump
@@ -53,7 +54,9 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	made.clock = &clock{Clock: tcpip.NewStdClock(), attend: made.attend}
 	s := stack.New(stack.Options{
+		Clock: made.clock,
 		NetworkProtocols: []stack.NetworkProtocolFactory{
 			arp.NewProtocol,
 			ipv4.NewProtocolWithOptions(ipv4.Options{IGMP: ipv4.IGMPOptions{Enabled: false}}),
@@ -156,10 +159,12 @@ func (s *Stack) AnswerWhereItCameFrom() tcpip.Error {
 }
 
 // leaving is whether packets may still wait here: for a next hop's MAC, or to be drained.
+// It looks in the order in which packets move, so that none slips past.
 func (s *Stack) leaving() bool {
-	if s.Link.Queued() > 0 {
-		return true
-	}
+	return s.asksForNextHop() || s.clock.busy() || s.Link.Queued() > 0
+}
+
+func (s *Stack) asksForNextHop() bool {
 	for _, protocol := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
 		neighbors, err := s.stack.Neighbors(nic, protocol)
 		if err != nil {
