@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -118,14 +117,11 @@ def _make_library() -> bool:
     toolchain.require_c_compiler()
     # Linked beside its place and renamed: a netkat that runs has the old one mapped.
     fresh = LIBRARY.with_name("libgostack.new.so")
-    # cgo hands its C to the compiler as a file in TMPDIR, where #include "gostack.h" looks
-    # first: in /tmp it would be anybody's.
-    with tempfile.TemporaryDirectory(prefix="netkat-build-") as own:
-        run = subprocess.run(
-            [go, *GO_BUILD, GO_LINK, "-o", str(fresh), "./gostack"],
-            cwd=ROOT,
-            env=toolchain.environment() | {"TMPDIR": own},
-        )
+    run = subprocess.run(
+        [go, *GO_BUILD, GO_LINK, "-o", str(fresh), "./gostack"],
+        cwd=ROOT,
+        env=toolchain.environment(),
+    )
     fresh.with_suffix(".h").unlink(missing_ok=True)  # cgo's own header; gostack.h is the text
     if run.returncode != 0:
         fresh.unlink(missing_ok=True)

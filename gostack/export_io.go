@@ -1,7 +1,7 @@
 package main
 
 /*
-#include "gostack.h"
+#include <gostack.h>
 */
 import "C"
 

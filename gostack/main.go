@@ -5,7 +5,9 @@
 package main
 
 /*
-#include "gostack.h"
+// In <>, and found by -I: cgo's C is compiled in $TMPDIR, where "" looks first, and /tmp is anybody's.
+#cgo CFLAGS: -I${SRCDIR}
+#include <gostack.h>
 */
 import "C"
 
