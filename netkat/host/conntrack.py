@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,25 +101,35 @@ def entry_on(
 
 
 class Census:
-    """How many entries there are in the network namespace of the thread that asked first."""
+    """How many entries there are in the network namespace of the thread that asked first.
+
+    Any thread may ask, also one that is late and finds it closed.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._descriptor = -1
+        self._closed = False
 
     def empty(self) -> bool:
         """True where no entry can be. Errors: OSError where nobody can say."""
-        if self._descriptor < 0:
-            try:
-                self._descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return True
-        return os.pread(self._descriptor, 32, 0).strip() == b"0"
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.EBADF, "the census is closed")
+            if self._descriptor < 0:
+                try:
+                    self._descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    return True
+            return os.pread(self._descriptor, 32, 0).strip() == b"0"
 
     def close(self) -> None:
         """Close; more than once is once."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._lock:
+            self._closed = True
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _in_use(census: Census | None) -> bool:

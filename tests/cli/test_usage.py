@@ -85,7 +85,7 @@ def test_help_is_fast() -> None:
         bare.append(processor_time() - between)
     # 90 ms on two quiet cores, where typer alone takes 70. Side by side, since a busy
     # machine slows both; the best of five says what it costs.
-    assert min(took) < 2 * min(bare)
+    assert min(took) < 3 * min(bare)
 
 
 def processor_time() -> float:

@@ -68,6 +68,8 @@ class Socket:
         self._timeout = 0.0 if type & socket.SOCK_NONBLOCK else socket.getdefaulttimeout()
         self._bound: tuple[str, int] | None = None
         self._real: Any = None
+        self._connected = threading.Event()
+        self._connected.set()
         self._closed = False
 
     def bind(self, address: tuple[Any, ...]) -> None:
@@ -85,10 +87,14 @@ class Socket:
     def connect(self, address: tuple[Any, ...]) -> None:
         to = self.world.there(address[0]), address[1]
         client = self.world.client
-        if self.type == socket.SOCK_DGRAM:
-            self._be(client.open_datagram(to, None, self._bound))
-        else:
-            self._be(client.create_connection(to, self._timeout, self._bound))
+        self._connected.clear()
+        try:
+            if self.type == socket.SOCK_DGRAM:
+                self._be(client.open_datagram(to, None, self._bound))
+            else:
+                self._be(client.create_connection(to, self._timeout, self._bound))
+        finally:
+            self._connected.set()
 
     def getsockname(self) -> Any:
         if self._real is None and self._bound is not None:
@@ -125,6 +131,8 @@ class Socket:
         real.settimeout(self._timeout)
 
     def _is(self) -> Any:
+        # The server has accepted, and its thread asks, before the client's connect is back.
+        self._connected.wait()
         if self._real is None:
             if self._closed or self.type != socket.SOCK_DGRAM:
                 raise OSError(errno.ENOTCONN, "neither connected nor listening")

@@ -46,5 +46,5 @@ def test_every_number_of_the_header_reaches_cffi() -> None:
 
 
 def test_cgo_reads_the_same_header() -> None:
-    includes = [path for path in tree.files("gostack/*.go") if '"gostack.h"' in tree.text(path)]
+    includes = [path for path in tree.files("gostack/*.go") if "<gostack.h>" in tree.text(path)]
     assert includes
