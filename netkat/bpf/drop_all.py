@@ -10,8 +10,8 @@ import struct
 import sys
 from typing import Final
 
-from netkat.bpf.ebpf import LICENSE
 from netkat.bpf.program import SOCKET_FILTER, Program
+from netkat.bpf.shipped import LICENSE
 
 NAME: Final = "netkat_drop_all"
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
-import sys
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from netkat.bpf.flow_key import KEY, key_of
 from netkat.bpf.guard import Guard, GuardLink, check
 from netkat.bpf.program import Program, VerifierRefused
 from netkat.bpf.refusal import put_into_words
+from netkat.bpf.shipped import LICENSE, instructions
 from netkat.bpf.sys import HashMap
-from netkat.errors import GuardFailed, KernelTooOld, MissingCapability, SetupError
+from netkat.errors import GuardFailed, MissingCapability, SetupError
 from netkat.flow import Flow, IPAddress
 
 if TYPE_CHECKING:
@@ -23,47 +22,10 @@ if TYPE_CHECKING:
 NAME: Final = "netkat_ingress"
 """Of program and filter, as bpftool and tc print them (15 characters at most)."""
 
-LICENSE: Final = "Apache-2.0"
-"""The project's own: the program calls no helper that the kernel keeps for GPL programs."""
-
 MAX_FLOWS: Final = 16384
 """Room for the busiest proxy that one host's memory would hold; costs 256 KiB of buckets."""
 
-KEY: Final = struct.Struct("!16s16sHHBBBx")
 _COUNT = struct.Struct("=Q")
-_LD_IMM64, _MAP_FD = 0x18, 1
-
-
-@lru_cache(maxsize=16)  # asked three times in a row as a flow begins, and as it ends
-def key_of(flow: Flow) -> bytes:
-    """The flow as ``struct flow_key`` of ingress.c."""
-    remote = b"" if flow.remote is None else flow.remote.packed
-    return KEY.pack(
-        flow.local.packed,
-        remote,
-        flow.local_port,
-        flow.remote_port,
-        flow.protocol,
-        flow.version,
-        0,
-    )
-
-
-def instructions(map_fd: int, name: str = "ingress") -> bytes:
-    """What compile.py made, with the map's descriptor in its place. Errors: KernelTooOld."""
-    if sys.byteorder != "little":
-        raise KernelTooOld(
-            "eBPF: the instructions are little-endian, this machine is not",
-            feature="eBPF",
-            needs="a little-endian machine",
-        )
-    # Not by pathlib: importing it costs more than all the rest of this.
-    with open(os.path.join(os.path.dirname(__file__), f"{name}.insns")) as text:
-        code = bytearray.fromhex("".join(line for line in text if line[:1] != "#"))
-    for at in range(0, len(code), 8):
-        if code[at] == _LD_IMM64 and code[at + 1] >> 4 == _MAP_FD:
-            struct.pack_into("<i", code, at + 4, map_fd)
-    return bytes(code)
 
 
 class Ingress:

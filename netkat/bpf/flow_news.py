@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from netkat.bpf.ebpf import KEY, key_of
+from netkat.bpf.flow_key import KEY, key_of
 from netkat.closing import Closing
 from netkat.flow import Flow
 
@@ -81,7 +81,7 @@ class Teller(Closing):
 
 
 class News(NamedTuple):
-    """A flow (ebpf.KEY) begins or ends at ``time_ns``, says the netkat with this netlink port."""
+    """A flow (flow_key.KEY) begins or ends at ``time_ns``: so says the netkat of a netlink port."""
 
     key: bytes
     begins: bool

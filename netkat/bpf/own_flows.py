@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 
 from netkat import netlink
-from netkat.bpf.ebpf import KEY
+from netkat.bpf.flow_key import KEY
 from netkat.bpf.signature import flows_in
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
@@ -33,7 +33,7 @@ _ANSWER_LENGTH = 16
 
 
 def own_flows() -> set[bytes]:
-    """Keys (ebpf.KEY) of what netkat sends in this network namespace, and of every eBPF guard.
+    """Keys (flow_key.KEY) of what netkat sends in this network namespace, and of every eBPF guard.
 
     As far as this process may ask, which may be nothing. Call it in the namespace.
     """

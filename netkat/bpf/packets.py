@@ -10,8 +10,9 @@ import errno
 from collections import Counter
 from typing import Final
 
-from netkat.bpf.ebpf import KEY, LICENSE, instructions
+from netkat.bpf.flow_key import KEY
 from netkat.bpf.program import SOCKET_FILTER, Program
+from netkat.bpf.shipped import LICENSE, instructions
 from netkat.bpf.sys import HashMap
 from netkat.errors import GuardFailed
 from netkat.flow import Flow, IPAddress

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from netkat.bpf.ebpf import KEY
+from netkat.bpf.flow_key import KEY
 from netkat.bpf.flow_news import Listener, News, tellers
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.own_flows import own_flows

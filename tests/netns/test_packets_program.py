@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netkat.bpf.ebpf import KEY, key_of
+from netkat.bpf.flow_key import KEY, key_of
 from netkat.bpf.packets import Packets
 from netkat.bpf.sys import HashMap
 from netkat.flow import Flow, IPAddress, Protocol

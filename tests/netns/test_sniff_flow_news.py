@@ -11,7 +11,7 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 
-from netkat.bpf.ebpf import key_of
+from netkat.bpf.flow_key import key_of
 from netkat.bpf.flow_news import Listener, Teller, tellers
 from netkat.flow import Flow, Protocol
 from netkat.host.netns import in_netns

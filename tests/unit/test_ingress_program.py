@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import ebpf, sys
+from netkat.bpf import flow_key, shipped, sys
 from netkat.bpf.program import telling_line
 from netkat.errors import KernelTooOld
 from netkat.flow import Flow, Protocol
@@ -19,7 +19,7 @@ SIX = Flow(Protocol.UDP, ip_address("2001:db8::1"), 53, ip_address("2001:db8::2"
 
 
 def test_keys_lie_as_ingress_c_lays_them_out() -> None:
-    assert ebpf.key_of(FOUR) == (
+    assert flow_key.key_of(FOUR) == (
         bytes([192, 0, 2, 1])
         + bytes(12)
         + bytes([198, 51, 100, 7])
@@ -29,7 +29,7 @@ def test_keys_lie_as_ingress_c_lays_them_out() -> None:
         + bytes([6, 4])
         + bytes(2)
     )
-    assert ebpf.key_of(SIX) == (
+    assert flow_key.key_of(SIX) == (
         SIX.local.packed
         + b"\x20\x01\x0d\xb8"
         + bytes(11)
@@ -43,31 +43,31 @@ def test_keys_lie_as_ingress_c_lays_them_out() -> None:
 
 def test_a_listeners_key_has_an_empty_peer() -> None:
     listener = Flow(Protocol.TCP, FOUR.local, FOUR.local_port)
-    assert ebpf.key_of(listener)[16:32] == bytes(16)
-    assert ebpf.key_of(listener)[34:36] == bytes(2)
+    assert flow_key.key_of(listener)[16:32] == bytes(16)
+    assert flow_key.key_of(listener)[34:36] == bytes(2)
 
 
 def test_families_cannot_be_mistaken_for_each_other() -> None:
     four = Flow(Protocol.TCP, ip_address("32.1.13.184"), 1)
     six = Flow(Protocol.TCP, ip_address("2001:db8::"), 1)
     assert four.local.packed == six.local.packed[:4]
-    assert ebpf.key_of(four) != ebpf.key_of(six)
+    assert flow_key.key_of(four) != flow_key.key_of(six)
 
 
 def test_instructions_take_the_maps_descriptor_and_end_in_exit() -> None:
-    code = ebpf.instructions(0x12345678)
+    code = shipped.instructions(0x12345678)
     words = [struct.unpack_from("<BBhi", code, at) for at in range(0, len(code), 8)]
     loads = [word for word in words if word[0] == 0x18 and word[1] >> 4 == 1]
     assert len(loads) == 3, "one for each lookup: the exact flow, any peer, a claimed address"
     assert {word[3] for word in loads} == {0x12345678}
     assert words[-1][0] == 0x95
-    assert ebpf.instructions(0) != code
+    assert shipped.instructions(0) != code
 
 
 def test_a_big_endian_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.byteorder", "big")
     with pytest.raises(KernelTooOld, match="little-endian"):
-        ebpf.instructions(3)
+        shipped.instructions(3)
 
 
 @pytest.mark.parametrize(
