@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 Bound = tuple[float, float]
@@ -87,7 +87,7 @@ class Failure:
 Figure = Row | Curve | Failure
 
 
-def interleave(runs: int, measures: dict[str, Callable[[], None]]) -> None:
+def interleave(runs: int, measures: Mapping[str, Callable[[], None]]) -> None:
     """Run all of them in turn, ``runs`` times: what the machine does meanwhile hits each alike."""
     for _ in range(runs):
         for measure in measures.values():

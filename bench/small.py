@@ -1,4 +1,4 @@
-"""Small things: 64-byte ping-pong and connect + close, netkat's API beside the kernel's sockets."""
+"""Small things: ping-pong and connect + close, netkat's API beside the kernel's sockets; -z."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from functools import partial
 
 from bench.children import CONNECT, PING_PONG, RECONNECT, ask
 from bench.figures import Row, interleave
-from bench.place import Extent, listening
+from bench.place import NETKAT, Extent, Pair, listening, run
 from tests.helpers.netns import netns_pair
+
+SCANNED = "20001-21000"
+SCANNERS = {"netkat": NETKAT, "nc": ["nc.openbsd"]}
 
 
 def measure(extent: Extent) -> list[Row]:
-    """p50, p99, connections a second."""
+    """p50, p99, connections a second, seconds of a scan."""
     rounds, connects = (1500, 100) if extent.short else (10000, 500)
     p50 = Row("64-byte ping-pong, p50", "us", False, {"kernel": (2.5, 1.7)})
     p99 = Row("64-byte ping-pong, p99", "us", False, {"kernel": (4.0, 3.0)})
     rate = Row("connect + close", "1/s", True, {"kernel": (0.3, 0.5)})
+    scan = Row("-z, 1,000 closed ports, exec to exit", "s", False, limits=(3.0, 1.0))
     with netns_pair("nkb") as pair:
 
         def ping(tool: str, port: int) -> None:
@@ -32,7 +36,16 @@ def measure(extent: Extent) -> list[Row]:
             interleave(extent.runs, {tool: partial(ping, tool, port) for tool in CONNECT})
         with listening(pair.peer, drop) as port:
             interleave(extent.runs, {tool: partial(reconnect, tool, port) for tool in CONNECT})
-    return [p50, p99, rate]
+        interleave(extent.runs, {tool: partial(scanned, pair, tool, scan) for tool in SCANNERS})
+    return [p50, p99, rate, scan]
+
+
+def scanned(pair: Pair, tool: str, row: Row) -> None:
+    """One -z over ports that all answer with RST: exit 1, or it was not what is measured."""
+    spent = run(pair.host, [*SCANNERS[tool], "-z", pair.peer.ipv4, SCANNED])
+    if spent.code != 1:
+        raise RuntimeError(f"{tool} -z of closed ports ended with {spent.code}")
+    row.add(tool, spent.wall)
 
 
 def echo(conn: socket.socket) -> None:
