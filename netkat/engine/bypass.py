@@ -14,6 +14,7 @@ from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
 from netkat.engine.process import Process
+from netkat.engine.rested import rested
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
@@ -48,6 +49,8 @@ class Attempt:
     reservation: Reservation
     address: IPAddress
     port: int
+    kept: int = 0
+    """What the guard has counted of an earlier connection on the same flow."""
 
     def describe(self) -> str:
         """One line for -v."""
@@ -149,6 +152,10 @@ class Bypass:
         peers: int,
     ) -> Attempt:
         remote, remote_port = (destination, port) if peers == 1 else (None, 0)
+        if protocol is Protocol.TCP and peers == 1 and not source_port and self._claim is None:
+            attempt = self._inherited(path, destination, port)
+            if attempt is not None:
+                return attempt
         with ExitStack() as undo:
             reservation = self._ports.reserve(
                 protocol,
@@ -167,6 +174,20 @@ class Bypass:
             uplink.add(flow, path.next_hop)
             undo.pop_all()
         attempt = Attempt(flow, path, uplink, reservation, destination, port)
+        self._waiting.add(attempt)
+        return attempt
+
+    def _inherited(self, path: Path, destination: IPAddress, port: int) -> Attempt | None:
+        """On the flow of a connection that has rested long enough, where there is one."""
+        with self._lock:
+            uplink = self._uplinks.get(path.link.index)
+        if uplink is None or self._paths.ports_decide():
+            return None
+        found = rested(uplink, self._ports, path, destination, port)
+        if found is None:
+            return None
+        flow, reservation, kept = found
+        attempt = Attempt(flow, path, uplink, reservation, destination, port, kept)
         self._waiting.add(attempt)
         return attempt
 
@@ -314,7 +335,7 @@ class Bypass:
             self.abandon(attempt)
             raise
         self._waiting.discard(attempt)
-        session = Session(endpoint, uplink, flow, path, attempt.reservation)
+        session = Session(endpoint, uplink, flow, path, attempt.reservation, attempt.kept)
         uplink.open(session)
         uplink.flush()
         return session

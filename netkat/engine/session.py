@@ -32,10 +32,13 @@ class Session:
         flow: Flow,
         path: Path,
         reservation: Reservation | None,
+        kept: int = 0,
     ) -> None:
+        """``kept`` is what the guard has counted of an earlier connection on the same flow."""
         self.endpoint, self.uplink = endpoint, uplink
         self.flow, self.path = flow, path
-        self._reservation = reservation
+        self.reservation = reservation
+        self._kept_before, self._holds = kept, True
         self._lock = threading.Lock()
         self._ended = self._bridged = False
         self._proved = False
@@ -90,7 +93,7 @@ class Session:
         if self._proved:
             return
         try:
-            self.uplink.prove(self.flow)
+            self.uplink.prove(self.flow, self._kept_before)
         except NetkatError:
             self.abort()
             raise
@@ -210,8 +213,17 @@ class Session:
             self._ended = True
         self.uplink.drop(self)
 
+    def hand_on(self) -> Reservation | None:
+        """The flow is another's from now on, with its port; None where it was given back before."""
+        with self._lock:
+            held, self._holds = self._holds, False
+        return self.reservation if held else None
+
     def release(self) -> None:
         """Give back what was held for the flow: the uplink calls it, after the endpoint is gone."""
-        self.uplink.remove(self.flow)
-        if self._reservation is not None:
-            self._reservation.close()
+        with self._lock:
+            held, self._holds = self._holds, False
+        if held:
+            self.uplink.remove(self.flow)
+            if self.reservation is not None:
+                self.reservation.close()

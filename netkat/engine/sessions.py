@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from netkat.flow import Protocol
@@ -18,6 +20,10 @@ RESTING = 256
 """Connections that are kept through TIME-WAIT, so that a last ACK that was lost is sent
 again and not answered by the kernel with a RST. Each holds a descriptor: with more of
 them the oldest are let go earlier, as the kernel does (tcp_max_tw_buckets)."""
+
+
+LOOKED_AT = 4
+"""Connections that are asked whether their flow may be another's now."""
 
 
 class Sessions:
@@ -82,6 +88,22 @@ class Sessions:
             elif now >= end or _over(session):
                 ended.append(session)
         return ended + resting[:-RESTING]
+
+    def oldest_at_rest(self, enough: int, fits: Callable[[Session], bool]) -> Session | None:
+        """Takes away the one that has rested longest of those that fit, where ``enough`` close.
+
+        It is looked for among the first few: nobody searches hundreds for each connection.
+        """
+        from netkat.stack.facts import State
+
+        with self._lock:
+            if len(self._closing) < enough:
+                return None
+            for session in islice(self._closing, LOOKED_AT):
+                if fits(session) and session.endpoint.state() is State.TIME_WAIT:
+                    del self._closing[session]
+                    return session
+        return None
 
     def parting(self) -> bool:
         """Whether a peer of those that are closing still counts on one."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
@@ -219,13 +219,15 @@ class Uplink:
             # An advertisement finds its way to any neighbour that asks.
             stack.add_route(IPv6Network("::/0"))
 
-    def prove(self, flow: Flow) -> None:
+    def prove(self, flow: Flow, before: int = 0) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
+
+        ``before`` is what it had kept of the flow until the SYN.
 
         Errors: GuardFailed, naming the program in its way.
         """
         end = time.monotonic() + PROOF
-        while self.guard.kept(flow) == 0:
+        while self.guard.kept(flow) == before:
             if time.monotonic() > end:
                 program = self.guard.in_the_way()
                 raise GuardFailed(
@@ -266,6 +268,10 @@ class Uplink:
         self.flush()
         if self._pump is not None and first:
             self._pump.attend()
+
+    def oldest_at_rest(self, enough: int, fits: Callable[[Session], bool]) -> Session | None:
+        """Nobody's from now on: see Sessions.oldest_at_rest()."""
+        return self._sessions.oldest_at_rest(enough, fits)
 
     def parting(self) -> bool:
         """True while a retired connection's peer is not done."""

@@ -30,7 +30,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
-from netkat.flow import IPAddress, Protocol
+from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host import conntrack
 from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
@@ -126,6 +126,17 @@ def reserve(
         " that only conntrack knows",
         owner=str(entry),
     )
+
+
+def still_free(held: Reservation, flow: Flow, census: conntrack.Census) -> bool:
+    """Whether conntrack knows nothing of a flow whose port was held all the time.
+
+    True where nobody may ask, as with reserve().
+    """
+    wish = _Wish(
+        flow.protocol, flow.local, flow.remote, flow.remote_port, None, False, None, census
+    )
+    return _flow_on(held, wish) is None
 
 
 class _Wish(NamedTuple):
