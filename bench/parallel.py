@@ -16,7 +16,7 @@ from bench.sink import sink
 from tests.helpers.netns import netns_pair
 
 MANY = 8
-BLOCK = 256 << 10
+BLOCK = 16 << 20
 
 
 def measure(extent: Extent) -> list[Row]:

@@ -78,16 +78,10 @@ class Connection(SocketShaped, Messages):
         return self._send(data, None)
 
     def _send(self, data: Buffer, deadline: float | None) -> int:
-        endpoint, session = self._endpoint, self._session
-
-        def hand_over() -> int:
-            # An answer may be there before send returns: who is told of it must find the count.
-            with session.sending:
-                count = endpoint.send(data)
-                session.sent += count
-            return count
-
-        count = self._when_ready(hand_over, sending=True, deadline=deadline)
+        session, timeout = self._session, self._timeout
+        count = self._when_ready(
+            lambda: session.send(data, timeout), sending=True, deadline=deadline
+        )
         session.flush()
         return count
 

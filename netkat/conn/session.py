@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from threading import Lock
-
     from typing_extensions import Buffer
 
     from netkat.errors import NetkatError, NetworkError
@@ -34,8 +32,6 @@ class Session(Protocol):
 
     received: int
     sent: int
-    sending: Lock
-    """Held while bytes are handed over and counted in ``sent``."""
 
     @property
     def endpoint(self) -> Endpoint: ...
@@ -49,6 +45,7 @@ class Session(Protocol):
     def fault_fd(self) -> int: ...
     @property
     def link_fault(self) -> NetkatError | None: ...
+    def send(self, data: Buffer, timeout: float | None) -> int: ...
     def flush(self) -> None: ...
     def wait(
         self, descriptor: int, deadline: float | None, cancel_fd: int | None = None

@@ -12,10 +12,22 @@ from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
 from netkat.flow import Flow, Protocol
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.host.ports import Reservation
     from netkat.stack import Endpoint, StackError
+
+
+SLICE = 0.1
+"""Seconds that a call may send for without the interpreter lock: a thread that has signal
+handlers to run, or is waited for by one that asks what was sent, is back by then."""
+_MANY = 1 << 15
+
+
+def _many(data: Buffer) -> bool:
+    return memoryview(data).nbytes > _MANY
 
 
 class Session:
@@ -46,7 +58,7 @@ class Session:
         self._refused_before = uplink.wire.refused(verdict.THROWN_AWAY)
         self.received = 0
         self.sent = 0
-        self.sending = threading.Lock()
+        self._sending = threading.Lock()
 
     @property
     def ended(self) -> bool:
@@ -67,6 +79,22 @@ class Session:
     def link_fault(self) -> NetkatError | None:
         """What has befallen the interface."""
         return self.uplink.fault
+
+    def send(self, data: Buffer, timeout: float | None) -> int:
+        """Hand over bytes; how many were taken. Errors: as the endpoint's.
+
+        With a ``timeout`` other than 0.0 (None: no limit) many bytes of a stream are all
+        taken, or as many as there was room for in SLICE seconds, or in the timeout.
+        """
+        # An answer may be there before it returns: who is told of it must find the count.
+        with self._sending:
+            if timeout != 0.0 and self.flow.protocol is Protocol.TCP and _many(data):
+                seconds = SLICE if timeout is None else min(timeout, SLICE)
+                count = self.endpoint.pour(data, int(seconds * 1000) + 1)
+            else:
+                count = self.endpoint.send(data)
+            self.sent += count
+        return count
 
     def flush(self) -> None:
         """Send what the stack has waiting, on this thread."""
@@ -132,7 +160,7 @@ class Session:
             case Code.RESET if connecting:
                 return verdict.refused(evidence)
             case Code.RESET:
-                with self.sending:
+                with self._sending:
                     sent = self.sent
                 return verdict.reset(evidence, received=self.received, sent=sent)
             case Code.TIMEOUT if connecting:

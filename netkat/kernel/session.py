@@ -17,6 +17,8 @@ from netkat.kernel import faults
 from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from netkat.kernel.endpoint import KernelEndpoint
     from netkat.kernel.opening import Sockaddr
 
@@ -34,7 +36,7 @@ class KernelSession:
         self._fault_fd = -1
         self.received = 0
         self.sent = 0
-        self.sending = threading.Lock()
+        self._sending = threading.Lock()
 
     @property
     def ended(self) -> bool:
@@ -101,6 +103,14 @@ class KernelSession:
         mine = self.flow
         self.flow = Flow(mine.protocol, ip_address(local), port, mine.remote, mine.remote_port)
 
+    def send(self, data: Buffer, timeout: float | None) -> int:
+        """Hand over bytes without waiting; how many were taken. Errors: as the endpoint's."""
+        # An answer may be there before it returns: who is told of it must find the count.
+        with self._sending:
+            count = self.endpoint.send(data)
+            self.sent += count
+        return count
+
     def flush(self) -> None:
         """Nothing to do: the kernel sends by itself."""
 
@@ -116,7 +126,7 @@ class KernelSession:
         told = self.endpoint.told
         if told is None or told.code is not error.code:
             return error
-        with self.sending:
+        with self._sending:
             sent = self.sent
         return faults.name(
             told, self.flow, connecting=connecting, received=self.received, sent=sent

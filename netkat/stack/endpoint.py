@@ -1,4 +1,4 @@
-"""One TCP connection, TCP listener or UDP endpoint in the stack. Nothing here waits."""
+"""One TCP connection, TCP listener or UDP endpoint in the stack. Nothing here waits, save pour."""
 
 from __future__ import annotations
 
@@ -92,6 +92,17 @@ class Endpoint(Owner[EndpointHandle]):
         """Hand over bytes; how many were taken (TCP: perhaps fewer than all)."""
         with self._ffi.from_buffer(data) as raw:
             count = self._lib.gs_send(self._handle, raw, len(raw))
+        if count < 0:
+            raise fault(count)
+        return count
+
+    def pour(self, data: Buffer, milliseconds: int) -> int:
+        """As send for TCP, and goes on as there is room: all of it, or what went in that time.
+
+        One call, and so without the interpreter lock for as long.
+        """
+        with self._ffi.from_buffer(data) as raw:
+            count = self._lib.gs_pour(self._handle, raw, len(raw), milliseconds)
         if count < 0:
             raise fault(count)
         return count

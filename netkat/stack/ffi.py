@@ -103,6 +103,9 @@ class Library(Protocol):
         remote_port: CData,
     ) -> int: ...
     def gs_send(self, endpoint: EndpointHandle, buffer: CData, n: int) -> int: ...
+    def gs_pour(
+        self, endpoint: EndpointHandle, buffer: CData, n: int, milliseconds: int
+    ) -> int: ...
     def gs_send_to(
         self,
         endpoint: EndpointHandle,

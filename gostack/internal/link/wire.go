@@ -91,9 +91,28 @@ func (w *Wire) Receive() error {
 	return err
 }
 
+// Glance is Receive where nobody else receives at this moment.
+func (w *Wire) Glance() error {
+	if !w.receiving.TryLock() {
+		return nil
+	}
+	w.edge.queue.attend()
+	err := w.take()
+	w.receiving.Unlock()
+	if sending := w.leave(); err == nil {
+		err = sending
+	}
+	return err
+}
+
 func (w *Wire) receive() error {
 	w.receiving.Lock()
 	defer w.receiving.Unlock()
+	return w.take()
+}
+
+// take must be called with the lock held.
+func (w *Wire) take() error {
 	for {
 		if err := w.usable(); err != nil {
 			return err
