@@ -36,9 +36,13 @@ func nud() stack.NUDConfigurations {
 
 func tune(s *stack.Stack) tcpip.Error {
 	sack := tcpip.TCPSACKEnabled(true)
-	// CUBIC and RACK are what the kernel on the other side runs (RFC 9438, RFC 8985).
+	// CUBIC is what the kernel on the other side runs (RFC 9438). RACK (RFC 8985) is not taken
+	// from gVisor: with it comes a tail loss probe after two round trips, of which the shortest
+	// is no shorter than a peer that is not on its processor for 2 ms. Linux waits two jiffies
+	// more. The probe that was in vain halves the window: the ACK that it was too early for
+	// says nothing of a duplicate (tcp/rack.go, detectTLPRecovery).
 	congestion := tcpip.CongestionControlOption("cubic")
-	recovery := tcpip.TCPRACKLossDetection
+	recovery := tcpip.TCPRecovery(0)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBuffer, Max: tcpBufferMax}
