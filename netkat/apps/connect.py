@@ -34,8 +34,8 @@ _GOODBYE = 0.3
 """Seconds that an end by signal leaves for the FIN's acknowledgement."""
 
 _HALF_CLOSED = (
-    "some servers (Envoy) drop a client that half-closes before it has the answer: keep the input"
-    " open, as in (cat; sleep 5) | netkat HOST PORT"
+    "some servers (Envoy) drop a client that half-closes before it has the answer: --no-shutdown"
+    " sends no FIN; or keep the input open, as in (cat; sleep 5) | netkat HOST PORT"
 )
 _HALF_CLOSED_PROXY = (
     "many proxies end both directions when one ends: --no-shutdown, or keep the input open, as in"

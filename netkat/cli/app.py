@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,14 +20,17 @@ def main() -> NoReturn:
     fill_standard_descriptors()
 
     from netkat.cli.commands import run  # typer: 60 ms
+    from netkat.cli.exits import unwritten
 
     code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            pass  # nobody reads any more
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = code or unwritten(error)
+    with contextlib.suppress(OSError):  # nobody reads any more
+        if sys.stderr is not None:
+            sys.stderr.flush()
     # Everything has been taken down by now. A thread in a write that nobody takes
     # cannot be joined, and the interpreter's own end would free memory under it.
     os._exit(code)

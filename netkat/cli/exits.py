@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from netkat.cli.absent import instead
 from netkat.cli.console import complain
-from netkat.errors import NetkatError
+from netkat.errors import LocalStreamFailed, NetkatError
 
 USAGE = 2
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
+"""What write(2) says of a file or pipe that takes no more; print() passes it on as it is."""
 
 
 def exit_code_of(run: Callable[[], object]) -> int:
@@ -29,7 +32,19 @@ def exit_code_of(run: Callable[[], object]) -> int:
         return USAGE
     except Abort:
         return 128 + 2
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        return unwritten(error)
     return code if isinstance(code, int) else 0
+
+
+def unwritten(error: OSError) -> int:
+    """What a command printed did not arrive: say so. A reader that went away is no fault."""
+    if error.errno == errno.EPIPE:
+        return 0
+    complain(f"cannot write standard output: {error.strerror}", LocalStreamFailed.hint)
+    return LocalStreamFailed.exit_code
 
 
 def _complain_of_usage(error: Exception) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from netkat.cli.help_text import arguments_of, panels, write_examples, write_panels
+from netkat.errors import BadArgument
 
 _ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
@@ -66,13 +67,15 @@ class NetcatGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put a command in front of what names none and no option of netkat's own."""
-        if not self._is_own(args) and not (ctx.resilient_parsing and not args):
+        if not args and not ctx.resilient_parsing:
+            raise BadArgument(
+                "Missing argument 'HOST'", hint="netkat HOST PORT, netkat -l PORT; netkat --help"
+            )
+        if args and not self._is_own(args):
             args = ["listen" if self._listens(args) else "connect", *args]
         return super().parse_args(ctx, args)
 
     def _is_own(self, args: list[str]) -> bool:
-        if not args:
-            return False
         first = args[0]
         return (
             first in self.commands
@@ -128,7 +131,14 @@ class NetcatGroup(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The commands, connect's options, and netkat's own."""
-        self.format_commands(ctx, formatter)
+        with formatter.section("Commands"):
+            # click's own would cut each off at the end of its line.
+            formatter.write_dl(
+                [
+                    (name, (one.help or "").partition("\n\n")[0])
+                    for name, one in self.commands.items()
+                ]
+            )
         own = [record for _, records in panels(self, ctx) for record in records]
         write_panels(self.commands["connect"], ctx, formatter, " of connect", leave_out=own)
         with formatter.section("Options"):

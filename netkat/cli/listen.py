@@ -189,6 +189,8 @@ def _place(
     """HOST and PORT in each of nc's forms: PORT; HOST PORT; -p PORT [HOST]; -s HOST."""
     if len(words) > 2 or (port is not None and len(words) > 1):
         raise BadArgument(f"too many words: {' '.join(words)}", hint="netkat -l [HOST] PORT")
+    if port is not None and words and words[-1].isdigit():
+        raise BadArgument(f"two ports: -p {port} and {words[-1]}", hint="netkat -l [HOST] PORT")
     what = "port" if port is None else "-p"
     if port is None:
         if not words:

@@ -62,6 +62,10 @@ def resolve(
         raise NameNotFound(f"{host}: not an address, and -n asks no resolver")
     if numeric and port is None:
         raise NameNotFound(f"{service}: not a port number, and -n looks up no services")
+    if not service.isascii():  # RFC 6335 5.1; getaddrinfo would blame the host
+        raise NameNotFound(
+            f"{service}/{protocol}: no such service", hint=_HINTS[socket.EAI_SERVICE]
+        )
     question = _Question(host, service, version, protocol)
     answers = question.wait(deadline, wakeup_fd)
     found = list(dict.fromkeys(_target(answer) for answer in answers))

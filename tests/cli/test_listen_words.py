@@ -77,6 +77,7 @@ def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> N
         ("-l nosuchservice", "neither a port number"),
         ("-l 10.0.0.1 80 90", "too many words"),
         ("-l -p 80 10.0.0.1 90", "too many words"),
+        ("-l -p 80 90", "two ports: -p 80 and 90"),
         ("-l 10.0.0.1 -s 10.0.0.2 80", "two addresses"),
         ("-l no-such-name.invalid 80", "no-such-name.invalid: "),
         ("-ln name 80", "-n asks no resolver"),

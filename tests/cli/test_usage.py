@@ -154,6 +154,8 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["", "80"], "host is empty"),
         (["host", ""], "port is empty"),
         (["host", "20-30"], "one port"),
+        (["192.0.2.1", "\udcff"], "udcff/tcp: no such service"),
+        (["\udcff", "80"], "udcff: not a host name"),
         (["-w", "soon", "host", "80"], "'soon' is not a time"),
         (["host", "80", "-w"], "-w"),
         (["host", "80", "--nope"], "--nope"),
@@ -226,6 +228,33 @@ def test_help_into_a_closed_pipe_is_quiet() -> None:
         check=False,
     )
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "not"])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"]], ids=str)
+def test_standard_output_that_is_full_is_said(words: list[str], buffered: dict[str, str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*NETKAT, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+            env={**kept, **buffered},
+        )
+    assert done.returncode == 1
+    said, following = done.stderr.splitlines()
+    assert said == "netkat: cannot write standard output: No space left on device"
+    assert following.startswith("  next: ")
+
+
+def test_help_cuts_no_sentence_off() -> None:
+    listed = netkat("--help").stdout.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    assert "..." not in listed
+    names = [line.split()[0] for line in listed.splitlines() if not line.startswith("   ")]
+    assert names == list(commands._NAMES)
 
 
 @pytest.fixture
