@@ -15,7 +15,21 @@ type parsed struct {
 	ttl                 uint8
 	fragment            bool // any fragment, the first included
 	laterFragment       bool
+	transport           int    // where the segment begins in the packet
 	segment             []byte // transport header and payload; of a later fragment its payload
+}
+
+// headers is the length of a TCP segment's headers in the packet; 0 of anything else, and
+// of a segment that lies.
+func (p *parsed) headers() int {
+	if p.protocol != header.TCPProtocolNumber || p.fragment || len(p.segment) < header.TCPMinimumSize {
+		return 0
+	}
+	own := int(header.TCP(p.segment).DataOffset())
+	if own < header.TCPMinimumSize || own >= len(p.segment) {
+		return 0
+	}
+	return p.transport + own
 }
 
 // extensionLimit bounds the IPv6 extension headers that are stepped over.
@@ -48,7 +62,7 @@ func parseIPv4(b []byte, p *parsed) bool {
 	p.source, p.destination = b[12:16], b[16:20]
 	p.laterFragment = ip.FragmentOffset() != 0
 	p.fragment = p.laterFragment || ip.More()
-	p.segment = b[hlen:total]
+	p.transport, p.segment = hlen, b[hlen:total]
 	return true
 }
 
@@ -80,14 +94,15 @@ func parseIPv6(b []byte, p *parsed) bool {
 			p.fragment, p.laterFragment = true, offset>>3 != 0
 			next, at = b[at], at+8
 			if p.laterFragment {
-				p.protocol, p.segment = tcpip.TransportProtocolNumber(next), b[min(at, end):end]
+				p.transport, p.segment = min(at, end), b[min(at, end):end]
+				p.protocol = tcpip.TransportProtocolNumber(next)
 				return true
 			}
 		default:
 			if at > end {
 				return false
 			}
-			p.protocol, p.segment = tcpip.TransportProtocolNumber(next), b[at:end]
+			p.protocol, p.transport, p.segment = tcpip.TransportProtocolNumber(next), at, b[at:end]
 			return true
 		}
 	}
@@ -103,12 +118,13 @@ func parseHead(b []byte, p *parsed) bool {
 		}
 		ip := header.IPv4(b)
 		p.version, p.protocol, p.ttl = 4, ip.TransportProtocol(), ip.TTL()
-		p.source, p.destination, p.segment = b[12:16], b[16:20], b[hlen:]
+		p.source, p.destination, p.transport, p.segment = b[12:16], b[16:20], hlen, b[hlen:]
 		return true
 	}
 	if len(b) >= header.IPv6MinimumSize && b[0]>>4 == 6 {
 		p.version, p.protocol, p.ttl = 6, tcpip.TransportProtocolNumber(b[6]), b[7]
-		p.source, p.destination, p.segment = b[8:24], b[24:40], b[header.IPv6MinimumSize:]
+		p.source, p.destination = b[8:24], b[24:40]
+		p.transport, p.segment = header.IPv6MinimumSize, b[header.IPv6MinimumSize:]
 		return true
 	}
 	return false

@@ -99,7 +99,8 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 	e, s := r.endpoint, &r.slots[i]
 	visible := s.views[0].AsSlice()
 	visible = visible[:min(length, len(visible))]
-	protocol, ok := e.judge(visible, length, flags)
+	var p parsed
+	protocol, ok := e.judge(visible, length, flags, &p)
 	if !ok {
 		return
 	}
@@ -108,7 +109,7 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 		payload = buffer.MakeWithData(visible)
 	} else {
 		s.pin.Unpin()
-		payload = s.take(length)
+		payload = s.take(length, e.headers(&p))
 		r.arm(i, iovecs(entry, ReceiveIovecs))
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
@@ -116,16 +117,23 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 	pkt.DecRef()
 }
 
-// take gives the slot's views away, cut to the frame's length.
-func (s *slot) take(length int) buffer.Buffer {
-	if length <= firstView {
-		s.views[0].CapLength(length)
-		s.views[1].Release()
-		return buffer.MakeWithView(s.views[0])
+// take gives the slot's views away, cut to the frame's length; its headers, where they are
+// known, in a view of their own: gVisor holds on to the one with the IP header while it reads
+// it again, and then takes it for shared and copies all of it (buffer.go, PullUp).
+func (s *slot) take(length, headers int) buffer.Buffer {
+	var b buffer.Buffer
+	if headers > 0 {
+		b = buffer.MakeWithData(s.views[0].AsSlice()[:headers])
 	}
-	b := buffer.MakeWithView(s.views[0])
-	s.views[1].CapLength(length - firstView)
-	_ = b.Append(s.views[1])
+	s.views[0].CapLength(min(length, firstView))
+	s.views[0].TrimFront(headers)
+	_ = b.Append(s.views[0])
+	if length > firstView {
+		s.views[1].CapLength(length - firstView)
+		_ = b.Append(s.views[1])
+	} else {
+		s.views[1].Release()
+	}
 	return b
 }
 
@@ -147,8 +155,17 @@ func (r *Receiver) release() {
 	r.pin.Unpin()
 }
 
-// judge decides whether the stack may see a frame, and as which protocol.
-func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkProtocolNumber, bool) {
+// headers is the length of a segment's headers in its frame; 0 where they are not known.
+func (e *Endpoint) headers(p *parsed) int {
+	n := p.headers()
+	if n > 0 && e.ethernet {
+		n += header.EthernetMinimumSize
+	}
+	return n
+}
+
+// judge decides whether the stack may see a frame, and as which protocol; p is what it read.
+func (e *Endpoint) judge(frame []byte, length int, flags uint8, p *parsed) (tcpip.NetworkProtocolNumber, bool) {
 	packet, mac := frame, []byte(nil)
 	if e.ethernet {
 		if len(frame) < header.EthernetMinimumSize {
@@ -163,25 +180,24 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8) (tcpip.NetworkPr
 			return 0, e.Observer.incomingARP(packet)
 		}
 	}
-	var p parsed
 	if length > len(frame) {
 		// Only the largest of super-frames: its end lies in the second view, which
 		// the kernel made itself and vouches for.
 		flags |= vnetDataValid
 		packet = packet[:len(packet):len(packet)]
-		if !parseHead(packet, &p) {
+		if !parseHead(packet, p) {
 			e.Counters.Malformed.Add(1)
 			return 0, false
 		}
-	} else if !parsePacket(packet, &p) {
+	} else if !parsePacket(packet, p) {
 		e.Counters.Malformed.Add(1)
 		return 0, false
 	}
-	if flags&(vnetNeedsChecksum|vnetDataValid) == 0 && !verified(&p) {
+	if flags&(vnetNeedsChecksum|vnetDataValid) == 0 && !verified(p) {
 		e.Counters.BadChecksum.Add(1)
 		return 0, false
 	}
-	if !e.Observer.incoming(&p, mac) {
+	if !e.Observer.incoming(p, mac) {
 		return 0, false
 	}
 	if a := e.arrivals.Load(); a != nil {
