@@ -89,6 +89,19 @@ func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
 	return C.int64_t(count)
 }
 
+//export gs_gather
+func gs_gather(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) C.int64_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int64_t(eBadHandle)
+	}
+	count, err := e.Gather(memory(buffer, n), time.Duration(milliseconds)*time.Millisecond)
+	if err != nil {
+		return C.int64_t(code(err))
+	}
+	return C.int64_t(count)
+}
+
 //export gs_pour
 func gs_pour(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) C.int64_t {
 	e, ok := endpointOf(h)

@@ -7,8 +7,8 @@
  *  - A handle is a 64-bit number, never 0, never used twice. A handle that is
  *    closed or was never given out yields GS_EBADF; it never crashes.
  *  - A call returns >= 0 on success and a negative GS_E... code on failure.
- *  - No call waits, save gs_wait, gs_reside and gs_pour, which say what ends them. What is
- *    not ready yields GS_EAGAIN; readiness is an eventfd.
+ *  - No call waits, save gs_wait, gs_reside, gs_gather and gs_pour, which say what ends them.
+ *    What is not ready yields GS_EAGAIN; readiness is an eventfd.
  *  - Any thread may call anything at any time, except gs_arm, gs_inject on one
  *    stack (one receiving thread at a time) and gs_drain (one sending thread at
  *    a time): the caller holds a lock.
@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 6
+#define GS_ABI 7
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -192,6 +192,9 @@ int32_t gs_readiness_fd(uint64_t endpoint);
 /* Bytes read; 0 is end of stream (TCP). UDP: one datagram, cut at n; `full` gets its whole length. */
 int64_t gs_recv(uint64_t endpoint, void *buffer, uint64_t n);
 int64_t gs_recv_from(uint64_t endpoint, void *buffer, uint64_t n, uint64_t *full, uint8_t *remote, uint16_t *remote_port);
+/* The same for TCP, and waits for the first bytes until the time is over, goes on as more
+ * has come; moves frames meanwhile. */
+int64_t gs_gather(uint64_t endpoint, void *buffer, uint64_t n, uint32_t milliseconds);
 /* Bytes taken (may be fewer for TCP). */
 int64_t gs_send(uint64_t endpoint, void *buffer, uint64_t n);
 /* The same for TCP, and goes on as there is room until all is taken or the time is over;

@@ -86,9 +86,9 @@ class Connection(SocketShaped, Messages):
         return count
 
     def _receive(self, view: memoryview) -> int:
-        endpoint = self._endpoint
-        count = self._when_ready(lambda: endpoint.recv_into(view))
-        self._session.received += count
+        session, timeout = self._session, self._timeout
+        count = self._when_ready(lambda: session.receive(view, timeout))
+        session.received += count
         self._after_receive()
         return count
 

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 SLICE = 0.1
-"""Seconds that a call may send for without the interpreter lock: a thread that has signal
+"""Seconds that a call may last without the interpreter lock: a thread that has signal
 handlers to run, or is waited for by one that asks what was sent, is back by then."""
 _MANY = 1 << 15
 
 
-def _many(data: Buffer) -> bool:
-    return memoryview(data).nbytes > _MANY
+def _slice(timeout: float | None) -> int:
+    """In milliseconds, rounded up."""
+    return int(1000 * (SLICE if timeout is None else min(timeout, SLICE))) + 1
 
 
 class Session:
@@ -88,13 +89,25 @@ class Session:
         """
         # An answer may be there before it returns: who is told of it must find the count.
         with self._sending:
-            if timeout != 0.0 and self.flow.protocol is Protocol.TCP and _many(data):
-                seconds = SLICE if timeout is None else min(timeout, SLICE)
-                count = self.endpoint.pour(data, int(seconds * 1000) + 1)
+            if self._at_length(memoryview(data), timeout):
+                count = self.endpoint.pour(data, _slice(timeout))
             else:
                 count = self.endpoint.send(data)
             self.sent += count
         return count
+
+    def receive(self, view: memoryview, timeout: float | None) -> int:
+        """Read what has come; how many bytes. Errors: as the endpoint's.
+
+        With a ``timeout`` other than 0.0 and room for many bytes of a stream it waits for
+        SLICE seconds, or the timeout, and takes what comes meanwhile.
+        """
+        if self._at_length(view, timeout):
+            return self.endpoint.gather(view, _slice(timeout))
+        return self.endpoint.recv_into(view)
+
+    def _at_length(self, view: memoryview, timeout: float | None) -> bool:
+        return timeout != 0.0 and view.nbytes > _MANY and self.flow.protocol is Protocol.TCP
 
     def flush(self) -> None:
         """Send what the stack has waiting, on this thread."""

@@ -111,6 +111,10 @@ class KernelSession:
             self.sent += count
         return count
 
+    def receive(self, view: memoryview, timeout: float | None) -> int:
+        """What has come, without waiting; how many bytes. Errors: as the endpoint's."""
+        return self.endpoint.recv_into(view)
+
     def flush(self) -> None:
         """Nothing to do: the kernel sends by itself."""
 

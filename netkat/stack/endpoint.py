@@ -1,4 +1,4 @@
-"""One TCP connection, TCP listener or UDP endpoint in the stack. Nothing here waits, save pour."""
+"""One TCP connection, TCP listener or UDP endpoint in the stack. Only gather and pour wait."""
 
 from __future__ import annotations
 
@@ -92,6 +92,14 @@ class Endpoint(Owner[EndpointHandle]):
         """Hand over bytes; how many were taken (TCP: perhaps fewer than all)."""
         with self._ffi.from_buffer(data) as raw:
             count = self._lib.gs_send(self._handle, raw, len(raw))
+        if count < 0:
+            raise fault(count)
+        return count
+
+    def gather(self, buffer: Buffer, milliseconds: int) -> int:
+        """As recv_into for TCP; waits for so long, and takes all that has come meanwhile."""
+        with self._ffi.from_buffer(buffer, require_writable=True) as raw:
+            count = self._lib.gs_gather(self._handle, raw, len(raw), milliseconds)
         if count < 0:
             raise fault(count)
         return count

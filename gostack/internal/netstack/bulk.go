@@ -31,15 +31,47 @@ func (e *Endpoint) Pour(b []byte, patience time.Duration) (int, tcpip.Error) {
 	}
 }
 
+// Gather reads as Recv does, waits for the first bytes until its time is over, and then
+// goes on as long as more has come and there is room in b. A stream's end or its error after
+// bytes comes again at the next call.
+func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
+	pump := e.stack.pump
+	s, err := pump.sit()
+	if err != nil {
+		n, _, _, err := e.Recv(b)
+		return n, err
+	}
+	defer pump.leave(s)
+	until := time.Now().Add(patience)
+	got := 0
+	for {
+		n, _, _, err := e.Recv(b[got:])
+		got += n
+		if err == nil && (n == 0 || got == len(b)) || err != nil && !wouldBlock(err) {
+			return told(got, err)
+		}
+		if !e.moved(e.canRead) && (got > 0 || !e.await(s, e.ReadableFD, until)) {
+			return told(got, &tcpip.ErrWouldBlock{})
+		}
+	}
+}
+
 // roomBy waits for room until its time is over; false also where the wait was cut short.
 func (e *Endpoint) roomBy(s *seat, until time.Time) bool {
-	if e.stack.wire.Glance() != nil {
-		return false
-	}
-	if e.canWrite() {
+	if e.moved(e.canWrite) {
 		return time.Now().Before(until)
 	}
-	fd, err := e.WritableFD()
+	return e.await(s, e.WritableFD, until)
+}
+
+// moved receives what has come, and says whether there is something to do then.
+func (e *Endpoint) moved(ready func() bool) bool {
+	return ready() || e.stack.wire.Glance() == nil && ready()
+}
+
+// await moves frames until the descriptor polls readable; false where it does not.
+func (e *Endpoint) await(s *seat, descriptor func() (int, error), until time.Time) bool {
+	fd, err := descriptor()
 	if err != nil {
 		return false
 	}
