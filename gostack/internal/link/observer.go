@@ -57,7 +57,6 @@ type record struct {
 	minTTL  uint8
 	stall   stall
 	limit   uint32
-	muted   bool
 	fatal   func() // told of an ICMP error, so that a connect need not wait it out
 }
 
@@ -106,15 +105,6 @@ func (o *Observer) LimitSize(key FlowKey, size uint32) {
 	defer o.mu.Unlock()
 	if r := o.flows[key]; r != nil {
 		r.limit = size
-	}
-}
-
-// Mute has no reset of a watched flow leave from now on.
-func (o *Observer) Mute(key FlowKey) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if r := o.flows[key]; r != nil {
-		r.muted = true
 	}
 }
 
@@ -180,8 +170,6 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) (mtu uint32, fits bool) {
 		case len(transport) < header.TCPMinimumSize:
 		case header.TCP(transport).Flags()&header.TCPFlagSyn != 0:
 			o.countSent(pkt, header.TCPProtocolNumber, transport)
-		case header.TCP(transport).Flags()&header.TCPFlagRst != 0:
-			return 0, !o.isMuted(pkt, transport)
 		case pkt.Data().Size() > 0:
 			return o.countData(pkt, header.TCP(transport))
 		}
@@ -194,14 +182,6 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) (mtu uint32, fits bool) {
 		}
 	}
 	return 0, true
-}
-
-func (o *Observer) isMuted(pkt *stack.PacketBuffer, transport []byte) bool {
-	key := outgoingKey(pkt, header.TCPProtocolNumber, transport)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r := o.find(&key)
-	return r != nil && r.muted
 }
 
 func isFirstFragment(pkt *stack.PacketBuffer) bool {

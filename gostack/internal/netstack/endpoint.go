@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	_ "unsafe" // for go:linkname
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -279,15 +280,17 @@ func (e *Endpoint) Close() {
 }
 
 // leaveTimeWait frees the port at once: the kernel, whose port it is, may give it to the
-// next connection. gVisor would hold it to the end of TIME-WAIT; it leaves that state by
-// a reset, which is kept from the peer.
+// next connection. gVisor would hold it to the end of TIME-WAIT, or until a reset is sent.
 func (e *Endpoint) leaveTimeWait() {
-	if !e.tcp || tcp.EndpointState(e.ep.State()) != tcp.StateTimeWait {
-		return
+	if ep, ok := e.ep.(*tcp.Endpoint); ok {
+		timeWaitTimerExpired(ep)
 	}
-	e.stack.Link.Observer.Mute(e.key)
-	e.ep.Abort()
 }
+
+// timeWaitTimerExpired does nothing in another state.
+//
+//go:linkname timeWaitTimerExpired gvisor.dev/gvisor/pkg/tcpip/transport/tcp.(*Endpoint).timeWaitTimerExpired
+func timeWaitTimerExpired(e *tcp.Endpoint)
 
 // ReadableFD is level-triggered: readable while Recv or Accept would not wait.
 func (e *Endpoint) ReadableFD() (int, error) { return e.readable.descriptor(e.canRead) }
