@@ -166,6 +166,12 @@ class Stack(Closing):
 
     def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
         """One address on its way: the SYN is sent. For whoever waits by other means than here."""
+        if protocol is Protocol.TCP and target.source is None and not target.source_port:
+            session = self._bypass.resume(
+                target.address, target.port, self._interface, self._via, self._table
+            )
+            if session is not None:
+                return session
         attempt = self._bypass.prepare(
             target.address,
             target.port,

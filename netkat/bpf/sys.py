@@ -142,7 +142,9 @@ class HashMap(Descriptor):
         self._key, self._value = bytearray(key_size), bytearray(value_size)
         self._where = address(self._key), address(self._value)
         self._attributes = bytearray(_ELEMENT.size)
-        self._question = address(self._attributes), _ELEMENT.size
+        self._where_attributes = address(self._attributes)
+        self._asking = bytearray(_ELEMENT.pack(self.fd, *self._where, 0))
+        self._where_asking = address(self._asking)
 
     def insert(self, key: bytes, value: bytes) -> bool:
         """Add a key; False when it is there already. Errors: OSError (E2BIG: full)."""
@@ -153,8 +155,16 @@ class HashMap(Descriptor):
     def lookup(self, key: bytes) -> bytes | None:
         """The key's value, or None."""
         with self._lock:
-            found = self._element(Command.MAP_LOOKUP, key, 0, unless=errno.ENOENT)
-            return bytes(self._value) if found else None
+            if self.fd < 0:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._key[:] = key
+            try:
+                _call(Command.MAP_LOOKUP, self._where_asking, _ELEMENT.size)
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    return None
+                raise
+            return bytes(self._value)
 
     def delete(self, key: bytes) -> bool:
         """Take a key out; False when it was not there."""
@@ -166,7 +176,7 @@ class HashMap(Descriptor):
         value = 0 if command is Command.MAP_DELETE else self._where[1]
         _ELEMENT.pack_into(self._attributes, 0, self.fd, self._where[0], value, flags)
         try:
-            _call(command, *self._question)
+            _call(command, self._where_attributes, _ELEMENT.size)
         except OSError as error:
             if error.errno == unless:
                 return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from netkat.engine.lane import Lane
     from netkat.engine.options import Options
     from netkat.engine.pump import Tap
+    from netkat.stack import StackError
 
 T = TypeVar("T")
 
@@ -49,8 +50,6 @@ class Attempt:
     reservation: Reservation
     address: IPAddress
     port: int
-    kept: int = 0
-    """What the guard has counted of an earlier connection on the same flow."""
 
     def describe(self) -> str:
         """One line for -v."""
@@ -136,8 +135,13 @@ class Bypass:
                 path = self._claimed(path, destination)
             return self._ready(plan, path, protocol, source_port, destination, port, peers)
 
-        with _line_to_paste():
+        try:
             attempt = self.inside(make_ready)
+        except MissingCapability as lacking:
+            from netkat.host.privileges import how_to_get_them
+
+            lacking.hint = how_to_get_them()
+            raise
         self._load_if_wanted(attempt.uplink)
         return attempt
 
@@ -152,10 +156,6 @@ class Bypass:
         peers: int,
     ) -> Attempt:
         remote, remote_port = (destination, port) if peers == 1 else (None, 0)
-        if protocol is Protocol.TCP and peers == 1 and not source_port and self._claim is None:
-            attempt = self._inherited(path, destination, port)
-            if attempt is not None:
-                return attempt
         with ExitStack() as undo:
             reservation = self._ports.reserve(
                 protocol,
@@ -174,20 +174,6 @@ class Bypass:
             uplink.add(flow, path.next_hop)
             undo.pop_all()
         attempt = Attempt(flow, path, uplink, reservation, destination, port)
-        self._waiting.add(attempt)
-        return attempt
-
-    def _inherited(self, path: Path, destination: IPAddress, port: int) -> Attempt | None:
-        """On the flow of a connection that has rested long enough, where there is one."""
-        with self._lock:
-            uplink = self._uplinks.get(path.link.index)
-        if uplink is None or self._paths.ports_decide():
-            return None
-        found = rested(uplink, self._ports, path, destination, port)
-        if found is None:
-            return None
-        flow, reservation, kept = found
-        attempt = Attempt(flow, path, uplink, reservation, destination, port, kept)
         self._waiting.add(attempt)
         return attempt
 
@@ -320,24 +306,58 @@ class Bypass:
             while self._waiting:
                 self._waiting.pop().reservation.close()
 
+    def resume(
+        self,
+        destination: IPAddress,
+        port: int,
+        interface: str | None,
+        via: IPAddress | bytes | None,
+        table: int | str | None,
+    ) -> Session | None:
+        """A TCP connection, begun on the flow of one that has rested; None where there is none.
+
+        It is what prepare() and begin() would do, in few steps: a program that opens
+        thousands of connections spends its time here. Errors: as begin().
+        """
+        if self._claim is not None:
+            return None
+        self._process.require()
+        path = self._paths.known(destination, interface, via, table)
+        uplink = None if path is None else self._uplinks.get(path.link.index)
+        if path is None or uplink is None:
+            return None
+        found = rested(uplink, self._still_free, path, destination, port)
+        if found is None:
+            return None
+        flow, reservation, kept = found
+        try:
+            endpoint = uplink.connect(flow, path.mtu)
+        except BaseException:
+            uplink.remove(flow)
+            reservation.close()
+            raise
+        session = Session(endpoint, uplink, flow, path, reservation, kept)
+        uplink.open(session)
+        return session
+
+    def _still_free(self, held: Reservation, flow: Flow) -> bool:
+        return self.inside(lambda: self._ports.still_free(held, flow))
+
     def begin(self, attempt: Attempt) -> Session:
         """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.
 
         Errors: StackError.
         """
-        from netkat.stack import StackError
-
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
         uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
         try:
             endpoint = uplink.connect(flow, path.mtu)
-        except StackError:
+        except stack_error():
             self.abandon(attempt)
             raise
         self._waiting.discard(attempt)
-        session = Session(endpoint, uplink, flow, path, attempt.reservation, attempt.kept)
+        session = Session(endpoint, uplink, flow, path, attempt.reservation)
         uplink.open(session)
-        uplink.flush()
         return session
 
     def settled(self, session: Session) -> bool:
@@ -345,23 +365,18 @@ class Bypass:
 
         Errors: any NetworkError, GuardFailed.
         """
-        from netkat.stack import StackError
-
         if session.flow.protocol is Protocol.UDP:
             return True
         try:
             session.endpoint.connect_result()
         except BlockingIOError:
             return False
-        except StackError as error:
+        except stack_error() as error:
             raise self._named(session, error) from None
         session.prove()
         return True
 
-    def _named(self, session: Session, error: NetkatError) -> NetkatError:
-        from netkat.stack import StackError
-
-        assert isinstance(error, StackError)
+    def _named(self, session: Session, error: StackError) -> NetkatError:
         fault = session.fault(error, connecting=True)
         if isinstance(fault, Refused) and fault.by == "RST":
             # A RST is an answer as well: the guard must have seen it.
@@ -369,13 +384,8 @@ class Bypass:
         return fault
 
 
-@contextmanager
-def _line_to_paste() -> Iterator[None]:
-    """A capability that is missing anywhere below is told with the line that has it."""
-    try:
-        yield
-    except MissingCapability as lacking:
-        from netkat.host.privileges import how_to_get_them
+def stack_error() -> type[StackError]:
+    """For an except clause, which asks only when there is something to catch."""
+    from netkat.stack import StackError
 
-        lacking.hint = how_to_get_them()
-        raise
+    return StackError

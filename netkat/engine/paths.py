@@ -75,6 +75,19 @@ class Paths:
                 self._known[key] = path
         return path
 
+    def known(self, destination: IPAddress, *choices: Any) -> Path | None:
+        """The path that is remembered for any port; None where the kernel has to be asked.
+
+        ``choices`` are plan()'s, in its order.
+        """
+        with self._lock:
+            if self._changes is None:
+                return None
+            self._forget_what_changed()
+            if self._ports_decide is not False:
+                return None
+            return self._known.get((destination, None, *choices))
+
     def ports_decide(self) -> bool:
         """Whether the way may depend on ports, so that it is asked for again once they are known.
 

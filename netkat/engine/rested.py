@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from netkat.flow import Flow, IPAddress, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netkat.engine.path import Path
-    from netkat.engine.ports import Ports
     from netkat.engine.session import Session
     from netkat.engine.uplink import Uplink
     from netkat.host.ports import Reservation
@@ -34,11 +35,15 @@ class Rested(NamedTuple):
 
 
 def rested(
-    uplink: Uplink, ports: Ports, path: Path, destination: IPAddress, port: int
+    uplink: Uplink,
+    still_free: Callable[[Reservation, Flow], bool],
+    path: Path,
+    destination: IPAddress,
+    port: int,
 ) -> Rested | None:
     """What a TCP connection to that peer, by that path, may have; None where there is none.
 
-    Conntrack is asked anew: a masqueraded flow may have come to use the port meanwhile.
+    ``still_free`` asks conntrack anew: a masqueraded flow may have come to use the port.
     """
 
     def fits(session: Session) -> bool:
@@ -58,7 +63,7 @@ def rested(
     try:
         kept = uplink.guard.kept(old.flow)
         held = old.reservation
-        free = kept is not None and held is not None and ports.still_free(held, old.flow)
+        free = kept is not None and held is not None and still_free(held, old.flow)
         reservation = old.hand_on() if free else None
     finally:
         old.release()

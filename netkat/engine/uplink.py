@@ -197,10 +197,10 @@ class Uplink:
         """An endpoint that begins to connect. ``mtu``: of the path, where the kernel knows of less
         than the link's. Errors: StackError.
         """
-        from netkat.stack import Option
-
         if flow.protocol is not Protocol.TCP or mtu >= self.link.mtu:
             return self.stack.connect(flow)
+        from netkat.stack import Option
+
         headers = _TCP_HEADERS[flow.version]
         with self._lock:
             # The option is the stack's, for whoever comes next.
@@ -265,7 +265,8 @@ class Uplink:
         if session.flow.protocol is Protocol.TCP:
             with suppress(NetkatError):  # it may be over already
                 session.endpoint.shutdown(SHUT_RDWR)
-        self.flush()
+        else:
+            self.flush()
         if self._pump is not None and first:
             self._pump.attend()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+from contextlib import suppress
 
 from netkat import netlink
 
@@ -38,7 +40,9 @@ class Changes:
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             netlink.NETLINK_ROUTE,
         )
+        self._news = select.poll()
         try:
+            self._news.register(self._socket, select.POLLIN)
             self._socket.bind((0, 0))
             for group in _GROUPS:
                 try:
@@ -52,14 +56,12 @@ class Changes:
     def seen(self) -> bool:
         """True where anything has changed since the last call."""
         seen = False
-        while True:
-            try:
-                self._socket.recv(_READ)
-            except BlockingIOError:
-                return seen
-            except OSError:  # ENOBUFS: more than the queue holds
-                pass
+        # Asked for each connection: poll(2) says no without an exception.
+        while self._news.poll(0):
             seen = True
+            with suppress(OSError):  # ENOBUFS: more than the queue holds
+                self._socket.recv(_READ)
+        return seen
 
     def close(self) -> None:
         """Close; more than once is once."""

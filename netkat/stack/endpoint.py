@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
-    from netkat.stack.ffi import Loaded
+    from netkat.stack.ffi import CData, Loaded
 
 
 class Option(enum.IntEnum):
@@ -162,7 +162,7 @@ class Endpoint(Owner[EndpointHandle]):
     def state(self) -> facts.State:
         """TCP's state; CLOSED after close()."""
         try:
-            return self.info().state
+            return facts.State(self._info().state)
         except StackError as error:
             if error.code is Code.BAD_HANDLE:  # closed, perhaps by another thread just now
                 return facts.State.CLOSED
@@ -189,9 +189,7 @@ class Endpoint(Owner[EndpointHandle]):
 
     def info(self) -> facts.Info:
         """Facts of the moment."""
-        raw = self._ffi.new("gs_info *")
-        check(self._lib.gs_endpoint_info(self._handle, raw))
-        return facts.read_info(raw)
+        return facts.read_info(self._info())
 
     def set_option(self, option: Option, value: int) -> None:
         """Set an option. Errors: StackError (INVALID)."""
@@ -200,6 +198,11 @@ class Endpoint(Owner[EndpointHandle]):
     def get_option(self, option: Option) -> int:
         """An option's value."""
         return check(self._lib.gs_option_get(self._handle, option))
+
+    def _info(self) -> CData:
+        raw = self._ffi.new("gs_info *")
+        check(self._lib.gs_endpoint_info(self._handle, raw))
+        return raw
 
     def _address(self, raw: object) -> IPAddress:
         return facts.address(self._version, bytes(self._ffi.buffer(raw)))
