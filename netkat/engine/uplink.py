@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
@@ -67,6 +67,7 @@ class Uplink:
         self._tap = tap
         self._lock = threading.RLock()
         self._sessions = Sessions()
+        self.oldest_at_rest = self._sessions.oldest_at_rest
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
@@ -269,10 +270,6 @@ class Uplink:
             self.flush()
         if self._pump is not None and first:
             self._pump.attend()
-
-    def oldest_at_rest(self, enough: int, fits: Callable[[Session], bool]) -> Session | None:
-        """Nobody's from now on: see Sessions.oldest_at_rest()."""
-        return self._sessions.oldest_at_rest(enough, fits)
 
     def parting(self) -> bool:
         """True while a retired connection's peer is not done."""

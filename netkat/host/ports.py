@@ -133,10 +133,13 @@ def still_free(held: Reservation, flow: Flow, census: conntrack.Census) -> bool:
 
     True where nobody may ask, as with reserve().
     """
-    wish = _Wish(
-        flow.protocol, flow.local, flow.remote, flow.remote_port, None, False, None, census
-    )
-    return _flow_on(held, wish) is None
+    try:
+        found = conntrack.entry_on(
+            flow.protocol, flow.local, held.port, flow.remote, flow.remote_port, census=census
+        )
+    except SetupError:
+        return True
+    return found is None
 
 
 class _Wish(NamedTuple):

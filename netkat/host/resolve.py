@@ -135,6 +135,7 @@ class _Question:
         return NameNotFound(f"{what}: {said}", hint=_HINTS.get(failure.errno))
 
 
+@lru_cache(maxsize=1024)
 def _number(service: str) -> int | None:
     if not (service.isascii() and service.isdigit()):
         return None
