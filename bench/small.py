@@ -17,7 +17,7 @@ SCANNERS = {"netkat": NETKAT, "nc": ["nc.openbsd"]}
 
 def measure(extent: Extent) -> list[Row]:
     """p50, p99, connections a second, seconds of a scan."""
-    rounds, connects = (1500, 100) if extent.short else (10000, 500)
+    rounds, connects = (1500, 100) if extent.short else (10000, 2000)
     p50 = Row("64-byte ping-pong, p50", "us", False, {"kernel": (2.5, 1.7)})
     p99 = Row("64-byte ping-pong, p99", "us", False, {"kernel": (4.0, 3.0)})
     rate = Row("connect + close", "1/s", True, {"kernel": (0.3, 0.5)})
