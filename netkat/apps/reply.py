@@ -7,6 +7,8 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from netkat.errors import ConnectionReset
+
 if TYPE_CHECKING:
     from netkat.conn import AnyStream
 
@@ -67,6 +69,9 @@ def _read_on(conn: AnyStream) -> None:
             pass
     except TimeoutError:
         pass
+    except ConnectionReset:
+        if conn.info().unacked:
+            raise
 
 
 def _client_ip(peer: tuple[str, int]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
@@ -70,6 +71,7 @@ class TlsConnection(Closing):
         self._early = b""
         self._first = b""
         self._notified = self._ended = self._fin = False
+        self._farewell = 0
 
     def handshake(
         self, timeout: float | None = HANDSHAKE_TIMEOUT, cancel_fd: int | None = None
@@ -133,7 +135,12 @@ class TlsConnection(Closing):
         if how != socket.SHUT_RD:
             self._notify()
             self._flush()
-        self._conn.shutdown(how)
+        try:
+            self._conn.shutdown(how)
+        except OSError as error:
+            # A peer that has all it wanted and has gone answers close_notify with a RST.
+            if error.errno != errno.ENOTCONN or not self._farewell or self.info().unacked:
+                raise
 
     def close(self) -> None:
         """Let go: with close_notify where it was not sent, and what was sent is delivered."""
@@ -151,10 +158,13 @@ class TlsConnection(Closing):
         self._conn.abort()
 
     def info(self) -> Info:
-        """As of the connection; bytes are those on the wire, encrypted."""
+        """As of the connection; bytes are those on the wire, encrypted.
+
+        close_notify is none of ``unacked``: a peer that has all it wanted, and has gone, resets it.
+        """
         info = self._conn.info()
-        waiting = len(self._unsent)
-        return replace(info, unacked=info.unacked + waiting) if waiting else info
+        waiting = len(self._unsent) - self._farewell
+        return replace(info, unacked=max(0, info.unacked + waiting)) if waiting else info
 
     @property
     def protocol(self) -> Protocol:
@@ -273,8 +283,10 @@ class TlsConnection(Closing):
             with contextlib.suppress(NetkatError):
                 while count := self._read_on(early):
                     self._early += early[:count]
+            before = self._outgoing.pending
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
+            self._farewell = self._outgoing.pending - before
 
     def _read_on(self, buffer: bytearray) -> int:
         held, self._early = self._early, b""

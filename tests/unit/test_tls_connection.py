@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -9,7 +10,9 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +39,14 @@ from tests.helpers.certificates import NAME, Certificates
 from tests.helpers.kernel_conn import KernelConn, reset
 from tests.helpers.peers import pattern
 from tests.helpers.relaying import Run
+
+
+@dataclass
+class SimpleInfo:
+    """What of a connection's info() these tests are about."""
+
+    unacked: int
+
 
 VERSIONS = pytest.mark.parametrize(
     "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"]
@@ -109,6 +120,32 @@ def test_half_close_both_ways(certificates: Certificates, version: ssl.TLSVersio
         assert everything(conn) == b"before after"
         assert conn.recv(1) == b""
     assert heard == [b"question"]
+
+
+@pytest.mark.parametrize("missing", [0, 5])
+def test_a_peer_that_has_gone_with_all_of_it_owes_close_notify_no_answer(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    """It answers with a RST, which a FIN may come behind; what it does not have still counts."""
+    with spoken(server_context(certificates), everything) as conn:
+        wire = conn._conn
+
+        def shutdown(how: int) -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+        def info() -> Any:
+            return SimpleInfo(unacked=24 + missing)
+
+        monkeypatch.setattr(wire, "info", info)
+        assert conn.info().unacked == 24 + missing
+        monkeypatch.setattr(wire, "shutdown", shutdown)
+        if missing:
+            with pytest.raises(OSError, match="not connected"):
+                conn.shutdown(socket.SHUT_WR)
+        else:
+            conn.shutdown(socket.SHUT_WR)
+        assert conn.info().unacked == missing
+        monkeypatch.undo()
 
 
 def test_a_relay_over_tls_by_hash(certificates: Certificates) -> None:
