@@ -22,8 +22,8 @@ _SHORTEST, _LONGEST = 0.0005, 0.05
 wakes writers when there is room, long before the last byte is acknowledged."""
 _LOOK = 5
 """Milliseconds between looks at what leaves."""
-_STATE_ERROR = 15
-"""gVisor's tcp.StateError: a RST or a time-out has ended the connection."""
+_OVER = frozenset({7, 15})
+"""gVisor's tcp.StateClose and tcp.StateError: a RST, after the peer's FIN or before, a time-out."""
 
 
 def open_bytes(conn: Conn) -> int:
@@ -108,12 +108,14 @@ class Delivery:
         """Is everything acknowledged, FIN included? Is the connection gone?"""
         try:
             info = self._conn.info()
+            if info.state in _OVER:
+                # The count is older than the state: the last ACK may have come in between.
+                info = self._conn.info()
         except (NetkatError, OSError):
             return False, True
-        if info.state == _STATE_ERROR:
-            return False, True
         self._open = info.unacked
-        return not self._open and bool(info.fin_acked), False
+        delivered = not self._open and bool(info.fin_acked)
+        return delivered, not delivered and info.state in _OVER
 
     def _give_up(self, why: str, *, needs_fin: bool) -> bool:
         count = self._open + (self._sender.in_hand if self._sender is not None else 0)

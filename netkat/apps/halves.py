@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -58,8 +59,14 @@ class StreamConn(Conn, Protocol):
 
 
 def send_fin(conn: Conn) -> None:
-    """The end of what a TCP connection sends."""
-    cast("StreamConn", conn).shutdown(socket.SHUT_WR)
+    """The end of what a TCP connection sends. Errors: a RST that has come before, by its name."""
+    try:
+        cast("StreamConn", conn).shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        conn.send(memoryview(b"\0"))  # nothing leaves any more: this says why
+        raise
 
 
 class Sink(Protocol):

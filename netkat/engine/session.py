@@ -172,7 +172,8 @@ class Session:
                 return verdict.next_hop_silent(evidence)
             case Code.RESET if connecting:
                 return verdict.refused(evidence)
-            case Code.RESET:
+            case Code.RESET | Code.PIPE if error.code is Code.RESET or evidence.seen.resets:
+                # gVisor calls a connection that a RST has ended after the peer's FIN closed.
                 with self._sending:
                     sent = self.sent
                 return verdict.reset(evidence, received=self.received, sent=sent)

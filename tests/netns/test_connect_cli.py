@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 from tests.helpers.netns import ROOT, Namespace, Pair
 from tests.helpers.peers import pattern, peer
 
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
 IPVERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 NETKAT = [sys.executable, "-m", "netkat"]
 SIZE = 4_000_000
@@ -99,6 +102,34 @@ def test_what_the_peer_never_takes_is_an_error_with_the_count(pair: Pair, tmp_pa
     assert done.returncode == 1
     assert b"bytes were not delivered" in done.stderr
     assert done.stderr.splitlines()[1].startswith(b"  next: ")
+
+
+@pytest.mark.parametrize("kernel", [[], ["--kernel"]], ids=["netkat", "--kernel"])
+def test_a_reset_after_the_peers_end_is_told_at_once(
+    pair: Pair, tmp_path: Path, kernel: list[str]
+) -> None:
+    """RFC 9293's CLOSED, not an error of the stack's: our FIN waits behind a full window."""
+    (tmp_path / "much").write_bytes(bytes(200_000))
+
+    def served() -> socket.socket:
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.bind((pair.peer.ipv4, PORT))
+        server.listen()
+        return server
+
+    with pair.peer.call(served) as server, (tmp_path / "much").open("rb") as source:
+        child = start(pair, *kernel, pair.peer.ipv4, PORT, stdin=source)
+        server.settimeout(20)
+        conn, _ = server.accept()
+        with conn:
+            conn.shutdown(socket.SHUT_WR)
+            assert conn.recv(1, socket.MSG_PEEK)
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+        _, said = child.communicate(timeout=40)
+    assert child.returncode == 1
+    assert b"bytes were not delivered" in said
+    assert b"no acknowledgement in" not in said
 
 
 def test_a_reset_is_named(pair: Pair) -> None:

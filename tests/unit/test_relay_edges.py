@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,7 @@ from netkat.errors import (
     Undelivered,
 )
 from netkat.flow import Protocol
+from netkat.stack.facts import State
 from tests.helpers.kernel_conn import KernelConn
 from tests.helpers.relaying import Run, feed, fill, receive_all, relays
 
@@ -80,6 +82,25 @@ def test_what_the_peer_never_takes_is_counted() -> None:
         delivery.Delivery(conn, cancel_fd=None).wait(0.5)
     assert 0 < caught.value.count <= total
     assert str(caught.value.count) in caught.value.message
+    conn.abort()
+    conn.peer.close()
+
+
+@pytest.mark.parametrize("state", [State.CLOSED, State.ERROR])
+def test_a_connection_that_is_over_delivers_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """CLOSED: what gVisor makes of a RST after the peer's FIN, and of an end in order."""
+    conn = KernelConn()
+    ended = replace(conn.info(), state=state, unacked=5, fin_acked=False)
+    before = replace(ended, state=State.CLOSE_WAIT, unacked=9)
+    looks = iter([before, before, ended, ended])
+    monkeypatch.setattr(conn, "info", lambda: next(looks))
+    with pytest.raises(Undelivered, match="5 bytes were not delivered: the peer reset"):
+        delivery.Delivery(conn, cancel_fd=None).wait()
+    # The last ACK came between the look at the count and that at the state.
+    looks = iter([ended, replace(ended, unacked=0, fin_acked=True)])
+    assert delivery.Delivery(conn, cancel_fd=None).wait()
     conn.abort()
     conn.peer.close()
 
