@@ -144,6 +144,8 @@ class ProxyWords:
 
 def _place(word: str, usual: str) -> tuple[str, str]:
     """ADDR[:PORT], an IPv6 address with a port in brackets."""
+    if not word or re.fullmatch(r":[^:]+", word):
+        raise BadArgument(f"-x: {word!r} names no proxy", hint="-x ADDR[:PORT]")
     if "://" in word:
         raise BadArgument(f"-x: {word!r} is not ADDR[:PORT]", hint="-X names what it speaks")
     match = re.fullmatch(r"\[([^\]]+)\](?::([^:]*))?|([^:]+):([^:]*)", word)

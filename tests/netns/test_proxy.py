@@ -240,6 +240,8 @@ def test_ctrl_c_at_the_password_gives_the_echo_back(proxies: Pair) -> None:
         (["-x", "p", "-P", ":b"], "-P: the user is empty"),
         (["-x", "p", "-P", "bob:\u00e4"], "-P: the password is not 1 to 255 ASCII characters"),
         (["-x", "socks5://p"], "-x: 'socks5://p' is not ADDR[:PORT]"),
+        (["-x", ""], "-x: '' names no proxy"),
+        (["-x", ":1080"], "-x: ':1080' names no proxy"),
         (["-x", "p:0"], "port 0 is out of range"),
         (["-x", "192.0.2.9", "-X", "4", "-n"], "web.test: not an address, and -n asks no resolver"),
         (["-l", "-x", "p"], "-x does not go with -l: a proxy is for those who connect"),
