@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.main import get_command
 
-from netkat._version import GVISOR, __version__
 from netkat.cli.exits import exit_code_of
 from netkat.cli.grammar import NetcatGroup, PlainCommand
+from netkat.cli.options import Version
 
 _NAMES = ("connect", "listen", "doctor", "clean", "demo", "sniff", "completion")
 """Also of their modules, and of the functions therein."""
@@ -67,26 +66,9 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"netkat {__version__}")
-        print(f"gVisor {GVISOR}")
-        system = os.uname()
-        print(f"{system.sysname} {system.release} {system.machine}")
-        raise typer.Exit
-
-
 @app.callback(epilog="netkat COMMAND --help says more about a command.")
 def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Show the versions of netkat, gVisor and the kernel and exit.",
-            is_eager=True,
-            callback=_version,
-        ),
-    ] = False,
+    version: Version = False,
 ) -> None:
     """netcat without the host in the way: TCP and UDP that no rule of this host touches."""
 

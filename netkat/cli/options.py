@@ -6,10 +6,12 @@ pydantic to convert it, at the price of all the rest of the start together.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
+from netkat._version import GVISOR, __version__
 from netkat.cli.values import GUARDS
 
 
@@ -24,6 +26,24 @@ def interface_names(incomplete: str) -> list[str]:
     return [name for _, name in socket.if_nameindex() if name.startswith(incomplete)]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"netkat {__version__}")
+        print(f"gVisor {GVISOR}")
+        system = os.uname()
+        print(f"{system.sysname} {system.release} {system.machine}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        help="Show the versions of netkat, gVisor and the kernel and exit.",
+        is_eager=True,
+        callback=_version,
+    ),
+]
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address.", show_default=False)]
 Ports = Annotated[
     list[str] | None,

@@ -82,6 +82,7 @@ def sniff(
     json: options.Json = False,
     stats: options.Stats = False,
     drops: options.Drops = False,
+    version: shared.Version = False,
     netns: shared.Netns = None,
     pod: shared.Pod = None,
     container: shared.Container = None,

@@ -49,8 +49,9 @@ def test_help_is_connects_after_an_option() -> None:
     assert netkat("-v", "--help").stdout.startswith("Usage: netkat connect")
 
 
-def test_version() -> None:
-    done = netkat("--version")
+@pytest.mark.parametrize("words", [["--version"], ["sniff", "--version"]], ids=" ".join)
+def test_version(words: list[str]) -> None:
+    done = netkat(*words)
     gvisor = re.search(r"gvisor\.dev/gvisor (\S+)", (ROOT / "go.mod").read_text())
     assert gvisor is not None
     kernel = f"Linux {os.uname().release} {os.uname().machine}"
