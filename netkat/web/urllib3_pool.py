@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from netkat.errors import NameNotFound
+from netkat.errors import NameNotFound, NetkatError
 from netkat.web.network import Network
 
 
@@ -25,13 +26,15 @@ def pool_classes(network: Network) -> dict[str, Any]:
             conn = network.connect(connection._dns_host, connection.port, seconds, local)
             for option in connection.socket_options or ():
                 conn.setsockopt(*option)
-            return conn.as_socket()
+            found = conn.as_socket()
         except NameNotFound as error:
             raise NameResolutionError(connection.host, connection, error) from error
         except TimeoutError as error:
             raise ConnectTimeoutError(connection, str(error)) from error
-        except OSError as error:
+        except (OSError, NetkatError) as error:
             raise NewConnectionError(connection, str(error)) from error
+        sys.audit("http.client.connect", connection, connection.host, connection.port)
+        return found
 
     # These names stand in urllib3's messages.
     class NetkatConnection(HTTPConnection):

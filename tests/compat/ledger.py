@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "compatibility.md"
-SUITES = ("test_socket",)
+SUITES = ("test_socket", "httpcore", "urllib3")
 """Ledgers, in the page's order."""
 
 Outcomes = Mapping[str, Mapping[str, str]]
@@ -48,6 +48,10 @@ class Ledger:
     reasons: dict[str, str]
     left_out: dict[str, list[str]]
     run: dict[str, Group]
+
+    def cases_left_out(self) -> list[str]:
+        """Single ones, of files that are run."""
+        return [name for names in self.left_out.values() for name in names if "::" in name]
 
     def differences(self, found: Outcomes) -> list[str]:
         """In words, what was found and is not expected."""

@@ -1,19 +1,14 @@
-"""What other people's tests of sockets say of netkat's: docs/compatibility.md, held to."""
+"""What other people's tests say of netkat's connections: docs/compatibility.md, held to."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.compat import ledger
-from tests.helpers.netns import ROOT, Pair, netns_pair
+from tests.compat import ledger, runs
+from tests.helpers.netns import Pair, netns_pair
 
 PARTS = 3
 """test_socket is run in so many pieces: it sleeps a good deal."""
@@ -28,37 +23,33 @@ def routed() -> Iterator[Pair]:
         yield pair
 
 
-def python(folder: Path, module: str, *words: str) -> Any:
-    """What a module says as JSON, run in a folder where it may leave files."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_every_class_of_test_socket_is_spoken_of(tmp_path: Path) -> None:
     told = ledger.load("test_socket")
     left_out = [name for names in told.left_out.values() for name in names]
-    known = python(tmp_path, "tests.compat.cpython")
-    assert sorted(known) == sorted([*told.run, *left_out])
+    assert sorted(runs.socket_classes(tmp_path)) == sorted([*told.run, *left_out])
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_socket_tests(routed: Pair, tmp_path: Path, part: int) -> None:
     told = ledger.load("test_socket")
-    addresses = {
-        "server": [routed.peer.ipv4, routed.peer.ipv6],
-        "client": [routed.host.ipv4, routed.host.ipv6],
-    }
-    places = routed.host.name, routed.peer.name, json.dumps(addresses)
     mine = list(told.run)[part::PARTS]
-    found = python(tmp_path, "tests.compat.cpython", *places, *mine)
+    found = runs.socket_tests(routed, tmp_path, mine)
     assert list(found) == mine
     assert told.differences(found) == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "file"),
+    [(suite, file) for suite in ("httpcore", "urllib3") for file in ledger.load(suite).run],
+)
+def test_http_clients_tests(pair: Pair, tmp_path: Path, suite: str, file: str) -> None:
+    told = ledger.load(suite)
+
+    def differences() -> list[str]:
+        found = runs.pytest_tests(pair, tmp_path, suite, [file], told.cases_left_out())
+        assert list(found) == [file]
+        return told.differences(found)
+
+    # Some of their cases have threads that race, or tenths of a second: what differs does so twice.
+    if first := differences():
+        assert differences() == [], first
