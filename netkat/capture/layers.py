@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Layer = tuple[str, dict[str, Any]]
 
 _DEPTH = 16
-_VXLAN, _GENEVE, _DNS = 4789, 6081, (53, 5353, 5355)
+_VXLAN, _GENEVE, _DNS = (4789, 8472), 6081, (53, 5353, 5355)
 _SLL2 = struct.Struct("!HxxIHBB8s")
 _NAMES = {"ip6": "ipv6", "ip": "ipv4"}
 _MAC_FIELDS = frozenset(("sha", "tha"))
@@ -194,7 +194,7 @@ def _tcp(found: list[Layer], header: Any) -> None:
 def _datagram(found: list[Layer], source: int, target: int, data: bytes) -> None:
     if source in _DNS or target in _DNS:
         _dns(found, data)
-    elif target == _VXLAN and len(data) >= 8:
+    elif target in _VXLAN and len(data) >= 8:
         found.append(("vxlan", {"flags": data[0], "vni": int.from_bytes(data[4:7], "big")}))
         _ethernet(found, data[8:])
     elif target == _GENEVE and len(data) >= 8:

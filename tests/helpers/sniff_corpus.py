@@ -247,6 +247,7 @@ FRAMES: dict[str, bytes] = {
             hops=1,
         ),
     ),
+    "icmp6-22": i6(4, 0, struct.pack("!I", 4) + qt6),
     "arp-1": ether(0x806, arp(1)),
     "arp-2": ether(0x806, arp(2, target_mac=MAC_B)),
     "arp-3": ether(0x806, arp(1, A4, A4)),
@@ -276,6 +277,8 @@ FRAMES: dict[str, bytes] = {
         ),
     ),
     "gre-4": ether(0x800, ip4(47, b"\0\0\x86\xdd" + ip6(6, tcp(1, 2, S, 1)))),
+    "udp-7": ether(0x800, ip4(17, struct.pack("!HHHH", 5000, 9, 200, 0) + b"x")),
+    "vxlan-2": u4(5000, 8472, b"\x08\0\0\0\0\0\x64\0" + ether(0x800, ip4(6, tcp(1, 2, S, 1)))),
     "vxlan-1": u4(5000, 4789, b"\x08\0\0\0\0\0\x64\0" + ether(0x800, ip4(6, tcp(1, 2, S, 1)))),
     "geneve-1": u4(5000, 6081, b"\0\0\x65\x58\0\0\x64\0" + ether(0x800, ip4(6, tcp(1, 2, S, 1)))),
     "geneve-2": u4(

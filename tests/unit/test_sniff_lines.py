@@ -48,6 +48,8 @@ OURS = {
     "icmp6-19": "2001:db8::1 > 2001:db8::2: "
     "ICMP6, multicast listener report max resp delay: 0 addr: ff02::1, length 24",
     "odd-11": "3 (invalid)",
+    # Linux's own port for VXLAN, which 4.99 takes for OTV's.
+    "vxlan-2": "10.0.0.1.5000 > 10.0.0.2.8472: VXLAN, flags [I] (0x08), vni 100",
     # A name and a length, for what is not netkat's business.
     "icmp-20": "10.0.0.1 > 10.0.0.2: ICMP router advertisement, length 8",
     "icmp6-20": "2001:db8::1 > 2001:db8::2: ICMP6, type-#200, length 8",
@@ -78,7 +80,7 @@ MORE: dict[str, set[str]] = {
     "-x": {"arp-9", "odd-23", "odd-9"}, "-X": {"arp-9", "odd-23", "odd-9"},
 }  # fmt: skip
 LESS: dict[str, set[str]] = {
-    "-q": {"dns-10", "tcp-20", "tcp-23"},
+    "-q": {"dns-10", "tcp-20", "tcp-23", "vxlan-2"},
     **{flags: {"odd-21"} for flags in ("-v", "-vv", "-vvv", "-vK")},
 }
 CUT = {
@@ -86,7 +88,7 @@ CUT = {
     "dns-13", "dns-14",
     # What came before the cut is not shown in part either.
     "icmp6-6", "icmp6-7", "icmp6-8", "icmp6-9", "icmp6-10", "icmp6-11", "icmp6-13",
-    "icmp6-15", "icmp6-21", "tcp-6", "tcp-19",
+    "icmp6-15", "icmp6-21", "icmp6-22", "tcp-6", "tcp-19",
     # The first line, as far as it goes.
     "tcp-5",
 }  # fmt: skip

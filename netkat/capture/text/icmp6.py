@@ -11,7 +11,7 @@ _UNREACHABLE = {
     3: "unreachable address {}", 5: "source address failed ingress/egress policy {}",
     6: "reject route to destination {}",
 }  # fmt: skip
-_PROBLEM = {0: "errorneous", 1: "next header", 2: "option"}
+_PROBLEM = {0: "erroneous", 1: "next header", 2: "option"}
 _PORT_PROTOCOLS = {6: "tcp", 17: "udp"}
 _OPTIONS = {
     1: "source link-address option", 2: "destination link-address option",

@@ -9,7 +9,9 @@ from netkat.capture.text.names import mac_text
 from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _HEADER = struct.Struct("!HHHH")
-_DNS, _MDNS, _LLMNR, _BOOTP, _NTP, _VXLAN, _GENEVE = 53, 5353, 5355, (67, 68), 123, 4789, 6081
+_DNS, _MDNS, _LLMNR, _BOOTP, _NTP, _GENEVE = 53, 5353, 5355, (67, 68), 123, 6081
+_VXLAN = (4789, 8472)
+"""IANA's, and Linux's own, which flannel and Cilium use."""
 _NTP_MODES = (
     "unspecified", "symmetric active", "symmetric passive", "Client", "Server", "Broadcast",
     "Control Message", "Reserved",
@@ -36,12 +38,17 @@ def udp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
     # A first fragment says the whole datagram's length and ends earlier.
     finish = min(at + length, end) if length else end
     size = (length or end - at) - 8
+    there = end - at - 8
+    plain = f"UDP, length {size}"
+    if size > there and not ends.fragment:
+        plain = f"UDP, bad length {size} > {there}"
     if printer.style.quiet:
-        return f"{shown}UDP, length {size}"
+        return f"{shown}{plain}"
     summed = ""
     # For IPv4, where the checksum may be left out, tcpdump speaks of it from -vv on.
     wanted = printer.style.verbose > (len(ends.packed) == 8)
-    if wanted and printer.style.checksums and not ends.fragment and len(data) >= at + length:
+    whole = len(data) >= at + length or not checksum
+    if wanted and printer.style.checksums and not ends.fragment and whole:
         summed = _sum(data, at, finish, ends, checksum)
     if stop == at + 8 and not size:
         return f"{shown}{summed}UDP, length 0"
@@ -49,7 +56,7 @@ def udp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
         content = _content(printer, data, at + 8, finish, (source, target))
     except Truncated as cut:
         content = f" [|{cut}]"
-    return f"{shown}{summed}{content or f'UDP, length {size}'}"
+    return f"{shown}{summed}{content or plain}"
 
 
 def _sum(data: bytes, at: int, end: int, ends: Ends, checksum: int) -> str:
@@ -68,7 +75,7 @@ def _content(printer: Printer, data: bytes, at: int, end: int, ports: tuple[int,
         from netkat.capture.text.dns import dns, readable
 
         return dns(printer, data, at, end, multicast=_MDNS in ports) if readable() else ""
-    if ports[1] == _VXLAN:
+    if ports[1] in _VXLAN:
         from netkat.capture.text.tunnel import vxlan
 
         return vxlan(printer, data, at, end)
