@@ -47,6 +47,7 @@ def test_a_connection_and_its_round_trip() -> None:
     assert flow.retransmits == 0
     # 8 ms from here to the peer and back, 2 ms from here to our side and back.
     assert flow.rtt_ns == 10 * MS
+    assert table_lines(table, None)[-1].startswith("1 flow, 8 packets, ")
     assert table_lines(table, None)[1].split()[-5:] == ["8", "982", "0", "10.000", "0.040"]
 
 

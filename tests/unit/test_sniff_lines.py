@@ -66,7 +66,7 @@ OURS = {
 
 VERBOSE = {
     # No more than without -v: Geneve's options, DHCP's and NTP's fields, LLDP's, IGMP's sum.
-    "geneve-2", "udp-5", "udp-6", "odd-2", "ip-7", "ip-8", "ip-9",
+    "geneve-2", "udp-5", "udp-6", "odd-2", "ip-7", "ip-8", "ip-9", "igmp-1",
 }  # fmt: skip
 VERY_VERBOSE = VERBOSE | {
     # Neighbour discovery options and group records in hex once more.
@@ -75,7 +75,7 @@ VERY_VERBOSE = VERBOSE | {
 MORE: dict[str, set[str]] = {
     "-v": VERBOSE, "-vK": VERBOSE, "-vv": VERY_VERBOSE, "-vvv": VERY_VERBOSE,
     "-e": {"odd-15"},  # an 802.3 frame too short for LLC: no MACs shown
-    "-q": {"ip-7", "ip-8", "ip-9", "odd-1"},  # not shorter than without
+    "-q": {"igmp-1", "ip-7", "ip-8", "ip-9", "odd-1"},  # not shorter than without
     # tcpdump dumps nothing of what it could not read at all.
     "-x": {"arp-9", "odd-23", "odd-9"}, "-X": {"arp-9", "odd-23", "odd-9"},
 }  # fmt: skip

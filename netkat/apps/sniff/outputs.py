@@ -176,8 +176,7 @@ def table_lines(table: FlowTable, rows: int | None) -> list[str]:
         )
     hidden = len(table.flows) - len(flows)
     rest = f", {hidden} flows not shown" if hidden else ""
+    count = "1 flow" if len(table.flows) == 1 else f"{len(table.flows)} flows"
     other = f", {table.other} of them in no flow" if table.other else ""
-    lines.append(
-        f"{len(table.flows)} flows, {table.packets} packets{other}, {table.bytes} bytes{rest}"
-    )
+    lines.append(f"{count}, {table.packets} packets{other}, {table.bytes} bytes{rest}")
     return lines

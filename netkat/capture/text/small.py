@@ -16,8 +16,10 @@ def _igmp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
     kind, group = data[at], ip4_text(data[at + 4 : at + 8])
     if kind == 0x11:
         version = "v3" if end - at >= 12 else "v2" if data[at + 1] else "v1"
+        # 10 seconds, the protocol's own (RFC 2236), go without saying.
+        wait = f" [max resp time {data[at + 1]}]" if version == "v2" and data[at + 1] != 100 else ""
         asked = f" [gaddr {group}]" if group != "0.0.0.0" else ""
-        return f"igmp query {version}{asked}"
+        return f"igmp query {version}{wait}{asked}"
     if kind in (0x12, 0x16):
         return f"igmp v{1 if kind == 0x12 else 2} report {group}"
     if kind == 0x17:
