@@ -277,6 +277,7 @@ FRAMES: dict[str, bytes] = {
         ),
     ),
     "gre-4": ether(0x800, ip4(47, b"\0\0\x86\xdd" + ip6(6, tcp(1, 2, S, 1)))),
+    "udp-8": u4(5000, 9, b"a\rb\r\nc\nd\r\r\ne\tf\x0cg\r"),
     "udp-7": ether(0x800, ip4(17, struct.pack("!HHHH", 5000, 9, 200, 0) + b"x")),
     "vxlan-2": u4(5000, 8472, b"\x08\0\0\0\0\0\x64\0" + ether(0x800, ip4(6, tcp(1, 2, S, 1)))),
     "vxlan-1": u4(5000, 4789, b"\x08\0\0\0\0\0\x64\0" + ether(0x800, ip4(6, tcp(1, 2, S, 1)))),

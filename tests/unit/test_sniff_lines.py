@@ -163,7 +163,7 @@ def test_times_and_numbers(flags: str, nano: bool, tmp_path: Path) -> None:
 
 def test_text_dump(tmp_path: Path) -> None:
     path = str(tmp_path / "text.pcap")
-    chosen = [packet for name, packet in packets() if name in ("tcp-4", "tcp-5", "udp-1")]
+    chosen = [packet for name, packet in packets() if name in ("tcp-4", "tcp-5", "udp-1", "udp-8")]
     writer = CaptureWriter(path, PcapFormat(1, 262144))
     writer.packets(chosen)
     writer.close()

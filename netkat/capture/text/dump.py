@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _PRINTABLE = bytes(code if 0x20 < code < 0x7F else 0x2E for code in range(256))
-_TEXT = bytes(code if 0x20 <= code < 0x7F or code in (9, 10, 13) else 0x2E for code in range(256))
+_TEXT = bytes(code if 0x20 <= code < 0x7F or code in (9, 10) else 0x2E for code in range(256))
 
 
 def hexadecimal(data: bytes, *, ascii_column: bool, indent: str = "\t") -> str:
@@ -25,5 +25,9 @@ def _ascii(part: bytes) -> str:
 
 
 def text(data: bytes) -> str:
-    """-A: the bytes as text, each line end kept."""
-    return "\n" + data.replace(b"\r\n", b"\n").translate(_TEXT).decode("ascii")
+    """-A: the bytes as text, each line end kept.
+
+    A carriage return alone would let a peer write over the line, and is a dot; the last
+    byte of all may be the half of a line end, and is left out, as in tcpdump.
+    """
+    return "\n" + data.removesuffix(b"\r").replace(b"\r\n", b"\n").translate(_TEXT).decode("ascii")
