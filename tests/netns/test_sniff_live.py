@@ -280,7 +280,7 @@ def test_json_and_statistics(pair: Pair) -> None:
     assert names == [["ethernet", "ipv4", "icmp"]] * 4
     assert found[0]["layers"][1]["dst"] == pair.peer.ipv4
     assert rows[1].startswith(f"icmp {pair.host.ipv4} > {pair.peer.ipv4}")
-    assert rows[-1].startswith("1 flows, 4 packets")
+    assert rows[-1].startswith("1 flow, 4 packets")
 
 
 def test_another_namespace_by_name_and_pid(pair: Pair) -> None:

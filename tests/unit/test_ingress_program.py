@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import struct
 from ipaddress import ip_address
@@ -96,12 +97,12 @@ def test_the_memory_limit_is_raised_for_the_map_alone(monkeypatch: pytest.Monkey
         calls.append(limits[-1])
         if limits[-1][0] != resource.RLIM_INFINITY:
             raise OSError(errno.EPERM, "too much locked memory")
-        return -1
+        return os.open(os.devnull, os.O_RDONLY)
 
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     monkeypatch.setattr(sys, "bpf", bpf)
-    sys.HashMap("name", 4, 8, 1)
+    sys.HashMap("name", 4, 8, 1).close()
     assert calls == [(65536, 65536), (resource.RLIM_INFINITY,) * 2]
     assert limits[-1] == (65536, 65536)
 
