@@ -53,21 +53,22 @@ class PcapngReader:
         self._order = "<"
         self._interfaces: list[_Interface] = []
         self._section(b"\n\r\r\n")
-        self.linktype = self._first_linktype()
+        first = self._first_interface()
+        self.linktype, self.snaplen = first.linktype, first.snaplen
 
-    def _first_linktype(self) -> int:
+    def _first_interface(self) -> _Interface:
         """Reads on to the first interface, so that a filter can be made before any packet."""
         while not self._interfaces:
             found = self._block()
             if found is None:
-                return lt.ETHERNET
+                return _Interface(lt.ETHERNET, 0)
             if found[0] == INTERFACE:
                 self._interface(found[1])
             elif found[0] in (ENHANCED, SIMPLE, OLD_PACKET):
                 raise CaptureFileDamaged(
                     "the capture file is damaged: a packet of an interface never described"
                 )
-        return self._interfaces[0].linktype
+        return self._interfaces[0]
 
     def __iter__(self) -> Iterator[Packet]:
         while (found := self._block()) is not None:

@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import BinaryIO
 
+from netkat.bpf.pcap_filter import MAX_SNAPLEN
 from netkat.capture.pcap import CaptureFileDamaged, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.closing import Closing
@@ -40,6 +41,11 @@ class CaptureFile(Closing):
     def linktype(self) -> int:
         """The file's link type; of a pcapng file with several the first interface's."""
         return self.packets.linktype
+
+    @property
+    def snaplen(self) -> int:
+        """Bytes of a packet that it keeps at most; libpcap's maximum where the file sets none."""
+        return self.packets.snaplen or MAX_SNAPLEN
 
     def close(self) -> None:
         """Close; more than once is once."""

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,21 @@ def test_we_read_what_tcpdump_wrote(precision: str, tmp_path: Path) -> None:
     assert [(p.raw, p.length, p.time_ns) for p in read(theirs)] == [
         (p.raw, p.length, p.time_ns // unit * unit) for p in wanted
     ]
+
+
+@pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
+@pytest.mark.parametrize("kept", [0, 96, 262144])
+def test_what_a_file_is_said_to_be(name: str, kept: int, tmp_path: Path) -> None:
+    path = str(tmp_path / name)
+    form = PcapngFormat(kept) if name == "x.pcapng" else PcapFormat(1, kept)
+    writer = CaptureWriter(path, form)
+    writer.packets(corpus()[:1])
+    writer.close()
+    theirs = subprocess.run(["tcpdump", "-r", path], capture_output=True, text=True, check=True)
+    ours = subprocess.run(
+        [sys.executable, "-m", "netkat", "sniff", "-r", path], capture_output=True, text=True
+    )
+    assert (ours.stderr, ours.returncode) == (theirs.stderr, 0)
 
 
 def test_the_other_byte_order() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics
+from netkat.apps.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics, counted
 from netkat.apps.sniff.request import SniffRequest
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
@@ -72,4 +72,4 @@ def fault(error: NetkatError, say: Say) -> int:
 
 def plural(count: int, what: str) -> str:
     """ "1 packet captured", "2 packets captured"."""
-    return f"{count} packet{'' if count == 1 else 's'} {what}"
+    return f"{counted(count, 'packet')} {what}"

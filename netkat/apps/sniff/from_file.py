@@ -25,7 +25,10 @@ def read_file(request: SniffRequest, say: Say) -> int:
     with CaptureFile(request.read) as file, ExitStack() as undo:
         selection = Selection(request.watch, file.linktype)
         name = "standard input" if request.read == "-" else f"file {request.read}"
-        say(f"reading from {name}, link-type {lt.describe(file.linktype)}")
+        say(
+            f"reading from {name}, link-type {lt.describe(file.linktype)}, "
+            f"snapshot length {file.snaplen}"
+        )
         places = outputs(request, undo, lambda: file_format(request, file.linktype))
         undo.enter_context(_quiet_interrupt())
         code, counted = 0, 0

@@ -175,8 +175,15 @@ def table_lines(table: FlowTable, rows: int | None) -> list[str]:
             f"{(flow.last_ns - flow.first_ns) / 1e9:>8.3f}"
         )
     hidden = len(table.flows) - len(flows)
-    rest = f", {hidden} flows not shown" if hidden else ""
-    count = "1 flow" if len(table.flows) == 1 else f"{len(table.flows)} flows"
+    rest = f", {counted(hidden, 'flow')} not shown" if hidden else ""
     other = f", {table.other} of them in no flow" if table.other else ""
-    lines.append(f"{count}, {table.packets} packets{other}, {table.bytes} bytes{rest}")
+    lines.append(
+        f"{counted(len(table.flows), 'flow')}, {counted(table.packets, 'packet')}{other}, "
+        f"{counted(table.bytes, 'byte')}{rest}"
+    )
     return lines
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 flow", "2 flows"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
