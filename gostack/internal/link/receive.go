@@ -36,13 +36,14 @@ type Receiver struct {
 	mu       sync.Mutex
 	endpoint *Endpoint
 	slots    []slot
+	lent     leases
 	headers  []byte
 	pin      runtime.Pinner
 }
 
+// slot is what an entry of the batch points at.
 type slot struct {
-	views [2]*buffer.View
-	pin   runtime.Pinner
+	first, second *lease
 }
 
 // Arm points every entry of the batch at memory of its own.
@@ -62,18 +63,9 @@ func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
 		iov[0].Base = &r.headers[i*VnetLen]
 		iov[0].SetLen(VnetLen)
 		batch[i].Hdr.SetIovlen(ReceiveIovecs)
-		r.arm(i, iov)
-	}
-}
-
-func (r *Receiver) arm(i int, iov []unix.Iovec) {
-	s := &r.slots[i]
-	for j, size := range [2]int{firstView, secondView} {
-		s.views[j] = buffer.NewViewSize(size)
-		b := s.views[j].AsSlice()
-		s.pin.Pin(&b[0])
-		iov[j+1].Base = &b[0]
-		iov[j+1].SetLen(size)
+		r.slots[i] = slot{newLease(firstView), newLease(secondView)}
+		r.slots[i].first.point(&iov[1])
+		r.slots[i].second.point(&iov[2])
 	}
 }
 
@@ -97,7 +89,7 @@ func (r *Receiver) Inject(batch []Mmsghdr, n int) {
 
 func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 	e, s := r.endpoint, &r.slots[i]
-	visible := s.views[0].AsSlice()
+	visible := s.first.view.AsSlice()
 	visible = visible[:min(length, len(visible))]
 	var p parsed
 	protocol, ok := e.judge(visible, length, flags, &p)
@@ -107,32 +99,32 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 	var payload buffer.Buffer
 	if length <= copyBelow {
 		payload = buffer.MakeWithData(visible)
+		r.lent.settle()
 	} else {
-		s.pin.Unpin()
-		payload = s.take(length, e.headers(&p))
-		r.arm(i, iovecs(entry, ReceiveIovecs))
+		payload = r.lend(s, length, e.headers(&p), iovecs(entry, ReceiveIovecs))
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
 	e.deliver(pkt, protocol)
 	pkt.DecRef()
 }
 
-// take gives the slot's views away, cut to the frame's length; its headers, where they are
-// known, in a view of their own: gVisor holds on to the one with the IP header while it reads
-// it again, and then takes it for shared and copies all of it (buffer.go, PullUp).
-func (s *slot) take(length, headers int) buffer.Buffer {
+// lend gives the stack the slot's frame of that length, and the slot other memory. The frame's
+// headers, where they are known, are in a view of their own: gVisor holds on to the one with the
+// IP header while it reads it again, and then takes it for shared and copies all of it
+// (buffer.go, PullUp).
+func (r *Receiver) lend(s *slot, length, headers int, iov []unix.Iovec) buffer.Buffer {
 	var b buffer.Buffer
 	if headers > 0 {
-		b = buffer.MakeWithData(s.views[0].AsSlice()[:headers])
+		b = buffer.MakeWithData(s.first.view.AsSlice()[:headers])
 	}
-	s.views[0].CapLength(min(length, firstView))
-	s.views[0].TrimFront(headers)
-	_ = b.Append(s.views[0])
+	_ = b.Append(s.first.part(headers, min(length, firstView)))
+	s.first = r.lent.exchange(s.first)
+	s.first.point(&iov[1])
 	if length > firstView {
-		s.views[1].CapLength(length - firstView)
-		_ = b.Append(s.views[1])
-	} else {
-		s.views[1].Release()
+		_ = b.Append(s.second.part(0, length-firstView))
+		s.second.free()
+		s.second = newLease(secondView)
+		s.second.point(&iov[2])
 	}
 	return b
 }
@@ -145,13 +137,12 @@ func (r *Receiver) Release() {
 }
 
 func (r *Receiver) release() {
-	for i := range r.slots {
-		r.slots[i].pin.Unpin()
-		for _, v := range r.slots[i].views {
-			v.Release()
-		}
+	for _, s := range r.slots {
+		s.first.free()
+		s.second.free()
 	}
 	r.slots = nil
+	r.lent.free()
 	r.pin.Unpin()
 }
 

@@ -1,0 +1,92 @@
+package link
+
+import (
+	"runtime"
+	_ "unsafe" // for go:linkname
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/buffer"
+)
+
+const (
+	// mostLent is how many leases are kept to come back: what eight connections that
+	// are read at full rate have under way, 32 MiB, which the stack holds anyway. What
+	// it holds for longer, because nobody reads it, goes without.
+	mostLent = 512
+	// fewLent is how many may stay when they have come back and no more frames do: 4 MiB.
+	fewLent = 64
+)
+
+// lease is pinned memory that the kernel receives into. The stack reads its own views of it;
+// as soon as it has released them the memory can be received into again, as it is. A
+// new one would be cleared, 64 KiB for each frame.
+type lease struct {
+	view *buffer.View
+	pin  runtime.Pinner
+}
+
+func newLease(size int) *lease {
+	l := &lease{view: buffer.NewViewSize(size)}
+	l.pin.Pin(&l.view.AsSlice()[0])
+	return l
+}
+
+func (l *lease) point(iov *unix.Iovec) {
+	b := l.view.AsSlice()
+	iov.Base = &b[0]
+	iov.SetLen(len(b))
+}
+
+// part is the stack's own view of what lies there.
+func (l *lease) part(from, to int) *buffer.View {
+	v := l.view.Clone()
+	v.CapLength(to)
+	v.TrimFront(from)
+	return v
+}
+
+func (l *lease) free() {
+	l.pin.Unpin()
+	l.view.Release()
+}
+
+// leases are those that the stack has views of, the first lent first.
+type leases struct {
+	queue []*lease
+}
+
+// exchange takes one that was lent, and returns one to receive into.
+func (q *leases) exchange(lent *lease) *lease {
+	q.queue = append(q.queue, lent)
+	first := q.queue[0]
+	if !sharesChunk(first.view) {
+		q.queue = q.queue[1:]
+		return first
+	}
+	if len(q.queue) > mostLent {
+		q.queue = q.queue[1:]
+		first.free()
+	}
+	return newLease(firstView)
+}
+
+// settle lets go of those that have come back, but for a few.
+func (q *leases) settle() {
+	for len(q.queue) > fewLent && !sharesChunk(q.queue[0].view) {
+		q.queue[0].free()
+		q.queue = q.queue[1:]
+	}
+}
+
+func (q *leases) free() {
+	for _, l := range q.queue {
+		l.free()
+	}
+	q.queue = nil
+}
+
+// sharesChunk says whether others have views of the same memory. Nobody else can make one
+// of memory that only we have.
+//
+//go:linkname sharesChunk gvisor.dev/gvisor/pkg/buffer.(*View).sharesChunk
+func sharesChunk(v *buffer.View) bool

@@ -1,0 +1,1 @@
+// Functions without a body (lease.go) want an assembly file in their package.
