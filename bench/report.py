@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 PROCESSORS = Path("/proc/cpuinfo")
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 RIVALS = {
     "iperf3": ["iperf3", "--version"],
     "socat": ["socat", "-V"],
@@ -49,7 +50,8 @@ def machine(extent: Extent, load: float) -> str:
         f"{_processor()}, {count} processors, Linux {platform.release()} {platform.machine()};"
         f" netkat {__version__} (gVisor {GVISOR}), Python {platform.python_version()};"
         f" {', '.join(versions)}. {extent.runs} interleaved runs, bulk of {extent.megabytes} MiB;"
-        f" load of the machine when it began: {load:.1f}."
+        f" load of the machine when it began: {load:.1f}. The kernel's own TCP uses"
+        f" {CONGESTION.read_text().strip()}, netkat's cubic."
     )
 
 
