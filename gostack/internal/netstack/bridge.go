@@ -150,6 +150,9 @@ func (b *bridge) inward() {
 		case err != nil:
 			b.fail()
 			return
+		case n == 0 && b.reset.Load():
+			// The end of an endpoint that was closed meanwhile, and no stream's.
+			return
 		case n == 0:
 			_ = b.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
 			b.halfDone()
