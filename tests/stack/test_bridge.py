@@ -114,6 +114,36 @@ def test_closing_with_bytes_unread_is_a_reset() -> None:
         assert reset.value.code is Code.RESET
 
 
+def test_last_words_come_before_the_reset_of_what_was_unread() -> None:
+    """TLS: an alert, and a close while the peer's next record is there already."""
+    with Network() as network:
+        client, server = network.pair()
+        mine, stacks = socket.socketpair()
+        with client, server:
+            mine.send(b"\0last words")
+            stacks.send(b"never read")
+            mine.close()
+            client.bridge(stacks.detach())
+            assert receive(server) == b"last words"
+            with pytest.raises(StackError) as reset:
+                receive(server)
+            assert reset.value.code is Code.RESET
+
+
+def test_last_words_come_before_the_reset_of_what_nobody_hears() -> None:
+    with Network() as network:
+        client, server = network.pair()
+        mine, stacks = socket.socketpair()
+        with client, server:
+            send_all(server, b"to nobody")
+            assert eventually(lambda: client.info().unread == 9)
+            mine.send(b"\0last words")
+            mine.close()
+            client.bridge(stacks.detach())
+            assert receive(server) == b"last words"
+            assert eventually(lambda: server.info().state is State.CLOSED)
+
+
 def test_what_comes_after_closing_is_answered_by_a_reset() -> None:
     with ends() as (sock, client, server):
         sock.close()

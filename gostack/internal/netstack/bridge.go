@@ -32,6 +32,7 @@ type bridge struct {
 	readable  chan struct{}
 	writable  chan struct{}
 	over      chan struct{} // closed when nothing is to be moved any more
+	unheard   chan struct{} // closed when the peer said something that nobody will read
 	once      sync.Once
 	reset     atomic.Bool // the program is to see ECONNRESET
 	noReader  bool        // the program has shut its read side, and what comes is thrown away
@@ -57,7 +58,7 @@ func (e *Endpoint) Bridge(fd int) tcpip.Error {
 	if err != nil {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
-	b := &bridge{e: e, file: file, raw: raw, over: make(chan struct{})}
+	b := &bridge{e: e, file: file, raw: raw, over: make(chan struct{}), unheard: make(chan struct{})}
 	reading, readable := waiter.NewChannelEntry(readEvents)
 	writing, writable := waiter.NewChannelEntry(writeEvents)
 	b.readable, b.writable = readable, writable
@@ -87,9 +88,7 @@ func (e *Endpoint) Bridged() int {
 	e.mu.Lock()
 	b := e.bridge
 	e.mu.Unlock()
-	end := stays
-	_ = b.raw.Control(func(fd uintptr) { _, end = look(int(fd)) })
-	if end >= gone {
+	if b.programs() >= gone {
 		return 2
 	}
 	return 1
@@ -118,6 +117,9 @@ func (b *bridge) fail() {
 func (b *bridge) finish() {
 	b.finished.Wait()
 	b.end()
+	if b.isUnheard() {
+		b.e.Abort()
+	}
 	b.unwatched()
 	_ = b.raw.Control(func(fd uintptr) {
 		if !b.reset.Load() {
@@ -150,8 +152,8 @@ func (b *bridge) inward() {
 		case err != nil:
 			b.fail()
 			return
-		case n == 0 && b.reset.Load():
-			// The end of an endpoint that was closed meanwhile, and no stream's.
+		case n == 0 && (b.reset.Load() || b.isUnheard()):
+			// Of an endpoint that was closed meanwhile, or of a program: no stream's end.
 			return
 		case n == 0:
 			_ = b.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
@@ -172,12 +174,11 @@ func (b *bridge) receive() (int, tcpip.Error) {
 	if b.give((*buffer)[:n]) {
 		return n, nil
 	}
-	end := stays
-	_ = b.raw.Control(func(fd uintptr) { _, end = look(int(fd)) })
-	if end >= gone {
-		// Nobody will ever read this: the peer is told so, as by a socket.
-		b.e.Abort()
-		return 0, &tcpip.ErrConnectionAborted{}
+	if b.programs() >= gone {
+		// Nobody will ever read this: the peer is told so, as by a socket, but not before
+		// the last words of the program.
+		close(b.unheard)
+		return 0, nil
 	}
 	b.noReader = true
 	return n, nil
@@ -201,6 +202,22 @@ func (b *bridge) give(p []byte) bool {
 		return true
 	})
 	return ok && err == nil
+}
+
+// programs is how far the program is done.
+func (b *bridge) programs() ending {
+	end := stays
+	_ = b.raw.Control(func(fd uintptr) { _, end = look(int(fd)) })
+	return end
+}
+
+func (b *bridge) isUnheard() bool {
+	select {
+	case <-b.unheard:
+		return true
+	default:
+		return false
+	}
 }
 
 // outward moves what the program sends to the peer.
@@ -245,10 +262,15 @@ func (b *bridge) send() (ending, tcpip.Error) {
 		if p = p[n:]; len(p) == 0 {
 			break
 		}
+		if b.programs() == unreadIn {
+			return unreadIn, nil // a socket keeps nothing back for a peer that it resets
+		}
 		select {
 		case <-b.writable:
 		case <-b.over:
 			return stopped, nil
+		case <-b.unheard:
+			return unreadIn, nil
 		}
 	}
 	return end, nil
@@ -259,7 +281,7 @@ func (b *bridge) send() (ending, tcpip.Error) {
 func (b *bridge) take() (buffer *[]byte, p []byte, end ending) {
 	err := b.raw.Read(func(fd uintptr) bool {
 		fresh := 0
-		if fresh, end = look(int(fd)); fresh > 0 && end < unreadIn {
+		if fresh, end = look(int(fd)); fresh > 0 {
 			// Not before: an idle bridge holds no buffer.
 			buffer = bridgeBuffers.Get().(*[]byte)
 			if p = pull(int(fd), *buffer, fresh); len(p) < fresh {
