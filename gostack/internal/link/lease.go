@@ -70,11 +70,15 @@ func (q *leases) exchange(lent *lease) *lease {
 	return newLease(firstView)
 }
 
-// settle lets go of those that have come back, but for a few.
+// settle lets go of those that have come back, but for a few. One that a reader who pauses
+// holds goes to the end, out of the way of the others.
 func (q *leases) settle() {
 	for len(q.queue) > fewLent && !sharesChunk(q.queue[0].view) {
 		q.queue[0].free()
 		q.queue = q.queue[1:]
+	}
+	if len(q.queue) > fewLent {
+		q.queue = append(q.queue[1:], q.queue[0])
 	}
 }
 
