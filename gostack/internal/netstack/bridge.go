@@ -53,6 +53,8 @@ func (e *Endpoint) Bridge(fd int) tcpip.Error {
 	if unix.SetNonblock(fd, true) != nil {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
+	// Urgent data (MSG_OOB) is counted as waiting, and would otherwise not be read with the rest.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	file := os.NewFile(uintptr(fd), "bridge")
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -118,7 +120,7 @@ func (b *bridge) finish() {
 	b.finished.Wait()
 	b.end()
 	if b.isUnheard() {
-		b.e.Abort()
+		b.e.Abort() // by now what the program sent is on its way
 	}
 	b.unwatched()
 	_ = b.raw.Control(func(fd uintptr) {
@@ -284,12 +286,12 @@ func (b *bridge) take() (buffer *[]byte, p []byte, end ending) {
 		if fresh, end = look(int(fd)); fresh > 0 {
 			// Not before: an idle bridge holds no buffer.
 			buffer = bridgeBuffers.Get().(*[]byte)
-			if p = pull(int(fd), *buffer, fresh); len(p) < fresh {
-				end = stays // it comes after these bytes
-			}
-			if len(p) == 0 {
+			switch p = pull(int(fd), *buffer, fresh); {
+			case len(p) == 0:
 				bridgeBuffers.Put(buffer)
 				buffer = nil
+			case len(p) < fresh:
+				end = stays // it comes after these bytes
 			}
 		}
 		return len(p) > 0 || end > ended || end == ended && !b.noMore

@@ -32,7 +32,7 @@ func look(fd int) (fresh int, end ending) {
 }
 
 // pull reads what is fresh, as much as fits. The newest byte of it stays in the queue, in
-// place of the one that stayed until now.
+// place of the one that stayed until now. Nothing is what cannot be read.
 func pull(fd int, buffer []byte, fresh int) []byte {
 	fresh = min(fresh, len(buffer)-1)
 	for got := 0; got < fresh; {
@@ -41,7 +41,7 @@ func pull(fd int, buffer []byte, fresh int) []byte {
 			continue
 		}
 		if err != nil || n == 0 {
-			return nil // urgent data (MSG_OOB) was counted in; there is none in a stream of ours
+			return nil
 		}
 		got += n
 	}
