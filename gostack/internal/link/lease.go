@@ -4,7 +4,6 @@ import (
 	"runtime"
 	_ "unsafe" // for go:linkname
 
-	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
 )
 
@@ -29,12 +28,6 @@ func newLease(size int) *lease {
 	l := &lease{view: buffer.NewViewSize(size)}
 	l.pin.Pin(&l.view.AsSlice()[0])
 	return l
-}
-
-func (l *lease) point(iov *unix.Iovec) {
-	b := l.view.AsSlice()
-	iov.Base = &b[0]
-	iov.SetLen(len(b))
 }
 
 // part is the stack's own view of what lies there.

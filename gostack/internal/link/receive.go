@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"runtime"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -60,12 +59,11 @@ func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
 	r.pin.Pin(&r.headers[0])
 	for i := range batch {
 		iov := iovecs(&batch[i], ReceiveIovecs)
-		iov[0].Base = &r.headers[i*VnetLen]
-		iov[0].SetLen(VnetLen)
+		point(&iov[0], r.headers[i*VnetLen:][:VnetLen])
 		batch[i].Hdr.SetIovlen(ReceiveIovecs)
 		r.slots[i] = slot{newLease(firstView), newLease(secondView)}
-		r.slots[i].first.point(&iov[1])
-		r.slots[i].second.point(&iov[2])
+		point(&iov[1], r.slots[i].first.view.AsSlice())
+		point(&iov[2], r.slots[i].second.view.AsSlice())
 	}
 }
 
@@ -119,12 +117,12 @@ func (r *Receiver) lend(s *slot, length, headers int, iov []unix.Iovec) buffer.B
 	}
 	_ = b.Append(s.first.part(headers, min(length, firstView)))
 	s.first = r.lent.exchange(s.first)
-	s.first.point(&iov[1])
+	point(&iov[1], s.first.view.AsSlice())
 	if length > firstView {
 		_ = b.Append(s.second.part(0, length-firstView))
 		s.second.free()
 		s.second = newLease(secondView)
-		s.second.point(&iov[2])
+		point(&iov[2], s.second.view.AsSlice())
 	}
 	return b
 }
@@ -198,9 +196,4 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8, p *parsed) (tcpi
 		return header.IPv4ProtocolNumber, true
 	}
 	return header.IPv6ProtocolNumber, true
-}
-
-// iovecs is the array that an entry of a batch points at, in the caller's memory.
-func iovecs(m *Mmsghdr, n int) []unix.Iovec {
-	return unsafe.Slice(m.Hdr.Iov, n)
 }

@@ -51,8 +51,7 @@ func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr) int {
 
 func (t *Transmitter) fill(entry *Mmsghdr, vnet []byte, pkt *stack.PacketBuffer) {
 	iov := iovecs(entry, TransmitIovecs)
-	iov[0].Base = &vnet[0]
-	iov[0].SetLen(VnetLen)
+	point(&iov[0], vnet)
 	used := 1
 	slices := pkt.AsSlices()
 	if len(slices) > TransmitIovecs-1 {
@@ -63,8 +62,7 @@ func (t *Transmitter) fill(entry *Mmsghdr, vnet []byte, pkt *stack.PacketBuffer)
 			continue
 		}
 		t.pin.Pin(&s[0])
-		iov[used].Base = &s[0]
-		iov[used].SetLen(len(s))
+		point(&iov[used], s)
 		used++
 	}
 	entry.Hdr.SetIovlen(used)
