@@ -40,7 +40,7 @@ func gs_inject(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
 	if !ok {
 		return C.int32_t(eBadHandle)
 	}
-	s.Inject(batch(mmsghdrs, n), int(n))
+	s.Inject(batch(mmsghdrs, n), 0, int(n))
 	return 0
 }
 

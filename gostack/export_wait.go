@@ -58,7 +58,7 @@ func gs_attach(h C.uint64_t, fd C.int32_t, in unsafe.Pointer, nIn C.uint32_t, ou
 	if !ok {
 		return C.int32_t(eBadHandle)
 	}
-	if in == nil || out == nil || nIn == 0 || nOut == 0 || tally == nil {
+	if in == nil || out == nil || nIn < 2 || nOut == 0 || tally == nil {
 		return C.int32_t(eInvalid)
 	}
 	err := s.Attach(int(fd), batch(in, nIn), batch(out, nOut), (*[link.TallySize]uint64)(unsafe.Pointer(tally)))

@@ -148,7 +148,8 @@ int32_t gs_drain(uint64_t stack, void *mmsghdrs, uint32_t max);
 /* Entries of a tally: [0] frames sent, [GS_TALLY - 1] frames received that
  * struct virtio_net_hdr has no words for, [e] frames refused with errno e. */
 #define GS_TALLY 256
-/* fd does not block; `in` and `out` are batches as for gs_arm and gs_drain, tally is
+/* fd does not block; `in` (two entries at least: half is filled while the other half is
+ * handed to the stack) and `out` are batches as for gs_arm and gs_drain, tally is
  * written at any time. All of them are the stack's until gs_detach or gs_stack_close. */
 int32_t gs_attach(uint64_t stack, int32_t fd, void *in, uint32_t n_in, void *out, uint32_t n_out, uint64_t *tally);
 /* Once it returns nobody uses the socket, the batches and the tally any more. */

@@ -32,7 +32,8 @@ Tap = Callable[[bytes, bool, str, bool, float], None]
 REPORT = "this is a fault of netkat: -vv shows where; please report it"
 
 BATCH = 64
-"""Frames a batch. 64 super-frames are 4 MiB: beyond that the cost of a call no longer shows."""
+"""Frames a system call. 64 super-frames are 4 MiB: beyond that the cost of a call no longer
+shows."""
 
 HOUSEKEEPING = 0.1
 """Seconds between two looks at closing connections, while there are any."""
@@ -51,7 +52,8 @@ class Pump:
     ) -> None:
         self._wire, self._stack = wire, stack
         self._on_fault, self._housekeeping = on_fault, housekeeping
-        self._incoming, self._outgoing = ReceiveBatch(BATCH), SendBatch(BATCH)
+        # Half is received into while the other half is handed to the stack.
+        self._incoming, self._outgoing = ReceiveBatch(2 * BATCH), SendBatch(BATCH)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._attention = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False

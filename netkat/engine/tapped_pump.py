@@ -54,7 +54,7 @@ class TappedPump(Pump):
         return wait_readable(descriptors, deadline)
 
     def _begin(self) -> dict[str, Callable[[], None]]:
-        self._stack.arm(self._incoming.pointer, BATCH)
+        self._stack.arm(self._incoming.pointer, self._incoming.capacity)
         return {"receive": self._receive, "send": self._send}
 
     def _end(self) -> None:

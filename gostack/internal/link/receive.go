@@ -47,17 +47,31 @@ type slot struct {
 
 // Arm points every entry of the batch at memory of its own.
 func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
+	r.Adopt(e, batch)
+	r.Extend(batch, 0, len(batch))
+}
+
+// Adopt is for a batch of which Extend arms the entries, as they are wanted.
+func (r *Receiver) Adopt(e *Endpoint, batch []Mmsghdr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.release()
 	r.endpoint = e
 	r.slots = make([]slot, len(batch))
 	r.headers = make([]byte, VnetLen*len(batch))
-	if len(batch) == 0 {
-		return
+	if len(batch) > 0 {
+		r.pin.Pin(&r.headers[0])
 	}
-	r.pin.Pin(&r.headers[0])
-	for i := range batch {
+}
+
+// Extend arms n entries of the batch, from the entry first on; once more is nothing.
+func (r *Receiver) Extend(batch []Mmsghdr, first, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := first; i < min(first+n, len(r.slots)); i++ {
+		if r.slots[i].first != nil {
+			continue
+		}
 		iov := iovecs(&batch[i], ReceiveIovecs)
 		point(&iov[0], r.headers[i*VnetLen:][:VnetLen])
 		batch[i].Hdr.SetIovlen(ReceiveIovecs)
@@ -67,12 +81,13 @@ func (r *Receiver) Arm(e *Endpoint, batch []Mmsghdr) {
 	}
 }
 
-// Inject hands the first n frames of the batch to the stack and arms their entries again.
-func (r *Receiver) Inject(batch []Mmsghdr, n int) {
+// Inject hands n frames of the batch, from the entry first on, to the stack and arms their
+// entries again. Others may be received into meanwhile.
+func (r *Receiver) Inject(batch []Mmsghdr, first, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n = min(n, len(r.slots), len(batch))
-	for i := range n {
+	end := min(first+n, len(r.slots), len(batch))
+	for i := first; i < end; i++ {
 		length := int(batch[i].Len) - VnetLen
 		if length <= 0 || length > firstView+secondView {
 			r.endpoint.Counters.Malformed.Add(1)
@@ -136,8 +151,10 @@ func (r *Receiver) Release() {
 
 func (r *Receiver) release() {
 	for _, s := range r.slots {
-		s.first.free()
-		s.second.free()
+		if s.first != nil {
+			s.first.free()
+			s.second.free()
+		}
 	}
 	r.slots = nil
 	r.lent.free()

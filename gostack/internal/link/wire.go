@@ -19,6 +19,10 @@ const (
 	tallyUnreadable = TallySize - 1
 )
 
+// firstRoom is how many frames are received at once to begin with; twice as many each time
+// that as many came.
+const firstRoom = 4
+
 // stuck is how long a frame waits for room in the socket's send buffer. A device that
 // completes nothing for so long is stuck, and who waits on would keep a close waiting too.
 const stuck = time.Second
@@ -34,33 +38,43 @@ var ErrDetached = errors.New("no wire is attached")
 // wake another thread for it, which then finds nothing to do.
 type Wire struct {
 	edge     *Endpoint
-	inject   func(batch []Mmsghdr, n int)
+	inject   func(batch []Mmsghdr, first, n int)
+	receiver *Receiver
 	transmit *Transmitter
 
 	attached  atomic.Bool
 	failure   atomic.Int32 // the errno that ended it all
 	again     atomic.Bool
 	receiving sync.Mutex
+	injecting sync.Mutex // taken while receiving is held: batches keep their order
+	half      int        // of the batch to receive with, that is to be filled next
+	room      int        // entries of each half that are armed
 	sending   sync.Mutex
 	fd        int
 	in, out   []Mmsghdr
 	tally     *[TallySize]uint64
 }
 
-// NewWire makes a wire that is not attached; inject hands a received batch to the stack.
-func NewWire(edge *Endpoint, transmit *Transmitter, inject func([]Mmsghdr, int)) *Wire {
-	return &Wire{edge: edge, transmit: transmit, inject: inject}
+// NewWire makes a wire that is not attached; inject hands n frames of a received batch to the
+// stack, from the entry first on.
+func NewWire(edge *Endpoint, receiver *Receiver, transmit *Transmitter, inject func(batch []Mmsghdr, first, n int)) *Wire {
+	return &Wire{edge: edge, receiver: receiver, transmit: transmit, inject: inject}
 }
 
-// Attach gives the wire its socket, which must not block, an armed batch and one to send
-// with, and memory to count in: frames sent, unreadable ones received, and frames that
-// the kernel refused by errno.
+// Attach gives the wire its socket, which must not block, a batch of two entries at least to
+// receive with, of which half is filled at a time, one to send with, and memory to count in:
+// frames sent, unreadable ones received, and frames that the kernel refused by errno.
 func (w *Wire) Attach(fd int, in, out []Mmsghdr, tally *[TallySize]uint64) {
 	w.receiving.Lock()
 	defer w.receiving.Unlock()
+	w.injecting.Lock()
+	defer w.injecting.Unlock()
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.fd, w.in, w.out, w.tally = fd, in, out, tally
+	w.receiver.Adopt(w.edge, in)
+	w.half, w.room = 0, 0
+	w.extend(firstRoom)
 	w.attached.Store(true)
 }
 
@@ -69,6 +83,8 @@ func (w *Wire) Detach() {
 	w.attached.Store(false)
 	w.receiving.Lock()
 	defer w.receiving.Unlock()
+	w.injecting.Lock()
+	defer w.injecting.Unlock()
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.in, w.out, w.tally = nil, nil, nil
@@ -98,7 +114,6 @@ func (w *Wire) Glance() error {
 	}
 	w.edge.queue.attend()
 	err := w.take()
-	w.receiving.Unlock()
 	if sending := w.leave(); err == nil {
 		err = sending
 	}
@@ -107,32 +122,61 @@ func (w *Wire) Glance() error {
 
 func (w *Wire) receive() error {
 	w.receiving.Lock()
-	defer w.receiving.Unlock()
 	return w.take()
 }
 
-// take must be called with the lock held.
+// take must be called with the lock held, and lets go of it: while what came is handed to
+// the stack, another thread fills the other half.
 func (w *Wire) take() error {
+	first, n, err := w.fetch()
+	if n == 0 {
+		w.receiving.Unlock()
+		return err
+	}
+	w.injecting.Lock()
+	w.receiving.Unlock()
+	defer w.injecting.Unlock()
+	w.inject(w.in, first, n)
+	return nil
+}
+
+// fetch fills the half whose turn it is: where in the batch it begins, and how many came.
+func (w *Wire) fetch() (first, n int, err error) {
 	for {
 		if err := w.usable(); err != nil {
-			return err
+			return 0, 0, err
 		}
+		first = w.half * (len(w.in) / 2)
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(w.fd),
-			uintptr(unsafe.Pointer(&w.in[0])), uintptr(len(w.in)), unix.MSG_DONTWAIT, 0, 0)
+			uintptr(unsafe.Pointer(&w.in[first])), uintptr(w.room), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			w.inject(w.in, int(n))
-			return nil
+			w.half = 1 - w.half
+			if int(n) == w.room {
+				w.extend(2 * w.room)
+			}
+			return first, int(n), nil
 		case unix.EAGAIN:
-			return nil
+			return 0, 0, nil
 		case unix.EINTR:
 		case unix.EINVAL:
 			// A frame that struct virtio_net_hdr has no words for (SCTP or tunnel
 			// GSO) is taken off the queue and reported so: packet_rcv_vnet().
 			w.count(tallyUnreadable, 1)
 		default:
-			return w.fail(errno)
+			return 0, 0, w.fail(errno)
 		}
+	}
+}
+
+// extend arms so many entries of each half, or all: a connection that says little has no use
+// for 8 MiB.
+func (w *Wire) extend(room int) {
+	half := len(w.in) / 2
+	if room = min(room, half); room > w.room {
+		w.receiver.Extend(w.in, 0, room)
+		w.receiver.Extend(w.in, half, room)
+		w.room = room
 	}
 }
 

@@ -123,7 +123,7 @@ func (j *joined) carry(from, to *Stack, loss float64, seed int64) {
 				kept++
 			}
 		}
-		to.Rx.Inject(in, kept)
+		to.Rx.Inject(in, 0, kept)
 		if n > 0 {
 			continue
 		}

@@ -245,7 +245,6 @@ func readyBits(polled []unix.PollFd) (bits uint64) {
 // Attach gives the stack its packet socket, from which it receives, and on which it
 // sends, whenever a thread that calls in has a reason to.
 func (s *Stack) Attach(fd int, in, out []link.Mmsghdr, tally *[link.TallySize]uint64) error {
-	s.Rx.Arm(s.Link, in)
 	s.wire.Attach(fd, in, out, tally)
 	return s.pump.attach()
 }

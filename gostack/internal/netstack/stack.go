@@ -86,7 +86,7 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 		return nil, err
 	}
 	made.Link, made.stack = l, s
-	made.wire = link.NewWire(l, &made.Tx, made.Inject)
+	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.Inject)
 	made.pump = newPump(made.wire, l.WakeFD())
 	return made, nil
 }
@@ -96,10 +96,11 @@ func (s *Stack) newTCP(gvisor *stack.Stack) stack.TransportProtocol {
 	return s.tcp
 }
 
-// Inject hands the stack the first n frames of the armed batch, and does the work of them.
-func (s *Stack) Inject(batch []link.Mmsghdr, n int) {
+// Inject hands the stack n frames of the armed batch, from the entry first on, and does the
+// work of them.
+func (s *Stack) Inject(batch []link.Mmsghdr, first, n int) {
 	s.tcp.begin()
-	s.Rx.Inject(batch, n)
+	s.Rx.Inject(batch, first, n)
 	s.tcp.finish()
 }
 
