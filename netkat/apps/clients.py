@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -93,9 +94,13 @@ class Clients(Closing):
         if self._request.command is None:
             return
         while alive := [thread for thread in self._threads if thread.is_alive()]:
+            # Each is told by the signals' descriptor, and resets its client before it ends its
+            # command. One whose command ends first takes that for an end in order.
+            until = time.monotonic() + _LOOK_AGAIN
+            for thread in alive:
+                thread.join(max(0.0, until - time.monotonic()))
             for command in tuple(self._commands):
                 command.end()
-            alive[0].join(_LOOK_AGAIN)
 
     def _serve(self, conn: TcpConnection, address: Address) -> None:
         reports = self._reports
