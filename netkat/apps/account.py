@@ -6,7 +6,6 @@ docs/json/connection.schema.json says what the JSON holds.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netkat.errors import NetkatError
@@ -20,14 +19,9 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-@dataclass
 class Account:
     """Filled in as things happen; what never came to be known stays None."""
 
-    command: str
-    protocol: str
-    host: str | None = None
-    began: float = field(default_factory=time.monotonic)
     local: dict[str, Any] | None = None
     remote: dict[str, Any] | None = None
     sent: int | None = None
@@ -39,7 +33,11 @@ class Account:
     retransmits: int | None = None
     ending: str | None = None
     error: dict[str, Any] | None = None
-    said: list[str] = field(default_factory=list)
+
+    def __init__(self, command: str, protocol: str, host: str | None = None) -> None:
+        self.command, self.protocol, self.host = command, protocol, host
+        self.began = time.monotonic()
+        self.said: list[str] = []
 
     def opened(self, conn: AnyConnection) -> None:
         """There is a connection, from now on."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 FOR_EVER = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class RelayOptions:
+class RelayOptions(NamedTuple):
     """Times are in seconds.
 
     ``linger`` is how long the relay goes on after the end of input: None is the

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from netkat.apps.tls import Tls
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One ``netkat connect``. ``wait`` is seconds for an answer; None is each wait's own.
 
     With ``zero`` (-z) it is about ``ports``, numbers and services' names, of which ``port``

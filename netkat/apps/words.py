@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netkat.flow import IPAddress, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where an attempt went: the host as it was written, and the address it stands for.
 
     Behind a ``proxy`` the host is the proxy's to find, and ``address`` the proxy's own.

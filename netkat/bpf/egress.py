@@ -11,8 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from netkat.bpf import tc
 from netkat.bpf.program import name_of
@@ -29,8 +28,7 @@ _HOOK_NUMBER, _HOOK_PRIORITY, _HOOK_DEV, _HOOK_DEVS = 1, 2, 3, 4
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 
 
-@dataclass(frozen=True, slots=True)
-class EgressHooks:
+class EgressHooks(NamedTuple):
     """``found`` in words, one each; ``unseen`` kinds that this process may not look at."""
 
     found: tuple[str, ...] = ()

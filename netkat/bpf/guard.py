@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress
@@ -28,12 +27,11 @@ class Step(str, enum.Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class GuardLink:
+class GuardLink(NamedTuple):
     """The interface to guard. ``ethernet``: its frames carry an Ethernet header."""
 
     name: str
-    index: int
+    index: int  # type: ignore[assignment]  # a field in place of tuple.index
     ethernet: bool
 
 

@@ -9,8 +9,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from netkat.netlink import (
     NLM_F_CREATE,
@@ -46,8 +45,7 @@ _SKIP_HARDWARE = 1
 _FILTER_SIZE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Qdisc:
+class Qdisc(NamedTuple):
     """What stands at the interface's ingress. ``drops``: by all its filters, both directions."""
 
     interface: int
@@ -55,8 +53,7 @@ class Qdisc:
     drops: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """A filter as the kernel tells it; ``ops`` are cls_bpf's classic instructions."""
 
     interface: int

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
 from netkat.bpf.guard import GuardLink, Step
@@ -32,8 +31,7 @@ _MOST = 64
 """BPF_MPROG_MAX: the kernel holds no more programs at one hook."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(NamedTuple):
     """Where a program stands among the others; ``beside`` is a program's descriptor."""
 
     flags: int

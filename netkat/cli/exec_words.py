@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from netkat.apps.command import Command
 
 
-@dataclass(frozen=True)
-class ExecWords:
+class ExecWords(NamedTuple):
     """As they were written; command() reads them."""
 
     exec_program: Annotated[

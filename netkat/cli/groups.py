@@ -1,15 +1,14 @@
-"""Options that belong together, as one parameter of a command: a dataclass, a field an option."""
+"""Options that belong together, as one parameter of a command: a NamedTuple, a field an option."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with each parameter that is a dataclass spread into its fields.
+    """The command with each parameter that is a NamedTuple spread into its fields.
 
     typer reads a command's options off its signature; what several commands share
     would have to be spelled in each. ::
@@ -18,7 +17,7 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
         def connect(*, host: options.Host, relaying: RelayWords) -> int: ...
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups = {name: kind for name, kind in hints.items() if hasattr(kind, "_field_defaults")}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
         group = groups.get(parameter.name)
@@ -26,12 +25,13 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
             parameters.append(_named(parameter.name, parameter.default, hints))
         else:
             own = get_type_hints(group, include_extras=True)
-            parameters += [_named(field.name, field.default, own) for field in fields(group)]
+            parameters += [
+                _named(name, default, own) for name, default in group._field_defaults.items()
+            ]
 
     def run(**given: Any) -> int:
         for name, group in groups.items():
-            kind = cast("type[Any]", group)
-            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(group)})
+            given[name] = group(**{field: given.pop(field) for field in group._fields})
         return command(**given)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, __name__

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netkat.cli import options
 from netkat.errors import BadArgument
 
 
-@dataclass(frozen=True)
-class PlaceWords:
+class PlaceWords(NamedTuple):
     """As they were written; namespace() reads them."""
 
     netns: options.Netns = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -35,8 +34,7 @@ def _completed(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
-@dataclass(frozen=True)
-class ProxyWords:
+class ProxyWords(NamedTuple):
     """As they were written; through() reads them."""
 
     proxy: Annotated[

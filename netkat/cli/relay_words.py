@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,8 +11,7 @@ from netkat.cli import values
 from netkat.errors import BadArgument
 
 
-@dataclass(frozen=True)
-class RelayWords:
+class RelayWords(NamedTuple):
     """As they were written; options() reads them."""
 
     linger: Annotated[

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,8 +11,7 @@ from netkat.cli import values
 from netkat.errors import BadArgument
 
 
-@dataclass(frozen=True)
-class ScanWords:
+class ScanWords(NamedTuple):
     """As they were written."""
 
     zero: Annotated[

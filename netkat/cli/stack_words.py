@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -31,8 +30,7 @@ TYPES_OF_SERVICE = {
 """nc's words for the whole byte (RFC 2474, RFC 2597, RFC 3246, RFC 5865, RFC 8622; RFC 1349)."""
 
 
-@dataclass(frozen=True)
-class StackWords:
+class StackWords(NamedTuple):
     """As they were written; options() reads them."""
 
     receive_buffer: Annotated[

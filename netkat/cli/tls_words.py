@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _PANEL = "TLS"
 
 
-@dataclass(frozen=True)
-class TlsWords:
+class TlsWords(NamedTuple):
     """As they were written; tls() reads them."""
 
     ssl: Annotated[

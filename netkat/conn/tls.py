@@ -7,7 +7,6 @@ import errno
 import socket
 import ssl
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netkat.closing import Closing
@@ -164,7 +163,7 @@ class TlsConnection(Closing):
         """
         info = self._conn.info()
         waiting = len(self._unsent) - self._farewell
-        return replace(info, unacked=max(0, info.unacked + waiting)) if waiting else info
+        return info._replace(unacked=max(0, info.unacked + waiting)) if waiting else info
 
     @property
     def protocol(self) -> Protocol:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -37,19 +36,25 @@ class Cancelled(Exception):
     """The caller's cancel descriptor fired while a connect was under way."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """A flow that is ready to be dialled: port reserved, guard and filter set.
 
     Its flow may be one without a peer; then it is for many (lane.py).
     """
 
-    flow: Flow
-    path: Path
-    uplink: Uplink
-    reservation: Reservation
-    address: IPAddress
-    port: int
+    __slots__ = ("address", "flow", "path", "port", "reservation", "uplink")
+
+    def __init__(
+        self,
+        flow: Flow,
+        path: Path,
+        uplink: Uplink,
+        reservation: Reservation,
+        address: IPAddress,
+        port: int,
+    ) -> None:
+        self.flow, self.path, self.uplink = flow, path, uplink
+        self.reservation, self.address, self.port = reservation, address, port
 
     def describe(self) -> str:
         """One line for -v."""
@@ -185,7 +190,7 @@ class Bypass:
         if self._claim.version != destination.version:
             raise BadArgument(f"--claim {self._claim} does not go with {destination}")
         claim.check(self._claim, path.link)
-        return replace(path, source=self._claim)
+        return path._replace(source=self._claim)
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from netkat.stack import Option
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """None leaves each as it is. Buffers are in bytes.
 
     ``tos`` is the whole byte, DSCP and ECN (IPv6: traffic class); ``ttl`` what leaves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress, Protocol
@@ -16,8 +16,7 @@ OWN_ADDRESS_HINT = "use nc for it, or ask from another host"
 BROADCAST_MAC = b"\xff" * 6
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """The way to one destination. ``next_hop_mac`` is set where nobody need be asked for it."""
 
     link: Link
@@ -67,7 +66,7 @@ def plan_path(
         route = _route_by(hop, source, interface)
     else:
         flow = _Flow(source, interface, protocol, source_port, remote_port)
-        route = route_to(destination, table=_number(table), **asdict(flow))
+        route = route_to(destination, table=_number(table), **flow._asdict())
         if route.local:
             route, past_local = _past_local(destination, flow), True
     out = link(route.index)
@@ -94,8 +93,7 @@ def plan_path(
     return Path(out, route.source, next_hop, mac, mtu, past_local, broadcast)
 
 
-@dataclass(frozen=True, slots=True)
-class _Flow:
+class _Flow(NamedTuple):
     """What rules and multipath go by, beside the destination."""
 
     source: IPAddress | None
@@ -137,7 +135,7 @@ def _past_local(destination: IPAddress, flow: _Flow) -> Route:
         hint=f"{OWN_ADDRESS_HINT}; --via sends it to a next hop all the same",
     )
     try:
-        route = route_past_local(destination, **asdict(flow))
+        route = route_past_local(destination, **flow._asdict())
     except NoRoute:
         raise own from None
     there = addresses(route.index)

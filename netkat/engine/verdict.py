@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.errors import (
     ConnectionReset,
@@ -65,8 +64,7 @@ ICMP6_REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """All that is known of one flow when its fault is named."""
 
     flow: Flow

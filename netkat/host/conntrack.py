@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.errors import MissingCapability
@@ -30,8 +30,7 @@ _NFGENMSG = 4
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 
 
-@dataclass(frozen=True, slots=True)
-class Direction:
+class Direction(NamedTuple):
     """One direction of an entry: what a packet of it carries."""
 
     source: IPAddress
@@ -48,8 +47,7 @@ class Direction:
         return Direction(self.destination, self.destination_port, self.source, self.source_port)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A connection as conntrack knows it."""
 
     protocol: int

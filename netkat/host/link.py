@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.errors import InterfaceNotFound, SetupError
@@ -57,8 +57,7 @@ OTHER_TYPES = {
 """What people may meet among the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One interface. ``mac`` is None on links without an Ethernet header.
 
     ``mtu`` is the largest IP packet in bytes. ``kind`` is the kernel's name of the
@@ -68,7 +67,7 @@ class Link:
     """
 
     name: str
-    index: int
+    index: int  # type: ignore[assignment]  # a field in place of tuple.index
     mac: bytes | None
     mtu: int
     arphrd: int
@@ -103,13 +102,12 @@ class Link:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceAddress:
+class InterfaceAddress(NamedTuple):
     """An address of this host. ``tentative``: not usable yet, its uniqueness is being checked."""
 
     address: IPAddress
     prefix_length: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field in place of tuple.index
     scope: int
     tentative: bool = False
     deprecated: bool = False

@@ -6,7 +6,7 @@ import enum
 import errno
 import socket
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress
@@ -35,8 +35,7 @@ KNOWN = frozenset({NeighborState.REACHABLE, NeighborState.NOARP, NeighborState.P
 """States in which the kernel itself would send without asking."""
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbor:
+class Neighbor(NamedTuple):
     """One entry; ``mac`` is None while nobody has answered."""
 
     mac: bytes | None

@@ -25,7 +25,6 @@ import array
 import errno
 import socket
 import struct
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -43,7 +42,6 @@ TRIES = 16
 """How many ports may turn out to be in a NAT's hands before we say that all are."""
 
 
-@dataclass(slots=True, eq=False)
 class Reservation:
     """A port that is ours until close().
 
@@ -53,11 +51,18 @@ class Reservation:
     this host, and holds it in our place.
     """
 
-    port: int
-    conntrack_checked: bool
-    filtered: bool
-    _socket: socket.socket | None = field(repr=False)
-    taken_from: str | None = None
+    __slots__ = ("_socket", "conntrack_checked", "filtered", "port", "taken_from")
+
+    def __init__(
+        self,
+        port: int,
+        conntrack_checked: bool,
+        filtered: bool,
+        holder: socket.socket | None,
+        taken_from: str | None = None,
+    ) -> None:
+        self.port, self.conntrack_checked, self.filtered = port, conntrack_checked, filtered
+        self._socket, self.taken_from = holder, taken_from
 
     @classmethod
     def over(cls, port: int, owner: str) -> Reservation:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceDown, NoRoute
@@ -40,8 +40,7 @@ REASONS = {
 """What RTM_GETROUTE's errors mean (fib_props in net/ipv4/fib_semantics.c, ip6_rt_type_to_error)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """How the kernel would send it.
 
     ``gateway`` None: the destination is on the link itself. It may be of another
@@ -53,7 +52,7 @@ class Route:
     """
 
     interface: str
-    index: int
+    index: int  # type: ignore[assignment]  # a field in place of tuple.index
     source: IPAddress
     gateway: IPAddress | None
     mtu: int | None

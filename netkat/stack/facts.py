@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.flow import IPAddress
 
@@ -38,8 +37,7 @@ OVER = frozenset({State.TIME_WAIT, State.CLOSED, State.ERROR})
 """States in which the peer counts on nothing any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(NamedTuple):
     """One connection at one moment. Times are in microseconds, ``cwnd`` in segments.
 
     ``mss`` is bytes of payload a segment; ``unacked`` bytes that were written
@@ -70,8 +68,7 @@ class Info:
     """UDP: packets of this stack may wait for a next hop's MAC, or for the wire."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What the wire showed of one flow. ``icmp_*`` are of the last ICMP error that quotes it."""
 
     syns_sent: int = 0
@@ -94,8 +91,7 @@ class Observation:
     far_ttl: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StackStatistics:
+class StackStatistics(NamedTuple):
     """Counters of one stack; bytes are of frames, without virtio-net headers."""
 
     frames_in: int
@@ -135,16 +131,14 @@ def read_info(out: CData) -> Info:
 def read_observation(out: CData) -> Observation:
     """A gs_observation."""
     sender = address(out.icmp_version, bytes(out.icmp_sender)) if out.icmp_version else None
-    names = set(Observation.__dataclass_fields__) - {"icmp_sender", "hairpin_mac"}
+    names = set(Observation._fields) - {"icmp_sender", "hairpin_mac"}
     numbers = {name: int(getattr(out, name)) for name in names}
     return Observation(**numbers, icmp_sender=sender, hairpin_mac=bytes(out.hairpin_mac))
 
 
 def read_statistics(out: CData) -> StackStatistics:
     """A gs_statistics."""
-    return StackStatistics(
-        **{name: int(getattr(out, name)) for name in StackStatistics.__dataclass_fields__}
-    )
+    return StackStatistics(**{name: int(getattr(out, name)) for name in StackStatistics._fields})
 
 
 def address(version: int, raw: bytes) -> IPAddress:

@@ -9,15 +9,15 @@ header says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from netkat.wire.batch import ReceiveBatch, SendBatch
 
 
-@dataclass(frozen=True, slots=True)
-class WireStatistics:
+class WireStatistics(NamedTuple):
     """Counters since the wire was opened.
 
     ``received`` and ``dropped`` are the kernel's own (PACKET_STATISTICS): frames
@@ -30,7 +30,7 @@ class WireStatistics:
     received: int = 0
     dropped: int = 0
     sent: int = 0
-    refused: dict[int, int] = field(default_factory=dict)
+    refused: Mapping[int, int] = MappingProxyType({})
 
 
 class Wire(Protocol):

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -72,7 +71,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
         assert conn.recv(1) == b"x"
         info = conn.info()
         assert info.rtt > 0 and info.cwnd > 1 and info.retransmits == 0 and info.mss > 1000
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError):
             info.rtt = 1  # type: ignore[misc]
     assert "closed" in repr(conn)
     assert conn.fileno() == -1

@@ -147,8 +147,8 @@ def test_half_a_flow_is_refused(change: dict[str, object]) -> None:
 
 def test_a_tag_comes_back_from_a_name_and_from_instructions() -> None:
     for tag in (TAG, replace(TAG, made_qdisc=False)):
-        named = replace(FOREIGN, handle=HANDLE | 5, name=tag.name())
-        classic = replace(FOREIGN, handle=HANDLE | 5, name="", ops=bytes(24) + tag.ops())
+        named = FOREIGN._replace(handle=HANDLE | 5, name=tag.name())
+        classic = FOREIGN._replace(handle=HANDLE | 5, name="", ops=bytes(24) + tag.ops())
         assert tag_of(named) == tag_of(classic) == tag
 
 
@@ -156,12 +156,12 @@ def test_a_tag_comes_back_from_a_name_and_from_instructions() -> None:
     "other",
     [
         FOREIGN,
-        replace(FOREIGN, handle=HANDLE | 1),
-        replace(FOREIGN, name=TAG.name()),
-        replace(FOREIGN, handle=HANDLE | 1, name=TAG.name() + "x"),
-        replace(FOREIGN, handle=HANDLE | 1, name="", ops=bytes(40)),
-        replace(FOREIGN, handle=HANDLE | 1, name="", ops=TAG.ops()[:-1] + b"\0"),
-        replace(FOREIGN, handle=HANDLE | 1, name=TAG.name(), kind="u32"),
+        FOREIGN._replace(handle=HANDLE | 1),
+        FOREIGN._replace(name=TAG.name()),
+        FOREIGN._replace(handle=HANDLE | 1, name=TAG.name() + "x"),
+        FOREIGN._replace(handle=HANDLE | 1, name="", ops=bytes(40)),
+        FOREIGN._replace(handle=HANDLE | 1, name="", ops=TAG.ops()[:-1] + b"\0"),
+        FOREIGN._replace(handle=HANDLE | 1, name=TAG.name(), kind="u32"),
     ],
 )
 def test_a_filter_of_others_has_no_tag(other: Filter) -> None:

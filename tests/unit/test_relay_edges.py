@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -92,14 +91,14 @@ def test_a_connection_that_is_over_delivers_nothing_more(
 ) -> None:
     """CLOSED: what gVisor makes of a RST after the peer's FIN, and of an end in order."""
     conn = KernelConn()
-    ended = replace(conn.info(), state=state, unacked=5, fin_acked=False)
-    before = replace(ended, state=State.CLOSE_WAIT, unacked=9)
+    ended = conn.info()._replace(state=state, unacked=5, fin_acked=False)
+    before = ended._replace(state=State.CLOSE_WAIT, unacked=9)
     looks = iter([before, before, ended, ended])
     monkeypatch.setattr(conn, "info", lambda: next(looks))
     with pytest.raises(Undelivered, match="5 bytes were not delivered: the peer reset"):
         delivery.Delivery(conn, cancel_fd=None).wait()
     # The last ACK came between the look at the count and that at the state.
-    looks = iter([ended, replace(ended, unacked=0, fin_acked=True)])
+    looks = iter([ended, ended._replace(unacked=0, fin_acked=True)])
     assert delivery.Delivery(conn, cancel_fd=None).wait()
     conn.abort()
     conn.peer.close()

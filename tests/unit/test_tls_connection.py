@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +119,7 @@ def test_a_peer_that_has_gone_with_all_of_it_owes_close_notify_no_answer(
     """It answers with a RST, which a FIN may come behind; what it does not have still counts."""
     with spoken(server_context(certificates), everything) as conn:
         wire = conn._conn
-        after = replace(wire.info(), unacked=24 + missing)
+        after = wire.info()._replace(unacked=24 + missing)
 
         def shutdown(how: int) -> None:
             raise OSError(errno.ENOTCONN, "not connected")
