@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from netkat._stack import CONNECT_TIMEOUT
 from netkat.closing import Closing
-from netkat.conn import TcpConnection, UdpConnection
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
 from netkat.engine.options import Options as Options
+from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
+    from netkat.conn import TcpConnection, UdpConnection
     from netkat.conn.session import Session
     from netkat.engine.pump import Tap
     from netkat.kernel.sockets import KernelAttempt, KernelSockets
@@ -159,6 +159,9 @@ class Dialer(Outbound):
         if isinstance(attempt, FailedAttempt):
             raise attempt.error
         session: Session = self._way.dial(attempt, timeout=timeout, cancel_fd=cancel_fd)  # type: ignore[arg-type]
+        # What a program holds is not needed before the SYN.
+        from netkat.conn import TcpConnection, UdpConnection
+
         if self._protocol is Protocol.UDP:
             return UdpConnection(session)
         return TcpConnection(session)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
 from netkat.engine.process import Process
+from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.engine.session import Session
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds an address is given to answer where the caller names no time of their own."""
-
 
 _LINGER = 2.0
 """Seconds that closed connections have to deliver what they hold when their stack ends: with

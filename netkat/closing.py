@@ -1,8 +1,10 @@
-"""What ``with`` closes."""
+"""What ``with`` closes, and closing several things at once."""
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -27,3 +29,30 @@ class Closing(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def close_together(first: Callable[[], None], *others: Callable[[], None]) -> None:
+    """Close several things, each in a thread of its own but the first: who waits, waits once.
+
+    Errors: the first that any of them raised, when all are done.
+    """
+    errors: list[BaseException] = []
+
+    def attempt(close: Callable[[], None]) -> None:
+        try:
+            close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(close,)) for close in others]
+    for thread in threads:
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had: one after the other then
+            thread.run()
+    attempt(first)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+    if errors:
+        raise errors[0]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from netkat.apps import words
 from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
-from netkat.apps.ending import Ending
 from netkat.apps.ready import look_up, make_ready, resolve
 from netkat.apps.relay_options import PLAIN
 from netkat.apps.reports import Reports
@@ -71,6 +70,8 @@ def _reported(request: Request, say: Say, signals: Signals) -> int:
         reports.record.raise_fault()
     except Exception as error:
         if signals.received is not None:
+            from netkat.apps.ending import Ending
+
             account.ending = Ending.CANCELLED.value
             reports.tell(account)
         elif reports.tell(account, error) and isinstance(error, NetkatError):
@@ -120,6 +121,7 @@ def _relay(
 ) -> int:
     if request.command is not None:
         return _command(opened, request.command, request, reports, account, signals)
+    from netkat.apps.ending import Ending
     from netkat.apps.relay import Relay
 
     relay = Relay(
@@ -201,6 +203,8 @@ def _part(opened: Opened, in_hand: int = 0) -> None:
 
 
 def _sum_up(relay: Relay, opened: Opened, request: Request, account: Account, say: Say) -> None:
+    from netkat.apps.ending import Ending
+
     if account.ending == Ending.IDLE.value and request.verbosity:
         say(words.idle(request.relay.idle))
     stream = request.protocol is Protocol.TCP

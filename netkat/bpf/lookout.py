@@ -61,11 +61,16 @@ class Lookout:
             raise OSError(number, os.strerror(number))
         return answer[_ERRNO.size :]
 
+    def dismiss(self) -> None:
+        """Have the child end, without waiting for it; close() is still to follow."""
+        self._channel.close()
+
     def close(self) -> None:
         """End the child; more than once is once."""
-        if self._channel.fileno() >= 0:
-            self._channel.close()
+        self.dismiss()
+        if self._pid:
             os.waitpid(self._pid, 0)
+            self._pid = 0
 
 
 def _serve(channel: int, query: Callable[[], bytes]) -> NoReturn:

@@ -149,10 +149,12 @@ class TcxGuard(EbpfGuard):
 
     def close(self) -> None:
         if self._lookout is not None:
-            self._lookout.close()
+            self._lookout.dismiss()  # it ends while the kernel lets go of the link
         self._link.close()
         self._ingress.close()
         self._namespace.close()
+        if self._lookout is not None:
+            self._lookout.close()
 
 
 def _packed(index: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -65,6 +64,8 @@ class ExecWords(NamedTuple):
 
 def _program(text: str) -> tuple[str, ...]:
     """The words of -e, the first as a path that can be run."""
+    import shlex
+
     try:
         words = shlex.split(text)
     except ValueError as error:

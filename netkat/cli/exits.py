@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from netkat.cli.absent import instead
 from netkat.cli.console import complain
 from netkat.errors import LocalStreamFailed, NetkatError
 
@@ -50,6 +49,8 @@ def unwritten(error: OSError) -> int:
 def _complain_of_usage(error: Exception) -> None:
     context = getattr(error, "ctx", None)
     if context is not None and context.parent is not None:
+        from netkat.cli.absent import instead
+
         option = getattr(error, "option_name", None)
         words = instead(option, context.command.name, context.parent.command)
         if words is not None:

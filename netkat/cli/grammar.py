@@ -6,7 +6,6 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from netkat.cli.help_text import arguments_of, panels, write_examples, write_panels
 from netkat.errors import BadArgument
 
 _ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
@@ -44,10 +43,14 @@ class PlainCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the command's name."""
+        from netkat.cli.help_text import arguments_of
+
         return ["[OPTIONS]", *(name for name, _ in arguments_of(self, ctx))]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """By panel, and the arguments before them."""
+        from netkat.cli.help_text import arguments_of, write_panels
+
         if arguments := arguments_of(self, ctx):
             with formatter.section("Arguments"):
                 formatter.write_dl(arguments)
@@ -55,6 +58,8 @@ class PlainCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Examples."""
+        from netkat.cli.help_text import write_examples
+
         write_examples(str(self.name), formatter)
 
 
@@ -131,6 +136,8 @@ class NetcatGroup(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The commands, connect's options, and netkat's own."""
+        from netkat.cli.help_text import panels, write_examples, write_panels
+
         with formatter.section("Commands"):
             # click's own would cut each off at the end of its line.
             formatter.write_dl(

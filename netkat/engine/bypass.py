@@ -14,19 +14,19 @@ from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
 from netkat.engine.process import Process
 from netkat.engine.rested import rested
-from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
-from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation
 
 if TYPE_CHECKING:
     from netkat.engine.lane import Lane
     from netkat.engine.options import Options
     from netkat.engine.pump import Tap
+    from netkat.engine.session import Session
+    from netkat.host.netns import NetworkNamespace
     from netkat.stack import StackError
 
 T = TypeVar("T")
@@ -87,8 +87,11 @@ class Bypass:
         self._undo.callback(self._ports.close)
         self._loaded = False
         self._waiting: set[Attempt] = set()
-        self._netns = NetworkNamespace(netns) if netns is not None else None
-        if self._netns is not None:
+        self._netns: NetworkNamespace | None = None
+        if netns is not None:
+            from netkat.host.netns import NetworkNamespace
+
+            self._netns = NetworkNamespace(netns)
             self._undo.callback(self._netns.close)
 
     def inside(self, function: Callable[[], T]) -> T:
@@ -331,6 +334,8 @@ class Bypass:
         uplink = None if path is None else self._uplinks.get(path.link.index)
         if path is None or uplink is None:
             return None
+        from netkat.engine.session import Session
+
         found = rested(uplink, self._still_free, path, destination, port)
         if found is None:
             return None
@@ -353,6 +358,8 @@ class Bypass:
 
         Errors: StackError.
         """
+        from netkat.engine.session import Session
+
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
         uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
         try:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 
-from netkat.stack.ffi import refuse_forked
-
 
 class Process:
     """The process that made it."""
@@ -27,4 +25,6 @@ class Process:
     def require(self) -> None:
         """Errors: SetupError in a child of it."""
         if self.forked():
+            from netkat.stack.ffi import refuse_forked
+
             refuse_forked()

@@ -7,7 +7,6 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from netkat.engine import verdict
 from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
 from netkat.flow import Flow, Protocol
 
@@ -16,9 +15,13 @@ if TYPE_CHECKING:
 
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
+    from netkat.engine.verdict import Evidence
     from netkat.host.ports import Reservation
     from netkat.stack import Endpoint, StackError
 
+
+THROWN_AWAY = errno.ENOBUFS
+"""What the kernel says of a frame that a qdisc or an egress hook threw away."""
 
 SLICE = 0.1
 """Seconds that a call may last without the interpreter lock: a thread that has signal
@@ -56,7 +59,7 @@ class Session:
         self._ended = self._bridged = False
         self._proved = False
         # Refusals are counted by wire: those before this flow were others'.
-        self._refused_before = uplink.wire.refused(verdict.THROWN_AWAY)
+        self._refused_before = uplink.wire.refused(THROWN_AWAY)
         self.received = 0
         self.sent = 0
         self._sending = threading.Lock()
@@ -140,10 +143,12 @@ class Session:
             raise
         self._proved = True
 
-    def evidence(self, waited: float | None = None) -> verdict.Evidence:
+    def evidence(self, waited: float | None = None) -> Evidence:
         """What is known of this flow now."""
-        refused = self.uplink.wire.refused(verdict.THROWN_AWAY)
-        return verdict.Evidence(
+        from netkat.engine.verdict import Evidence
+
+        refused = self.uplink.wire.refused(THROWN_AWAY)
+        return Evidence(
             flow=self.flow,
             path=self.path,
             seen=self.uplink.stack.observe(self.flow),
@@ -154,6 +159,7 @@ class Session:
 
     def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
         """The stack's error code as the fault that the wire tells of."""
+        from netkat.engine import verdict
         from netkat.stack import Code
 
         if self.flow.remote is None:
@@ -186,11 +192,15 @@ class Session:
 
     def no_answer(self, waited: float) -> NetworkError:
         """Why a connect had no answer in ``waited`` seconds, as far as the wire shows it."""
-        return verdict.no_answer(self.evidence(round(waited, 1)))
+        from netkat.engine.verdict import no_answer
+
+        return no_answer(self.evidence(round(waited, 1)))
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
         """Why not one datagram came back, where the wire shows it; None where it does not."""
-        return None if self.received else verdict.unanswered(self.evidence(waited))
+        from netkat.engine.verdict import unanswered
+
+        return None if self.received else unanswered(self.evidence(waited))
 
     def timed_out(self, seconds: float | None) -> NetkatError:
         """The caller's own timeout ran out; on UDP the wire may tell why nothing came."""

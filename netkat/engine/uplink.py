@@ -21,7 +21,9 @@ from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import BLOCK_ALL
+from netkat.closing import close_together
 from netkat.engine.admission import Admission
+from netkat.engine.ahead import importing_ahead
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
@@ -88,8 +90,11 @@ class Uplink:
                 qdisc_bypass=qdisc_bypass,
             )
             undo.callback(self.wire.close)
-            self.guard: Guard = attach(GuardLink(link.name, link.index, link.ethernet), guard)
-            undo.callback(self.guard.close)
+            place = GuardLink(link.name, link.index, link.ethernet)
+            with importing_ahead():
+                self.guard: Guard = attach(place, guard)
+            # To let go of either waits for every processor; so they are let go of at once.
+            undo.callback(close_together, self.guard.close, self.wire.close)
             self._admission = Admission(self.wire, self.guard, claimed=claim is not None)
             undo.callback(self._admission.close)
             self.add, self.remove = self._admission.add, self._admission.remove

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 ICMP4_UNREACHABLE, ICMP4_TIME_EXCEEDED = 3, 11
 ICMP6_UNREACHABLE, ICMP6_TIME_EXCEEDED = 1, 3
-
-THROWN_AWAY = errno.ENOBUFS
-"""What the kernel says of a frame that a qdisc or an egress hook threw away."""
 
 # RFC 792, RFC 1812 (13 to 15), RFC 4443.
 ICMP4_REASONS = {

@@ -10,6 +10,9 @@ import select
 import time
 from collections.abc import Iterable
 
+CONNECT_TIMEOUT = 10.0
+"""Seconds an address is given to answer where the caller names no time of their own."""
+
 
 def deadline_after(seconds: float | None) -> float | None:
     """The moment ``seconds`` from now on the monotonic clock; None stays None (no limit)."""

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import select
-import shlex
 import socket
 import sys
 import threading
@@ -207,7 +206,7 @@ class PacketSocket:
             raise InterfaceDown(
                 f"{self.interface} is down",
                 interface=self.interface,
-                hint=f"ip link set {shlex.quote(self.interface)} up",
+                hint=_set_up(self.interface),
             )
 
     def _drain(self) -> None:
@@ -263,7 +262,7 @@ class PacketSocket:
         return InterfaceDown(
             f"{self.interface} went down while it was in use",
             interface=self.interface,
-            hint=f"ip link set {shlex.quote(self.interface)} up",
+            hint=_set_up(self.interface),
         )
 
     def _vanishing(self) -> bool:
@@ -299,8 +298,16 @@ def _open(interface: str) -> socket.socket:
         ) from None
 
 
+def _set_up(interface: str) -> str:
+    from shlex import quote
+
+    return f"ip link set {quote(interface)} up"
+
+
 def _with_sudo() -> str:
     """This very command line with sudo, by full path: sudo has a PATH of its own."""
+    import shlex
+
     words = sys.orig_argv[1:]
     if words and os.access(words[0], os.X_OK):
         return shlex.join(["sudo", os.path.abspath(words[0]), *words[1:]])
