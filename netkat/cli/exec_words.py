@@ -1,7 +1,5 @@
 """-e and -c: a command for the connection."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -39,7 +37,7 @@ class ExecWords(NamedTuple):
         ),
     ] = None
 
-    def command(self, *, against: dict[str, bool]) -> Command | None:
+    def command(self, *, against: dict[str, bool]) -> "Command | None":
         """What to run, if anything; not with what is true of ``against``, by options' names.
 
         Errors: BadArgument, CommandFailed.

@@ -1,7 +1,5 @@
 """--netns, --pod and --container: three ways to name one network namespace."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What connect and listen take about stdin, stdout and when it is over."""
 
-from __future__ import annotations
-
 from typing import Annotated, NamedTuple
 
 import typer

@@ -1,7 +1,5 @@
 """What connect takes about ports, and -z."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, NamedTuple
 

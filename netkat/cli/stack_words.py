@@ -1,7 +1,5 @@
 """What connect and listen take about the packets themselves: TTL, TOS, buffers, broadcast."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -74,7 +72,7 @@ class StackWords(NamedTuple):
         ),
     ] = False
 
-    def options(self, *, udp: bool) -> Options | None:
+    def options(self, *, udp: bool) -> "Options | None":
         """The values; None where nothing was asked for. Errors: BadArgument."""
         if self == StackWords():
             return None

@@ -1,7 +1,5 @@
 """--ssl and its companions."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -84,7 +82,7 @@ class TlsWords(NamedTuple):
         ),
     ] = None
 
-    def tls(self, *, udp: bool, server_side: bool = False) -> Tls | None:
+    def tls(self, *, udp: bool, server_side: bool = False) -> "Tls | None":
         """What was asked for, if anything. Errors: BadArgument."""
         if not (self.ssl or self.ssl_verify):
             self._refuse_companions()
