@@ -53,7 +53,7 @@ class ScanWords(NamedTuple):
             ends = _range(piece)
             if ends is None:
                 port = values.destination_port(piece)
-                found.append(int(port) if port.isdigit() else port)
+                found.append(int(port) if port.isascii() and port.isdigit() else port)
                 continue
             first, last = (int(values.destination_port(end)) for end in ends)
             found += range(min(first, last), max(first, last) + 1)
