@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
@@ -36,25 +36,18 @@ class Cancelled(Exception):
     """The caller's cancel descriptor fired while a connect was under way."""
 
 
-class Attempt:
+class Attempt(NamedTuple):
     """A flow that is ready to be dialled: port reserved, guard and filter set.
 
     Its flow may be one without a peer; then it is for many (lane.py).
     """
 
-    __slots__ = ("address", "flow", "path", "port", "reservation", "uplink")
-
-    def __init__(
-        self,
-        flow: Flow,
-        path: Path,
-        uplink: Uplink,
-        reservation: Reservation,
-        address: IPAddress,
-        port: int,
-    ) -> None:
-        self.flow, self.path, self.uplink = flow, path, uplink
-        self.reservation, self.address, self.port = reservation, address, port
+    flow: Flow
+    path: Path
+    uplink: Uplink
+    reservation: Reservation
+    address: IPAddress
+    port: int
 
     def describe(self) -> str:
         """One line for -v."""
