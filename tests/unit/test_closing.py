@@ -11,7 +11,11 @@ from netkat.closing import close_together
 
 def test_each_is_closed_while_the_others_are() -> None:
     meeting = threading.Barrier(3, timeout=10)
-    close_together(meeting.wait, meeting.wait, meeting.wait)
+
+    def meet() -> None:
+        meeting.wait()
+
+    close_together(meet, meet, meet)
     assert meeting.n_waiting == 0 and not meeting.broken
 
 
