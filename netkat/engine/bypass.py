@@ -14,12 +14,12 @@ from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
 from netkat.engine.process import Process
-from netkat.engine.rested import rested
+from netkat.engine.rested import resume
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
-from netkat.flow import Flow, IPAddress, Protocol
+from netkat.flow import Flow, IPAddress, Protocol, peer_of
 from netkat.host.capabilities import drop_all
 from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation
@@ -265,6 +265,8 @@ class Bypass:
 
         Errors: as dial.
         """
+        if session.proved:
+            return
         deadline = deadline_after(timeout)
         began = time.monotonic()
         try:
@@ -326,19 +328,8 @@ class Bypass:
         uplink = None if path is None else self._uplinks.get(path.link.index)
         if path is None or uplink is None:
             return None
-        found = rested(uplink, self._still_free, path, destination, port)
-        if found is None:
-            return None
-        flow, reservation, kept = found
-        try:
-            endpoint = uplink.connect(flow, path.mtu)
-        except BaseException:
-            uplink.remove(flow)
-            reservation.close()
-            raise
-        session = Session(endpoint, uplink, flow, path, reservation, kept)
-        uplink.open(session)
-        return session
+        peer = peer_of(Protocol.TCP, destination, port)
+        return resume(uplink, path, peer, self._ports, self._still_free)
 
     def _still_free(self, held: Reservation, flow: Flow) -> bool:
         return self.inside(lambda: self._ports.still_free(held, flow))
@@ -365,7 +356,7 @@ class Bypass:
 
         Errors: any NetworkError, GuardFailed.
         """
-        if session.flow.protocol is Protocol.UDP:
+        if session.proved or session.flow.protocol is Protocol.UDP:
             return True
         try:
             session.endpoint.connect_result()

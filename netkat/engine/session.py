@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.host.ports import Reservation
-    from netkat.stack import Endpoint, StackError
+    from netkat.stack import Endpoint, StackError, Takeover
 
 
 SLICE = 0.1
@@ -55,6 +55,8 @@ class Session:
         self._lock = threading.Lock()
         self._ended = self._bridged = False
         self._proved = False
+        self.terms: Takeover | None = None
+        """Those by which the flow was taken over, if it was: they hold for the next one too."""
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = uplink.wire.refused(verdict.THROWN_AWAY)
         self.received = 0
@@ -125,6 +127,15 @@ class Session:
         if self.uplink.fault is not None and descriptor not in ready:
             raise self.uplink.fault
         return descriptor in ready
+
+    def opened(self) -> None:
+        """It is known to be open, and the guard to have seen the first answer."""
+        self._proved = True
+
+    @property
+    def proved(self) -> bool:
+        """Whether the guard has shown that it keeps this flow from the kernel."""
+        return self._proved
 
     def prove(self) -> None:
         """The first answer came: the guard must have seen it too. Asked once a flow.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -21,12 +20,11 @@ class Owner(Closing, Generic[H]):
     def __init__(self, loaded: Loaded, handle: H) -> None:
         self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
         self._handle: H = handle
-        self._closing = threading.Lock()
 
     def close(self) -> None:
         """Close; more than once is once."""
-        with self._closing:
-            handle, self._handle = self._handle, type(self._handle)(0)
+        # Two threads at once may both hand it back: the library takes it once.
+        handle, self._handle = self._handle, type(self._handle)(0)
         # In a forked child the handle is still the parent's.
         if handle and self._loaded.usable:
             self._let_go(handle)

@@ -53,9 +53,14 @@ func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (*Endpoint
 	if err != nil {
 		return nil, err
 	}
+	return e.connect(remote)
+}
+
+// connect is for an endpoint that is bound; it is closed where there is an error.
+func (e *Endpoint) connect(remote netip.AddrPort) (_ *Endpoint, err tcpip.Error) {
 	e.takeAll()
 	e.watch(remote)
-	s.pump.ask(func() { err = e.ep.Connect(full(remote)) })
+	e.stack.pump.ask(func() { err = e.ep.Connect(full(remote)) })
 	if _, started := err.(*tcpip.ErrConnectStarted); started {
 		err = nil
 	}

@@ -1,0 +1,22 @@
+"""What a connection that takes over a flow asks first, and learns: gostack.h's gs_takeover."""
+
+from __future__ import annotations
+
+from netkat.stack.ffi import CData, load
+
+
+class Takeover:
+    """Of one flow, for one connection on it after the other."""
+
+    __slots__ = ("asks_conntrack", "raw")
+
+    def __init__(self, key: bytes, guard: int, census: int, max_segment: int) -> None:
+        """``key`` is the flow's in the map of the guard, of which ``guard`` is the descriptor.
+
+        ``census`` is one of conntrack's count of entries, -1: it is asked by other means.
+        ``max_segment`` is in bytes of payload; 0: as the stack has it.
+        """
+        self.raw: CData = load().ffi.new("gs_takeover *")
+        self.raw.flow = key
+        self.raw.guard, self.raw.census, self.raw.max_segment = guard, census, max_segment
+        self.asks_conntrack = census >= 0
