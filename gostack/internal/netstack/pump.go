@@ -28,6 +28,8 @@ type pump struct {
 	wire *link.Wire
 	wake int // the link's eventfd: frames wait that nobody has drained
 
+	lull lull
+
 	mu       sync.Mutex
 	fd       int
 	resident *seat
@@ -129,7 +131,7 @@ func (p *pump) leave(s *seat) {
 	if p.leader == s {
 		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
 		p.leader = nil
-		if !p.closed {
+		if !p.closed && !p.lull.on {
 			_ = p.arm(p.resident, true)
 		}
 	}
@@ -161,6 +163,7 @@ func (p *pump) ask(what func()) {
 		return
 	}
 	defer p.leave(s)
+	p.lull.asked.Add(1)
 	leave := p.wire.Attend()
 	what()
 	// What is wrong with the wire is told by who waits.
@@ -177,7 +180,17 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	if s == nil {
 		return 0, link.ErrDetached
 	}
-	return p.move(s, fds, until, false)
+	for {
+		pause, lull := p.pause(until)
+		bits, err := p.move(s, fds, pause, false)
+		if lull && err == nil {
+			err = p.look()
+		}
+		over := !until.IsZero() && !time.Now().Before(until)
+		if bits != 0 || err != nil || over {
+			return bits, err
+		}
+	}
 }
 
 func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, error) {
@@ -219,6 +232,9 @@ func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, e
 			return 0, err
 		}
 		moved = true
+		if p.beginLull(s) {
+			return 0, nil
+		}
 	}
 }
 
