@@ -193,7 +193,7 @@ int32_t gs_readiness_fd(uint64_t endpoint);
 /* What a connection wants to know before it takes over the flow of another, and what it learns. */
 typedef struct {
     int32_t guard;             /* descriptor of the guard's map: packets kept from the kernel (64 bits), by flow */
-    int32_t census;            /* descriptor of conntrack's count of entries, as text; -1: no need to ask */
+    int32_t census;            /* descriptor of conntrack's count of entries, as text; -1: nobody need ask */
     uint32_t max_segment;      /* GS_OPT_MAX_SEGMENT for this connection; 0: as the stack has it */
     int32_t outcome;           /* out: as gs_connect_result */
     uint64_t kept_before;      /* out: the guard's count of the flow when the SYN had not been sent */

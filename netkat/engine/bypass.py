@@ -14,12 +14,12 @@ from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
 from netkat.engine.process import Process
-from netkat.engine.rested import resume
+from netkat.engine.rested import Revisit, stack_error
 from netkat.engine.session import Session
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
-from netkat.flow import Flow, IPAddress, Protocol, peer_of
+from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.netns import NetworkNamespace
 from netkat.host.ports import Reservation
@@ -308,28 +308,31 @@ class Bypass:
             while self._waiting:
                 self._waiting.pop().reservation.close()
 
-    def resume(
+    def revisit(
         self,
-        destination: IPAddress,
-        port: int,
         interface: str | None,
         via: IPAddress | bytes | None,
         table: int | str | None,
-    ) -> Session | None:
-        """A TCP connection, begun on the flow of one that has rested; None where there is none.
+        destination: IPAddress,
+        port: int,
+    ) -> Revisit | None:
+        """For TCP connections to a peer, over and over; None where each has its own port.
 
-        It is what prepare() and begin() would do, in few steps: a program that opens
-        thousands of connections spends its time here. Errors: as begin().
+        It does what prepare() and begin() would do, in few steps: a program that opens
+        thousands of connections spends its time here.
         """
         if self._claim is not None:
             return None
-        self._process.require()
-        path = self._paths.known(destination, interface, via, table)
-        uplink = None if path is None else self._uplinks.get(path.link.index)
-        if path is None or uplink is None:
-            return None
-        peer = peer_of(Protocol.TCP, destination, port)
-        return resume(uplink, path, peer, self._ports, self._still_free)
+        return Revisit(
+            destination,
+            port,
+            choices=(interface, via, table),
+            require=self._process.require,
+            paths=self._paths,
+            uplinks=self._uplinks,
+            ports=self._ports,
+            still_free=self._still_free,
+        )
 
     def _still_free(self, held: Reservation, flow: Flow) -> bool:
         return self.inside(lambda: self._ports.still_free(held, flow))
@@ -373,10 +376,3 @@ class Bypass:
             # A RST is an answer as well: the guard must have seen it.
             session.prove()
         return fault
-
-
-def stack_error() -> type[StackError]:
-    """For an except clause, which asks only when there is something to catch."""
-    from netkat.stack import StackError
-
-    return StackError

@@ -35,6 +35,8 @@ class Paths:
         self._asked = 0
         self._ports_decide: bool | None = None
         self._until = 0.0
+        self.epoch = 0
+        """Another number as soon as what was remembered is forgotten."""
 
     def plan(
         self,
@@ -88,6 +90,14 @@ class Paths:
                 return None
             return self._known.get((destination, None, *choices))
 
+    def still(self, epoch: int) -> bool:
+        """Whether what was known in that epoch still holds."""
+        with self._lock:
+            if self._changes is None or self.epoch != epoch:
+                return False
+            self._forget_what_changed()
+            return self.epoch == epoch
+
     def ports_decide(self) -> bool:
         """Whether the way may depend on ports, so that it is asked for again once they are known.
 
@@ -112,3 +122,4 @@ class Paths:
         self._ports_decide = None
         self._known.clear()
         self._until = now + LONGEST
+        self.epoch += 1

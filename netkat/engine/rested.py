@@ -12,20 +12,21 @@ count, the guard's before and after, and the handshake where the peer answers at
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.bpf.flow_key import key_of
 from netkat.engine.session import Session
+from netkat.flow import Flow, IPAddress, Protocol, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netkat.engine.path import Path
+    from netkat.engine.paths import Paths
     from netkat.engine.ports import Ports
     from netkat.engine.uplink import Uplink
-    from netkat.flow import Flow, Peer
     from netkat.host.ports import Reservation
-    from netkat.stack import Takeover
+    from netkat.stack import Endpoint, StackError, Takeover
 
 ENOUGH = 64
 """Connections at rest, from which on the oldest hands on. A program that opens few never meets
@@ -35,38 +36,144 @@ LOOKED_AT = 4
 """Connections that are tried. One that its peer has not ended yet goes to the end of the row."""
 
 
-def resume(
-    uplink: Uplink,
-    path: Path,
-    peer: Peer,
-    ports: Ports,
-    still_free: Callable[[Reservation, Flow], bool],
-) -> Session | None:
-    """A TCP connection that has begun on the flow of one that rests; None where none does.
+MOST = 4096
+"""Peers that are known again: those of a scan of a large net are not."""
 
-    It is open, and the guard proved, where the peer has answered at once.
-    ``still_free`` asks conntrack anew: a masqueraded flow may have come to use the port.
-    Errors: StackError.
+
+class Revisits:
+    """The peers that one program connects to, by whatever it calls them.
+
+    Not by names: what one stands for may change, and the resolver is asked each time.
     """
-    guard = uplink.guard.counts()
-    if guard is None:
-        return None
-    for _ in range(LOOKED_AT):
-        taken = uplink.sessions.take_one_that_may_rest(ENOUGH, peer)
-        if taken is None:
-            return None
-        old, end = taken
-        if old.path is not path and old.path != path:
-            uplink.sessions.put_back(old, end)
-            continue
-        if old.terms is None:
-            size = uplink.largest_segment(path, old.flow)
-            old.terms = _terms(old.flow, guard, ports.census(), size)
+
+    def __init__(self, make: Callable[[IPAddress, int], Revisit | None]) -> None:
+        self._make = make
+        self._known: dict[tuple[object, object], Revisit] = {}
+
+    def begin(self, where: tuple[object, object]) -> Session | None:
+        """As Revisit.begin; None for a peer that is not known, too."""
         try:
-            return _taken_over(old, old.terms, path, still_free)
+            revisit = self._known.get(where)
+        except TypeError:  # not hashable; whatever else is wrong with it is said elsewhere
+            return None
+        return None if revisit is None else revisit.begin()
+
+    def remember(self, where: tuple[object, object], address: IPAddress, port: int) -> None:
+        """That this leads to that port of that address."""
+        if where in self._known:
+            return
+        revisit = self._make(address, port)
+        if revisit is not None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[where] = revisit
+
+
+class _Way(NamedTuple):
+    path: Path
+    uplink: Uplink
+    guard: int
+    """The descriptor of the guard's map."""
+    epoch: int
+    """Of the paths, in which this was found."""
+
+
+class Revisit:
+    """Connections to one peer, one after the other, by the way that is known to lead there.
+
+    ``still_free`` asks conntrack anew: a masqueraded flow may have come to use a port that
+    was held all the time.
+    """
+
+    def __init__(
+        self,
+        destination: IPAddress,
+        port: int,
+        *,
+        choices: tuple[object, ...],
+        require: Callable[[], None],
+        paths: Paths,
+        uplinks: dict[int, Uplink],
+        ports: Ports,
+        still_free: Callable[[Reservation, Flow], bool],
+    ) -> None:
+        """``choices`` are Paths.plan()'s; ``require`` raises in a forked child."""
+        self._require = require
+        self._destination, self._choices = destination, choices
+        self._peer = peer_of(Protocol.TCP, destination, port)
+        self._paths, self._uplinks, self._ports = paths, uplinks, ports
+        self._still_free = still_free
+        self._way: _Way | None = None
+
+    def begin(self) -> Session | None:
+        """A connection that has begun on the flow of one that rests; None where none does.
+
+        It is open, and the guard proved, where the peer has answered at once.
+        Errors: StackError.
+        """
+        self._require()
+        way = self._way
+        if way is None or not self._paths.still(way.epoch):
+            way = self._way = self._find_way()
+            if way is None:
+                return None
+        path, uplink, sessions = way.path, way.uplink, way.uplink.sessions
+        for _ in range(LOOKED_AT):
+            taken = sessions.take_one_that_may_rest(ENOUGH, self._peer)
+            if taken is None:
+                return None
+            old, end = taken
+            if old.path is not path and old.path != path:
+                sessions.put_back(old, end)
+                continue
+            terms = old.terms
+            if terms is None:
+                size = uplink.largest_segment(path, old.flow)
+                terms = old.terms = _terms(old.flow, way.guard, self._ports.census(), size)
+            try:
+                found = old.endpoint.take_over(terms)
+            except BlockingIOError:
+                sessions.put_back(old, end)
+                continue
+            except stack_error() as error:
+                found = self._asked(old, terms, error)
+                if found is None:
+                    return None
+            return _succeed(old, terms, path, *found)
+        return None
+
+    def _find_way(self) -> _Way | None:
+        epoch = self._paths.epoch
+        path = self._paths.known(self._destination, *self._choices)
+        uplink = None if path is None else self._uplinks.get(path.link.index)
+        guard = None if uplink is None else uplink.guard.counts()
+        if path is None or uplink is None or guard is None:
+            return None
+        return _Way(path, uplink, guard, epoch)
+
+    def _asked(
+        self, old: Session, terms: Takeover, error: StackError
+    ) -> tuple[Endpoint, int, bool] | None:
+        """Conntrack is asked where the library could not tell; the flow is given back where it may
+        not be taken over, or that has failed. Errors: StackError.
+        """
+        from netkat.stack import Code
+
+        held = old.reservation
+        try:
+            if error.code is Code.INVALID:  # the guard does not tell
+                held = None
+            elif error.code is not Code.IN_USE:
+                raise error
+            if held is not None and self._still_free(held, old.flow):
+                return old.endpoint.take_over(terms, free=True)
         except BlockingIOError:
-            uplink.sessions.put_back(old, end)
-    return None
+            pass  # its rest is over since
+        except BaseException:
+            _give_back(old)
+            raise
+        _give_back(old)
+        return None
 
 
 def _terms(flow: Flow, guard: int, census: int, size: int) -> Takeover:
@@ -75,52 +182,23 @@ def _terms(flow: Flow, guard: int, census: int, size: int) -> Takeover:
     return Takeover(key_of(flow), guard, census, size)
 
 
-def _taken_over(
-    old: Session,
-    terms: Takeover,
-    path: Path,
-    still_free: Callable[[Reservation, Flow], bool],
-) -> Session | None:
-    """None where the flow may not be taken over: it is given back then, as it is on an error.
-
-    Errors: BlockingIOError, where it does not rest; StackError.
-    """
-    from netkat.stack import Code, StackError
-
-    held = old.reservation
-    assert held is not None, "take_one_that_may_rest() knows those alone that have one"
-    try:
-        try:
-            found = old.endpoint.take_over(terms) if terms.asks_conntrack else None
-        except StackError as error:
-            if error.code is not Code.IN_USE:
-                raise
-            found = None
-        if found is None:
-            if not still_free(held, old.flow):
-                _give_back(old)
-                return None
-            found = old.endpoint.take_over(terms, free=True)
-    except BlockingIOError:
-        raise
-    except StackError as error:
-        _give_back(old)
-        if error.code is Code.INVALID:
-            return None
-        raise
-    except BaseException:
-        _give_back(old)
-        raise
-    endpoint, kept, proved = found
-    reservation = old.hand_on()
-    session = Session(endpoint, old.uplink, old.flow, path, reservation, kept)
-    session.terms = terms
-    if proved:
-        session.opened()
-    old.uplink.open(session)
+def _succeed(
+    old: Session, terms: Takeover, path: Path, endpoint: Endpoint, kept: int, proved: bool
+) -> Session:
+    uplink = old.uplink
+    session = Session(endpoint, uplink, old.flow, path, old.hand_on(), kept)
+    session.terms, session.proved = terms, proved
+    uplink.open(session)
     return session
 
 
 def _give_back(old: Session) -> None:
     old.endpoint.close()
     old.release()
+
+
+def stack_error() -> type[StackError]:
+    """For an except clause, which asks only when there is something to catch."""
+    from netkat.stack import StackError
+
+    return StackError

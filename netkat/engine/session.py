@@ -54,7 +54,8 @@ class Session:
         self._kept_before, self._holds = kept, True
         self._lock = threading.Lock()
         self._ended = self._bridged = False
-        self._proved = False
+        self.proved = False
+        """Whether the guard has shown that it keeps this flow from the kernel."""
         self.terms: Takeover | None = None
         """Those by which the flow was taken over, if it was: they hold for the next one too."""
         # Refusals are counted by wire: those before this flow were others'.
@@ -128,28 +129,19 @@ class Session:
             raise self.uplink.fault
         return descriptor in ready
 
-    def opened(self) -> None:
-        """It is known to be open, and the guard to have seen the first answer."""
-        self._proved = True
-
-    @property
-    def proved(self) -> bool:
-        """Whether the guard has shown that it keeps this flow from the kernel."""
-        return self._proved
-
     def prove(self) -> None:
         """The first answer came: the guard must have seen it too. Asked once a flow.
 
         Errors: GuardFailed; the connection is aborted then, since the kernel answers it as well.
         """
-        if self._proved:
+        if self.proved:
             return
         try:
             self.uplink.prove(self.flow, self._kept_before)
         except NetkatError:
             self.abort()
             raise
-        self._proved = True
+        self.proved = True
 
     def evidence(self, waited: float | None = None) -> verdict.Evidence:
         """What is known of this flow now."""

@@ -68,6 +68,8 @@ class Uplink:
         self._tap = tap
         self._lock = threading.RLock()
         self.sessions = Sessions()
+        self.open = self.sessions.add
+        """The uplink ends what is still open when it closes."""
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
@@ -254,10 +256,6 @@ class Uplink:
                 return hooks
         return self._hooks
 
-    def open(self, session: Session) -> None:
-        """The uplink ends what is still open when it closes."""
-        self.sessions.add(session)
-
     def bridge(self, session: Session, descriptor: int) -> None:
         """Have the stack move the session's bytes to and from a socketpair's end, and look after
         the session from then on. Errors: StackError; the descriptor is the caller's then.
@@ -268,8 +266,10 @@ class Uplink:
         """Take over a connection that its owner is done with, until the peer is done too."""
         first = self.sessions.retire(session)
         if session.flow.protocol is Protocol.TCP:
-            with suppress(NetkatError):  # it may be over already
+            try:
                 session.endpoint.shutdown(SHUT_RDWR)
+            except NetkatError:
+                pass  # it may be over already
         else:
             self.flush()
         if self._pump is not None and first:

@@ -9,6 +9,7 @@ from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
+from netkat.stack.takeover import ASKED
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -41,7 +42,9 @@ class Endpoint(Owner[EndpointHandle]):
     """
 
     def __init__(self, loaded: Loaded, handle: EndpointHandle, version: int) -> None:
-        super().__init__(loaded, handle)
+        # As Owner's, without the call: one is made for each connection.
+        self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
+        self._handle = handle
         self._version = version
 
     def connect_result(self) -> None:
@@ -58,7 +61,7 @@ class Endpoint(Owner[EndpointHandle]):
         """
         raw = terms.raw
         if free:
-            census, raw.census = raw.census, -1
+            census, raw.census = raw.census, ASKED
         result = self._lib.gs_take_over(self._handle, raw)
         if free:
             raw.census = census
@@ -168,7 +171,9 @@ class Endpoint(Owner[EndpointHandle]):
         Errors: StackError (NOT_CONNECTED) where the connection is over already.
         """
         # The library's numbers are a mask: 1 read, 2 write.
-        check(self._lib.gs_shutdown(self._handle, how + 1))
+        result = self._lib.gs_shutdown(self._handle, how + 1)
+        if result < 0:
+            raise fault(result)
 
     def abort(self) -> None:
         """End at once, with a RST to a peer that is still there. close() is still to follow."""

@@ -170,12 +170,9 @@ class Loaded:
         self.usable = True
         for name in CALLS:
             setattr(self, name, getattr(library, name))
-        os.register_at_fork(after_in_child=self._forked)
-
-    @property
-    def calls(self) -> Library:
+        self.calls = cast(Library, self)
         """Itself, as what it can do."""
-        return cast(Library, self)
+        os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         self.usable = False

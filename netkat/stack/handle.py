@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from netkat.closing import Closing
 from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
-
-if TYPE_CHECKING:
-    pass
 
 H = TypeVar("H", StackHandle, EndpointHandle)
 

@@ -9,10 +9,12 @@ import (
 // Takeover is what a connection wants to know before it takes over the flow of another.
 type Takeover struct {
 	Guard  GuardCount
-	Census int // descriptor of conntrack's count of entries; negative where nobody need ask
+	Census int // descriptor of conntrack's count of entries; asked where nobody need ask
 
 	MaxSegment uint32 // OptMaxSegment, where not the stack's
 }
+
+const asked = -1
 
 // Taken is what became of it.
 type Taken struct {
@@ -35,7 +37,7 @@ func (e *Endpoint) TakeOver(wanted Takeover) (Taken, tcpip.Error) {
 	if !e.tcp || tcp.EndpointState(e.ep.State()) != tcp.StateTimeWait {
 		return taken, &tcpip.ErrWouldBlock{}
 	}
-	if wanted.Census >= 0 && !noEntries(wanted.Census) {
+	if wanted.Census != asked && !noEntries(wanted.Census) {
 		return taken, &tcpip.ErrPortInUse{}
 	}
 	if !wanted.Guard.read() {
