@@ -59,6 +59,7 @@ func gs_take_over(h C.uint64_t, terms *C.gs_takeover) C.int64_t {
 			Key:   unsafe.Pointer(&terms.flow[0]),
 			Value: (*uint64)(unsafe.Pointer(&terms.kept)),
 		},
+		News:       int32(terms.news),
 		Census:     int(terms.census),
 		MaxSegment: uint32(terms.max_segment),
 	})

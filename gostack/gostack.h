@@ -193,6 +193,7 @@ int32_t gs_readiness_fd(uint64_t endpoint);
 /* What a connection wants to know before it takes over the flow of another, and what it learns. */
 typedef struct {
     int32_t guard;             /* descriptor of the guard's map: packets kept from the kernel (64 bits), by flow */
+    int32_t news;              /* descriptor that polls readable once the way to the peer may be another */
     int32_t census;            /* descriptor of conntrack's count of entries, as text; -1: nobody need ask */
     uint32_t max_segment;      /* GS_OPT_MAX_SEGMENT for this connection; 0: as the stack has it */
     int32_t outcome;           /* out: as gs_connect_result */
@@ -203,7 +204,7 @@ typedef struct {
 } gs_takeover;
 /* Connects anew between the two ends of a connection that rests in TIME-WAIT, which ends
  * with that, and waits for no answer but takes one that is there: the new endpoint. GS_EAGAIN where
- * the old one does not rest, GS_EADDRINUSE where conntrack has entries and would have to be
+ * the old one does not rest, GS_EUNREACH where there are news, GS_EADDRINUSE where conntrack has entries and would have to be
  * asked for them, GS_EINVAL where the guard cannot be asked: nothing has changed then. */
 int64_t gs_take_over(uint64_t endpoint, gs_takeover *terms);
 

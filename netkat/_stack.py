@@ -280,13 +280,13 @@ class _Default:
         self._process: Process | None = None
 
     def __call__(self) -> Stack:
+        stack = self._stack
+        if stack is not None:
+            return stack  # which refuses to do anything in a forked child
         if self._process is None:
             self._process = Process()
         # Before the lock, which a thread that is not in a forked child may hold for ever.
         self._process.require()
-        stack = self._stack
-        if stack is not None:
-            return stack
         with self._lock:
             if self._stack is None:
                 self._stack = Stack()

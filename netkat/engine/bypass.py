@@ -327,7 +327,7 @@ class Bypass:
             destination,
             port,
             choices=(interface, via, table),
-            require=self._process.require,
+            forked=self._process.forked,
             paths=self._paths,
             uplinks=self._uplinks,
             ports=self._ports,

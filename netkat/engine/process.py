@@ -11,7 +11,6 @@ import os
 
 from netkat.stack.ffi import refuse_forked
 
-
 _generation = 0
 """How many forks lie between this process and the one that imported this. getpid(2), which would
 say as much, is a system call, and each connection asks several times."""

@@ -12,11 +12,13 @@ count, the guard's before and after, and the handshake where the peer answers at
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.bpf.flow_key import key_of
 from netkat.engine.session import Session
 from netkat.flow import Flow, IPAddress, Protocol, peer_of
+from netkat.stack.ffi import refuse_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,14 +93,14 @@ class Revisit:
         port: int,
         *,
         choices: tuple[object, ...],
-        require: Callable[[], None],
+        forked: Callable[[], bool],
         paths: Paths,
         uplinks: dict[int, Uplink],
         ports: Ports,
         still_free: Callable[[Reservation, Flow], bool],
     ) -> None:
-        """``choices`` are Paths.plan()'s; ``require`` raises in a forked child."""
-        self._require = require
+        """``choices`` are Paths.plan()'s; ``forked`` says whether this is a forked child."""
+        self._forked = forked
         self._destination, self._choices = destination, choices
         self._peer = peer_of(Protocol.TCP, destination, port)
         self._paths, self._uplinks, self._ports = paths, uplinks, ports
@@ -111,9 +113,11 @@ class Revisit:
         It is open, and the guard proved, where the peer has answered at once.
         Errors: StackError.
         """
-        self._require()
+        if self._forked():
+            refuse_forked()
         way = self._way
-        if way is None or not self._paths.still(way.epoch):
+        paths = self._paths
+        if way is None or paths.epoch != way.epoch or monotonic() >= paths.until:
             way = self._way = self._find_way()
             if way is None:
                 return None
@@ -128,18 +132,28 @@ class Revisit:
                 continue
             terms = old.terms
             if terms is None:
-                size = uplink.largest_segment(path, old.flow)
-                terms = old.terms = _terms(old.flow, way.guard, self._ports.census(), size)
+                terms = old.terms = self._terms(old.flow, way)
+            # First: whoever finds the old one ended from now on has nothing to give back.
+            held = old.hand_on()
+            if held is None:
+                continue
             try:
-                found = old.endpoint.take_over(terms)
+                found = self._taken_over(old, held, terms)
             except BlockingIOError:
+                old.take_back()
                 sessions.put_back(old, end)
                 continue
-            except stack_error() as error:
-                found = self._asked(old, terms, error)
-                if found is None:
-                    return None
-            return _succeed(old, terms, path, *found)
+            except BaseException:
+                _give_back(old)
+                raise
+            if found is None:
+                _give_back(old)
+                return None
+            endpoint, kept, proved = found
+            session = Session(endpoint, uplink, old.flow, path, held, kept)
+            session.terms, session.proved = terms, proved
+            uplink.open(session)
+            return session
         return None
 
     def _find_way(self) -> _Way | None:
@@ -151,49 +165,41 @@ class Revisit:
             return None
         return _Way(path, uplink, guard, epoch)
 
-    def _asked(
-        self, old: Session, terms: Takeover, error: StackError
+    def _terms(self, flow: Flow, way: _Way) -> Takeover:
+        from netkat.stack import Takeover
+
+        return Takeover(
+            key_of(flow),
+            guard=way.guard,
+            news=self._paths.news(),
+            census=self._ports.census(),
+            max_segment=way.uplink.largest_segment(way.path, flow),
+        )
+
+    def _taken_over(
+        self, old: Session, held: Reservation, terms: Takeover
     ) -> tuple[Endpoint, int, bool] | None:
-        """Conntrack is asked where the library could not tell; the flow is given back where it may
-        not be taken over, or that has failed. Errors: StackError.
-        """
-        from netkat.stack import Code
-
-        held = old.reservation
+        """As Endpoint.take_over; None where the flow may not be taken over."""
         try:
+            return old.endpoint.take_over(terms)
+        except stack_error() as error:
+            from netkat.stack import Code
+
+            if error.code is Code.UNREACHABLE:
+                self._way = None  # there are news
+                return None
             if error.code is Code.INVALID:  # the guard does not tell
-                held = None
-            elif error.code is not Code.IN_USE:
-                raise error
-            if held is not None and self._still_free(held, old.flow):
-                return old.endpoint.take_over(terms, free=True)
-        except BlockingIOError:
-            pass  # its rest is over since
-        except BaseException:
-            _give_back(old)
-            raise
-        _give_back(old)
+                return None
+            if error.code is not Code.IN_USE:
+                raise
+        if self._still_free(held, old.flow):
+            return old.endpoint.take_over(terms, free=True)
         return None
-
-
-def _terms(flow: Flow, guard: int, census: int, size: int) -> Takeover:
-    from netkat.stack import Takeover
-
-    return Takeover(key_of(flow), guard, census, size)
-
-
-def _succeed(
-    old: Session, terms: Takeover, path: Path, endpoint: Endpoint, kept: int, proved: bool
-) -> Session:
-    uplink = old.uplink
-    session = Session(endpoint, uplink, old.flow, path, old.hand_on(), kept)
-    session.terms, session.proved = terms, proved
-    uplink.open(session)
-    return session
 
 
 def _give_back(old: Session) -> None:
     old.endpoint.close()
+    old.take_back()
     old.release()
 
 

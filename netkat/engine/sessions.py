@@ -61,7 +61,10 @@ class Sessions:
     def _keep(self, session: Session, end: float) -> None:
         self._closing[session] = end
         if session.reservation is not None:
-            self._resting.setdefault(session.flow.peer, OrderedDict())[session] = end
+            of_this_peer = self._resting.get(session.flow.peer)
+            if of_this_peer is None:
+                of_this_peer = self._resting[session.flow.peer] = OrderedDict()
+            of_this_peer[session] = end
 
     def discard(self, session: Session) -> None:
         """It is over."""
@@ -116,6 +119,14 @@ class Sessions:
                 del self._resting[peer]
             del self._closing[session]
             return session, end
+
+    def take(self, session: Session) -> bool:
+        """Takes away one of the closing; False where it is in another's hands by now."""
+        with self._lock:
+            if self._closing.pop(session, None) is None:
+                return False
+            self._rests_no_more(session)
+            return True
 
     def parting(self) -> bool:
         """Whether a peer of those that are closing still counts on one."""

@@ -328,5 +328,6 @@ class Uplink:
         for session in self.sessions.unbridged():
             self.retire(session)
         for session in self.sessions.ended():
-            self.drop(session)
+            if self.sessions.take(session):
+                self.drop(session)
         return self.sessions.closing

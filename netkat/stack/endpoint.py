@@ -56,8 +56,9 @@ class Endpoint(Owner[EndpointHandle]):
 
         The endpoint; the guard's count of the flow before its SYN; whether the connection is
         open already and the guard has proved itself. ``free``: conntrack was asked.
-        Errors: BlockingIOError (it does not rest), StackError (IN_USE: conntrack has to be asked;
-        INVALID: the guard does not tell), where nothing has changed; other StackErrors.
+        Errors: BlockingIOError (it does not rest), StackError (UNREACHABLE: there are news; IN_USE:
+        conntrack has to be asked; INVALID: the guard does not tell), where nothing has changed;
+        other StackErrors.
         """
         raw = terms.raw
         if free:

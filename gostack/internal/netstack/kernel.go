@@ -35,6 +35,14 @@ func (g GuardCount) read() bool {
 	return errno == 0
 }
 
+// readable is true of a descriptor that polls so, and of one that is none.
+func readable(fd int32) bool {
+	polled := unix.PollFd{Fd: fd, Events: unix.POLLIN}
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&polled)), 1,
+		uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+	return errno != 0 || n > 0
+}
+
 // noEntries is true where conntrack's count of entries (a file of /proc) is 0.
 func noEntries(census int) bool {
 	var text [32]byte

@@ -9,7 +9,8 @@ import (
 // Takeover is what a connection wants to know before it takes over the flow of another.
 type Takeover struct {
 	Guard  GuardCount
-	Census int // descriptor of conntrack's count of entries; asked where nobody need ask
+	News   int32 // descriptor that polls readable once the way to the peer may be another
+	Census int   // descriptor of conntrack's count of entries; asked where nobody need ask
 
 	MaxSegment uint32 // OptMaxSegment, where not the stack's
 }
@@ -30,12 +31,15 @@ type Taken struct {
 //
 // All that a short connection needs is done in one call, for whoever opens thousands: each
 // way from Python into Go and back, and each question to the kernel from there, costs as much
-// as a segment. With ErrWouldBlock (it does not rest), ErrPortInUse (conntrack would have to be
-// asked for the flow) and ErrInvalidEndpointState (the guard does not tell) nothing has changed.
+// as a segment. With ErrWouldBlock (it does not rest), ErrNetworkUnreachable (there are news), ErrPortInUse
+// (conntrack would have to be asked for the flow) and ErrInvalidEndpointState (the guard does not tell) nothing has changed.
 func (e *Endpoint) TakeOver(wanted Takeover) (Taken, tcpip.Error) {
 	var taken Taken
 	if !e.tcp || tcp.EndpointState(e.ep.State()) != tcp.StateTimeWait {
 		return taken, &tcpip.ErrWouldBlock{}
+	}
+	if readable(wanted.News) {
+		return taken, &tcpip.ErrNetworkUnreachable{}
 	}
 	if wanted.Census != asked && !noEntries(wanted.Census) {
 		return taken, &tcpip.ErrPortInUse{}
