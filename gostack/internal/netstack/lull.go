@@ -14,6 +14,11 @@ const glance = time.Millisecond
 // peer on this machine, or the network card) is busy on, and whoever opens the next
 // connection receives anyway. So the resident sleeps on, and looks for frames now and
 // then, until nobody opens one any more.
+//
+// The ACK of a handshake waits as well, for a millisecond at most: whoever closes the connection
+// at once, sends on it or reads, sends it with that. A Linux client holds it back like
+// that where it knows that something follows (tcp_rcv_synsent_state_process). The peer
+// sleeps and wakes once for a connection, not twice.
 type lull struct {
 	asked   atomic.Uint64 // connections that were begun
 	engaged atomic.Int32  // endpoints that somebody sends on, reads or waits for
@@ -29,8 +34,11 @@ func (p *pump) engage() {
 		return
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.endLull()
+	ended := p.endLull()
+	p.mu.Unlock()
+	if ended {
+		_ = p.wire.Flush()
+	}
 }
 
 func (p *pump) disengage() { p.lull.engaged.Add(-1) }
@@ -55,15 +63,17 @@ func (p *pump) beginLull(s *seat) bool {
 	return p.lull.on
 }
 
-// endLull must be called with the lock held.
-func (p *pump) endLull() {
+// endLull must be called with the lock held. Where there was one, what waits to be sent is the
+// caller's to send, without the lock.
+func (p *pump) endLull() bool {
 	if !p.lull.on {
-		return
+		return false
 	}
 	p.lull.on = false
 	if p.leader == nil && !p.closed {
 		_ = p.arm(p.resident, true)
 	}
+	return true
 }
 
 // pause is until when the resident may sleep, and whether there is a lull.
@@ -82,15 +92,18 @@ func (p *pump) pause(until time.Time) (time.Time, bool) {
 
 // look receives what came in a lull, and ends it where no connection was begun meanwhile.
 func (p *pump) look() error {
-	err := p.wire.Receive()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	asked := p.lull.asked.Load()
-	if asked == p.lull.seen {
-		p.endLull()
+	if err := p.wire.Receive(); err != nil {
+		return err
 	}
+	p.mu.Lock()
+	asked := p.lull.asked.Load()
+	ended := asked == p.lull.seen && p.endLull()
 	p.lull.seen = asked
-	return err
+	p.mu.Unlock()
+	if ended {
+		return p.wire.Flush()
+	}
+	return nil
 }
 
 // engage says that something urgent may come for this endpoint: somebody sends on it, reads
