@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// glance is how often the resident looks for frames in a lull.
+// glance is how often the resident looks in a lull.
 const glance = time.Millisecond
 
 // lull is a time in which nothing that comes is urgent: the program opens and closes
 // connections, and says and awaits nothing on those that are open. What comes is the end of
 // what was closed. Each would wake the resident thread, on the processor that its sender (the
 // peer on this machine, or the network card) is busy on, and whoever opens the next
-// connection receives anyway. So the resident sleeps on, and looks for frames now and
-// then, until nobody opens one any more.
+// connection receives anyway. So the resident sleeps on, and looks now and then whether
+// nobody opens one any more.
 //
-// The ACK of a handshake waits as well, for a millisecond at most: whoever closes the connection
+// The ACK of a handshake waits as well, for two milliseconds at most: whoever closes the connection
 // at once, sends on it or reads, sends it with that. A Linux client holds it back like
 // that where it knows that something follows (tcp_rcv_synsent_state_process). The peer
 // sleeps and wakes once for a connection, not twice.
@@ -90,20 +90,21 @@ func (p *pump) pause(until time.Time) (time.Time, bool) {
 	return soon, true
 }
 
-// look receives what came in a lull, and ends it where no connection was begun meanwhile.
+// look ends a lull in which no connection was begun since the last look, and receives what
+// has come. Where one was, it has done that itself, and sent what waited.
 func (p *pump) look() error {
-	if err := p.wire.Receive(); err != nil {
-		return err
-	}
 	p.mu.Lock()
 	asked := p.lull.asked.Load()
-	ended := asked == p.lull.seen && p.endLull()
+	over := asked == p.lull.seen
+	if over {
+		p.endLull()
+	}
 	p.lull.seen = asked
 	p.mu.Unlock()
-	if ended {
-		return p.wire.Flush()
+	if !over {
+		return nil
 	}
-	return nil
+	return p.wire.Receive()
 }
 
 // engage says that something urgent may come for this endpoint: somebody sends on it, reads
