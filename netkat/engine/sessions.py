@@ -76,8 +76,10 @@ class Sessions:
 
     def _rests_no_more(self, session: Session) -> None:
         of_its_peer = self._resting.get(session.flow.peer)
-        if of_its_peer is not None and of_its_peer.pop(session, None) and not of_its_peer:
-            del self._resting[session.flow.peer]
+        if of_its_peer is not None and session in of_its_peer:
+            del of_its_peer[session]
+            if not of_its_peer:
+                del self._resting[session.flow.peer]
 
     def all(self) -> list[Session]:
         """Every one."""
