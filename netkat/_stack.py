@@ -5,15 +5,17 @@ from __future__ import annotations
 import atexit
 import re
 import threading
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
 from netkat.engine.process import Process
+from netkat.engine.rested import Revisits
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.resolve import resolve
+from netkat.host.resolve import is_address, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +74,8 @@ class Stack(Closing):
             qdisc_bypass=qdisc_bypass,
         )
         self._bypass.load()
+        choices = self._interface, self._via, self._table
+        self._revisits = Revisits(partial(self._bypass.revisit, *choices))
 
     def create_connection(
         self,
@@ -88,10 +92,14 @@ class Stack(Closing):
         Errors: Refused, NoAnswer, Unreachable and the other NetworkErrors of
         the last address tried; any SetupError.
         """
-        from netkat.conn import TcpConnection
-
-        session = self._dial(Protocol.TCP, address, timeout, source_address)
-        return TcpConnection(session, timeout=timeout)
+        session = None
+        if source_address is None:
+            session = self._revisits.begin(address)
+        if session is None:
+            session = self._dial(Protocol.TCP, address, timeout, source_address)
+        elif not session.proved:
+            self._bypass.finish(session, timeout=timeout)
+        return _tcp_connection()(session, timeout=timeout)
 
     @overload
     def open_datagram(
@@ -164,11 +172,11 @@ class Stack(Closing):
     def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
         """One address on its way: the SYN is sent. For whoever waits by other means than here."""
         if protocol is Protocol.TCP and target.source is None and not target.source_port:
-            session = self._bypass.resume(
-                target.address, target.port, self._interface, self._via, self._table
-            )
+            where = target.address, target.port
+            session = self._revisits.begin(where)
             if session is not None:
                 return session
+            self._revisits.remember(where, *where)
         attempt = self._bypass.prepare(
             target.address,
             target.port,
@@ -197,9 +205,12 @@ class Stack(Closing):
             try:
                 session = self.begin(target, protocol)
                 self._bypass.finish(session, timeout=timeout)
-                return session
             except NetkatError as error:
                 last = error
+            else:
+                if source_address is None and protocol is Protocol.TCP and is_address(address[0]):
+                    self._revisits.remember(address, target.address, target.port)
+                return session
         assert last is not None, "there is at least one target"
         raise last
 
@@ -249,6 +260,14 @@ def targets(
     ]
 
 
+@cache
+def _tcp_connection() -> type[TcpConnection]:
+    """Imported with the first connection, and found quickly for the thousand after it."""
+    from netkat.conn import TcpConnection
+
+    return TcpConnection
+
+
 class _Default:
     """The stack behind the module's functions: made on first use, closed at exit."""
 
@@ -258,6 +277,9 @@ class _Default:
         self._process: Process | None = None
 
     def __call__(self) -> Stack:
+        stack = self._stack
+        if stack is not None:
+            return stack  # which refuses to do anything in a forked child
         if self._process is None:
             self._process = Process()
         # Before the lock, which a thread that is not in a forked child may hold for ever.

@@ -13,7 +13,6 @@ from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
 from netkat.engine.process import Process
-from netkat.engine.rested import rested
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from netkat.engine.lane import Lane
     from netkat.engine.options import Options
     from netkat.engine.pump import Tap
+    from netkat.engine.rested import Revisit
     from netkat.engine.session import Session
     from netkat.host.netns import NetworkNamespace
     from netkat.stack import StackError
@@ -266,6 +266,8 @@ class Bypass:
 
         Errors: as dial.
         """
+        if session.proved:
+            return
         deadline = deadline_after(timeout)
         began = time.monotonic()
         try:
@@ -307,41 +309,33 @@ class Bypass:
             while self._waiting:
                 self._waiting.pop().reservation.close()
 
-    def resume(
+    def revisit(
         self,
-        destination: IPAddress,
-        port: int,
         interface: str | None,
         via: IPAddress | bytes | None,
         table: int | str | None,
-    ) -> Session | None:
-        """A TCP connection, begun on the flow of one that has rested; None where there is none.
+        destination: IPAddress,
+        port: int,
+    ) -> Revisit | None:
+        """For TCP connections to a peer, over and over; None where each has its own port.
 
-        It is what prepare() and begin() would do, in few steps: a program that opens
-        thousands of connections spends its time here. Errors: as begin().
+        It does what prepare() and begin() would do, in few steps: a program that opens
+        thousands of connections spends its time here.
         """
         if self._claim is not None:
             return None
-        self._process.require()
-        path = self._paths.known(destination, interface, via, table)
-        uplink = None if path is None else self._uplinks.get(path.link.index)
-        if path is None or uplink is None:
-            return None
-        from netkat.engine.session import Session
+        from netkat.engine.rested import Revisit
 
-        found = rested(uplink, self._still_free, path, destination, port)
-        if found is None:
-            return None
-        flow, reservation, kept = found
-        try:
-            endpoint = uplink.connect(flow, path.mtu)
-        except BaseException:
-            uplink.remove(flow)
-            reservation.close()
-            raise
-        session = Session(endpoint, uplink, flow, path, reservation, kept)
-        uplink.open(session)
-        return session
+        return Revisit(
+            destination,
+            port,
+            choices=(interface, via, table),
+            forked=self._process.forked,
+            paths=self._paths,
+            uplinks=self._uplinks,
+            ports=self._ports,
+            still_free=self._still_free,
+        )
 
     def _still_free(self, held: Reservation, flow: Flow) -> bool:
         return self.inside(lambda: self._ports.still_free(held, flow))
@@ -370,7 +364,7 @@ class Bypass:
 
         Errors: any NetworkError, GuardFailed.
         """
-        if session.flow.protocol is Protocol.UDP:
+        if session.proved or session.flow.protocol is Protocol.UDP:
             return True
         try:
             session.endpoint.connect_result()

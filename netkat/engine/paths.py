@@ -34,7 +34,10 @@ class Paths:
         self._known: dict[tuple[object, ...], Path] = {}
         self._asked = 0
         self._ports_decide: bool | None = None
-        self._until = 0.0
+        self.epoch = 0
+        """Another number as soon as what was remembered is forgotten."""
+        self.until = 0.0
+        """What is remembered holds until then (monotonic seconds), unless there are news."""
 
     def plan(
         self,
@@ -88,6 +91,11 @@ class Paths:
                 return None
             return self._known.get((destination, None, *choices))
 
+    def news(self) -> int:
+        """A descriptor that polls readable when something has changed; -1 before the first path."""
+        changes = self._changes
+        return -1 if changes is None else changes.fileno()
+
     def ports_decide(self) -> bool:
         """Whether the way may depend on ports, so that it is asked for again once they are known.
 
@@ -107,8 +115,9 @@ class Paths:
         now = time.monotonic()
         if self._changes is None:
             self._changes = Changes()
-        elif not self._changes.seen() and now < self._until:
+        elif not self._changes.seen() and now < self.until:
             return
         self._ports_decide = None
         self._known.clear()
-        self._until = now + LONGEST
+        self.until = now + LONGEST
+        self.epoch += 1

@@ -37,6 +37,10 @@ class Ports:
         """Whether conntrack knows no flow on a port that was held all the time."""
         return still_free(held, flow, self._census)
 
+    def census(self) -> int:
+        """The descriptor of conntrack's own count of entries, once it was asked for; else -1."""
+        return self._census.fileno()
+
     def close(self) -> None:
         """Let go of what was made; a socket that the filter is attached to keeps it."""
         with self._lock:

@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import os
 
+_generation = 0
+"""How many forks lie between this process and the one that imported this. getpid(2), which would
+say as much, is a system call, and each connection asks several times."""
+
+
+def _in_child() -> None:
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_in_child)
+
 
 class Process:
     """The process that made it."""
 
-    __slots__ = ("_pid",)
+    __slots__ = ("_mine",)
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._mine = _generation
 
     def forked(self) -> bool:
         """True in a child of it."""
-        return os.getpid() != self._pid
+        return _generation != self._mine
 
     def require(self) -> None:
         """Errors: SetupError in a child of it."""

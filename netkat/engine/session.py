@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
     from netkat.host.ports import Reservation
-    from netkat.stack import Endpoint, StackError
+    from netkat.stack import Endpoint, StackError, Takeover
 
 
 THROWN_AWAY = errno.ENOBUFS
@@ -56,18 +56,17 @@ class Session:
         self.reservation = reservation
         self._kept_before, self._holds = kept, True
         self._lock = threading.Lock()
-        self._ended = self._bridged = False
-        self._proved = False
+        self._bridged = self.ended = False
+        """``ended`` once close() or abort() was called, or bridge()."""
+        self.proved = False
+        """Whether the guard has shown that it keeps this flow from the kernel."""
+        self.terms: Takeover | None = None
+        """Those by which the flow was taken over, if it was: they hold for the next one too."""
         # Refusals are counted by wire: those before this flow were others'.
-        self._refused_before = uplink.wire.refused(THROWN_AWAY)
+        self._refused_before = uplink.wire.tally[THROWN_AWAY]
         self.received = 0
         self.sent = 0
         self._sending = threading.Lock()
-
-    @property
-    def ended(self) -> bool:
-        """True once close() or abort() was called, or bridge()."""
-        return self._ended
 
     @property
     def bridged(self) -> bool:
@@ -134,14 +133,14 @@ class Session:
 
         Errors: GuardFailed; the connection is aborted then, since the kernel answers it as well.
         """
-        if self._proved:
+        if self.proved:
             return
         try:
             self.uplink.prove(self.flow, self._kept_before)
         except NetkatError:
             self.abort()
             raise
-        self._proved = True
+        self.proved = True
 
     def evidence(self, waited: float | None = None) -> Evidence:
         """What is known of this flow now."""
@@ -218,10 +217,10 @@ class Session:
         it has ended before; the descriptor is the caller's then.
         """
         with self._lock:
-            if self._ended:
+            if self.ended:
                 raise OSError(errno.EBADF, "the connection is closed")
             self.uplink.bridge(self, descriptor)
-            self._ended = self._bridged = True
+            self._bridged = self.ended = True
 
     def hand_over(self) -> int:
         """The descriptor of a new socket that has the connection from now on. Errors: as bridge."""
@@ -242,12 +241,12 @@ class Session:
         In a forked child it says goodbye to nobody: the connection is the parent's.
         """
         if self.uplink.process.forked():
-            self._ended = True
+            self.ended = True
             return
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return
-            self._ended = True
+            self.ended = True
         # A datagram may wait for its next hop, whose answer comes in for this flow alone.
         if self.flow.protocol is Protocol.UDP and not self.endpoint.leaving():
             self.uplink.drop(self)
@@ -257,12 +256,12 @@ class Session:
     def abort(self) -> None:
         """End at once; the peer gets a RST. In a forked child as close()."""
         if self.uplink.process.forked():
-            self._ended = True
+            self.ended = True
             return
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return
-            self._ended = True
+            self.ended = True
         self.uplink.drop(self)
 
     def hand_on(self) -> Reservation | None:
@@ -270,6 +269,11 @@ class Session:
         with self._lock:
             held, self._holds = self._holds, False
         return self.reservation if held else None
+
+    def take_back(self) -> None:
+        """After hand_on(), which came to nothing."""
+        with self._lock:
+            self._holds = True
 
     def release(self) -> None:
         """Give back what was held for the flow: the uplink calls it, after the endpoint is gone."""

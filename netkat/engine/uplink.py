@@ -34,6 +34,7 @@ from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
     from netkat.engine.options import Options
+    from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
     from netkat.stack import Endpoint, Stack
@@ -68,8 +69,9 @@ class Uplink:
         self._mac = link.mac if link.ethernet else None
         self._tap = tap
         self._lock = threading.RLock()
-        self._sessions = Sessions()
-        self.oldest_at_rest = self._sessions.oldest_at_rest
+        self.sessions = Sessions()
+        self.open = self.sessions.add
+        """The uplink ends what is still open when it closes."""
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
@@ -216,6 +218,10 @@ class Uplink:
             finally:
                 self.stack.set_option(Option.MAX_SEGMENT, self.link.mtu - headers)
 
+    def largest_segment(self, path: Path, flow: Flow) -> int:
+        """As connect() has it, in bytes of payload; 0 where the link alone decides."""
+        return 0 if path.mtu >= self.link.mtu else path.mtu - _TCP_HEADERS[flow.version]
+
     def _take_address(self, stack: Stack, source: IPAddress) -> None:
         if source != self._claim:
             stack.add_address(source)
@@ -255,22 +261,20 @@ class Uplink:
                 return hooks
         return self._hooks
 
-    def open(self, session: Session) -> None:
-        """The uplink ends what is still open when it closes."""
-        self._sessions.add(session)
-
     def bridge(self, session: Session, descriptor: int) -> None:
         """Have the stack move the session's bytes to and from a socketpair's end, and look after
         the session from then on. Errors: StackError; the descriptor is the caller's then.
         """
-        self._sessions.bridge(session, descriptor)
+        self.sessions.bridge(session, descriptor)
 
     def retire(self, session: Session) -> None:
         """Take over a connection that its owner is done with, until the peer is done too."""
-        first = self._sessions.retire(session)
+        first = self.sessions.retire(session)
         if session.flow.protocol is Protocol.TCP:
-            with suppress(NetkatError):  # it may be over already
+            try:
                 session.endpoint.shutdown(SHUT_RDWR)
+            except NetkatError:
+                pass  # it may be over already
         else:
             self.flush()
         if self._pump is not None and first:
@@ -278,11 +282,11 @@ class Uplink:
 
     def parting(self) -> bool:
         """True while a retired connection's peer is not done."""
-        return self._sessions.parting()
+        return self.sessions.parting()
 
     def drop(self, session: Session) -> None:
         """End a session now: RST where a peer still counts on it."""
-        self._sessions.discard(session)
+        self.sessions.discard(session)
         if not session.endpoint.over():
             session.endpoint.abort()
             self.flush()
@@ -295,7 +299,7 @@ class Uplink:
         """
         pause = _SHORTEST
         while self.fault is None:
-            delivered, more = self._sessions.delivered()
+            delivered, more = self.sessions.delivered()
             for session in delivered:
                 self._let_go(session)
             if not more or time.monotonic() + pause > deadline:
@@ -305,13 +309,13 @@ class Uplink:
 
     def close(self) -> None:
         """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
-        for session in self._sessions.all():
+        for session in self.sessions.all():
             session.abort()
             self.drop(session)
         self._undo.close()
 
     def _let_go(self, session: Session) -> None:
-        self._sessions.discard(session)
+        self.sessions.discard(session)
         session.endpoint.close()
         session.release()
 
@@ -326,8 +330,9 @@ class Uplink:
 
     def _look_after_closing(self) -> bool:
         """Let go of the connections that have ended; True while some have not."""
-        for session in self._sessions.unbridged():
+        for session in self.sessions.unbridged():
             self.retire(session)
-        for session in self._sessions.ended():
-            self.drop(session)
-        return self._sessions.closing
+        for session in self.sessions.ended():
+            if self.sessions.take(session):
+                self.drop(session)
+        return self.sessions.closing

@@ -9,6 +9,7 @@ from netkat.stack.endpoint import Endpoint, Option
 from netkat.stack.facts import Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
 from netkat.stack.stack import Stack
+from netkat.stack.takeover import Takeover
 
 __all__ = [
     "Code",
@@ -20,6 +21,7 @@ __all__ = [
     "StackError",
     "StackStatistics",
     "State",
+    "Takeover",
     "WireFailed",
     "live_handles",
 ]

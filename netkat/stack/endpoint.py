@@ -9,12 +9,14 @@ from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
+from netkat.stack.takeover import ASKED
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
     from netkat.stack.ffi import CData, Loaded
+    from netkat.stack.takeover import Takeover
 
 
 class Option(enum.IntEnum):
@@ -40,12 +42,35 @@ class Endpoint(Owner[EndpointHandle]):
     """
 
     def __init__(self, loaded: Loaded, handle: EndpointHandle, version: int) -> None:
-        super().__init__(loaded, handle)
+        # As Owner's, without the call: one is made for each connection.
+        self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
+        self._handle = handle
         self._version = version
 
     def connect_result(self) -> None:
         """Return once the connection is open. Errors: BlockingIOError while it is not decided."""
         check(self._lib.gs_connect_result(self._handle))
+
+    def take_over(self, terms: Takeover, *, free: bool = False) -> tuple[Endpoint, int, bool]:
+        """Connect anew between the ends of this connection, which rests in TIME-WAIT and ends so.
+
+        The endpoint; the guard's count of the flow before its SYN; whether the connection is
+        open already and the guard has proved itself. ``free``: conntrack was asked.
+        Errors: BlockingIOError (it does not rest), StackError (UNREACHABLE: there are news; IN_USE:
+        conntrack has to be asked; INVALID: the guard does not tell), where nothing has changed;
+        other StackErrors.
+        """
+        raw = terms.raw
+        if free:
+            census, raw.census = raw.census, ASKED
+        result = self._lib.gs_take_over(self._handle, raw)
+        if free:
+            raw.census = census
+        if result < 0:
+            raise fault(result)
+        self._handle = EndpointHandle(0)
+        endpoint = Endpoint(self._loaded, EndpointHandle(result), self._version)
+        return endpoint, raw.kept_before, raw.proved == 1
 
     def accept(self) -> tuple[Endpoint, IPAddress, int]:
         """A client's connection, with its address and port."""
@@ -147,7 +172,9 @@ class Endpoint(Owner[EndpointHandle]):
         Errors: StackError (NOT_CONNECTED) where the connection is over already.
         """
         # The library's numbers are a mask: 1 read, 2 write.
-        check(self._lib.gs_shutdown(self._handle, how + 1))
+        result = self._lib.gs_shutdown(self._handle, how + 1)
+        if result < 0:
+            raise fault(result)
 
     def abort(self) -> None:
         """End at once, with a RST to a peer that is still there. close() is still to follow."""

@@ -84,6 +84,7 @@ class Library(Protocol):
         remote_port: int,
     ) -> int: ...
     def gs_connect_result(self, endpoint: EndpointHandle) -> int: ...
+    def gs_take_over(self, endpoint: EndpointHandle, terms: CData) -> int: ...
     def gs_bind(self, stack: StackHandle, version: int, local: bytes, local_port: int) -> int: ...
     def gs_listen(
         self, stack: StackHandle, version: int, local: bytes, local_port: int, backlog: int
@@ -169,12 +170,9 @@ class Loaded:
         self.usable = True
         for name in CALLS:
             setattr(self, name, getattr(library, name))
-        os.register_at_fork(after_in_child=self._forked)
-
-    @property
-    def calls(self) -> Library:
+        self.calls = cast(Library, self)
         """Itself, as what it can do."""
-        return cast(Library, self)
+        os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         self.usable = False

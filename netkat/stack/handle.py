@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from netkat.closing import Closing
 from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
-
-if TYPE_CHECKING:
-    pass
 
 H = TypeVar("H", StackHandle, EndpointHandle)
 
@@ -21,12 +17,11 @@ class Owner(Closing, Generic[H]):
     def __init__(self, loaded: Loaded, handle: H) -> None:
         self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
         self._handle: H = handle
-        self._closing = threading.Lock()
 
     def close(self) -> None:
         """Close; more than once is once."""
-        with self._closing:
-            handle, self._handle = self._handle, type(self._handle)(0)
+        # Two threads at once may both hand it back: the library takes it once.
+        handle, self._handle = self._handle, type(self._handle)(0)
         # In a forked child the handle is still the parent's.
         if handle and self._loaded.usable:
             self._let_go(handle)

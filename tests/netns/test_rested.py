@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +16,10 @@ import pytest
 from netkat import Stack
 from netkat.bpf.tcx import FIRST, TcxLink
 from netkat.engine import rested
+from netkat.engine.session import Session
+from netkat.engine.sessions import Sessions
 from netkat.errors import GuardFailed
+from netkat.stack import Endpoint, Takeover
 from tests.helpers.guard_lab import PASS, witness
 from tests.helpers.netns import Pair
 
@@ -100,6 +106,63 @@ def test_what_is_handed_on_is_given_back_in_the_end(pair: Pair) -> None:
         until_one_hands_on(stack, pair, port)
         assert pair.host.run(["ss", "-Htln"]).stdout
     assert pair.host.run(["ss", "-Htan"]).stdout == ""
+
+
+def test_who_is_late_to_let_go_of_the_old_one_takes_nothing_away(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Housekeeping may have looked at it just before, and finds it ended."""
+    taken: list[Session] = []
+    take, take_over = Sessions.take_one_that_may_rest, Endpoint.take_over
+
+    def noting(sessions: Sessions, *which: Any) -> Any:
+        found = take(sessions, *which)
+        taken.extend([found[0]] if found is not None else [])
+        return found
+
+    def late(endpoint: Endpoint, terms: Takeover, *, free: bool = False) -> Any:
+        found = take_over(endpoint, terms, free=free)
+        taken[-1].uplink.drop(taken[-1])
+        return found
+
+    monkeypatch.setattr(Sessions, "take_one_that_may_rest", noting)
+    monkeypatch.setattr(Endpoint, "take_over", late)
+    with echo(pair) as port, Stack(netns=pair.host.name) as stack:
+        until_one_hands_on(stack, pair, port)
+        for _ in range(3 * FEW):
+            ask(stack, pair, port)
+        assert taken
+
+
+def test_what_comes_while_nobody_waits_is_acknowledged(pair: Pair) -> None:
+    """Connections that are opened and closed put the receiving thread at rest: not for long."""
+    server = pair.peer.call(lambda: socket.create_server((pair.peer.ipv4, 0)))
+    with server, Stack(netns=pair.host.name) as stack:
+        for _ in range(10 * FEW):
+            stack.create_connection(server.getsockname(), 20).close()
+            server.accept()[0].close()
+        conn = stack.create_connection(server.getsockname(), 20)
+        with server.accept()[0] as theirs, conn:
+            theirs.sendall(b"x" * 5000)
+            eventually(lambda: not unacknowledged(theirs))
+            conn.fileno()
+            theirs.sendall(b"y")
+            assert select.select([conn], [], [], 20)[0]
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Segments (tcpi_unacked)."""
+    return int(
+        struct.unpack_from("=24xI", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64))[0]
+    )
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """In 20 s at most."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def test_the_guard_proves_itself_for_each(pair: Pair) -> None:

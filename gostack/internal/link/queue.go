@@ -93,6 +93,13 @@ func (q *queue) leave() {
 	q.announce()
 }
 
+// leaveSilently is for a thread after which somebody drains soon.
+func (q *queue) leaveSilently() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.attending--
+}
+
 // pop moves up to max packets to out. An empty answer arms the eventfd. roomy is
 // true once after crowded was, when there is room again.
 func (q *queue) pop(out []*stack.PacketBuffer, max int) (popped []*stack.PacketBuffer, roomy bool) {

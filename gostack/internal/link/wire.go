@@ -107,6 +107,13 @@ func (w *Wire) Receive() error {
 	return err
 }
 
+// Collect is Receive that leaves what comes of it to the next Flush, without waking anybody.
+func (w *Wire) Collect() error {
+	w.edge.queue.attend()
+	defer w.edge.queue.leaveSilently()
+	return w.receive()
+}
+
 // Glance is Receive where nobody else receives at this moment.
 func (w *Wire) Glance() error {
 	if !w.receiving.TryLock() {

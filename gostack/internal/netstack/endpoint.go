@@ -36,6 +36,7 @@ type Endpoint struct {
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
 	bridged atomic.Bool
+	engaged atomic.Bool
 
 	mu     sync.Mutex
 	bridge *bridge
@@ -53,9 +54,14 @@ func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (*Endpoint
 	if err != nil {
 		return nil, err
 	}
+	return e.connect(remote)
+}
+
+// connect is for an endpoint that is bound; it is closed where there is an error.
+func (e *Endpoint) connect(remote netip.AddrPort) (_ *Endpoint, err tcpip.Error) {
 	e.takeAll()
 	e.watch(remote)
-	s.pump.ask(func() { err = e.ep.Connect(full(remote)) })
+	e.stack.pump.ask(func() { err = e.ep.Connect(full(remote)) })
 	if _, started := err.(*tcpip.ErrConnectStarted); started {
 		err = nil
 	}
@@ -77,6 +83,7 @@ func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Erro
 	if err != nil {
 		return nil, err
 	}
+	e.engage()
 	if err = s.sendWith(e); err == nil {
 		err = e.ep.Listen(backlog)
 	}
@@ -96,6 +103,7 @@ func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
 		return nil, netip.AddrPort{}, err
 	}
 	conn := e.stack.wrap(ep, wq, true)
+	conn.engage()
 	conn.open = true
 	conn.minTTL.Store(e.minTTL.Load())
 	conn.maxPayload.Store(e.maxPayload.Load())
@@ -122,6 +130,7 @@ func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Err
 	e := s.wrap(ep, wq, transport == tcp.ProtocolNumber)
 	e.key = flowKey(protocol, local, netip.AddrPort{})
 	if !e.tcp {
+		e.engage()
 		// RFC 8085: a sender that knows no better may fragment; PMTU discovery by
 		// dropping would turn a large datagram into an error nobody asked for.
 		_ = ep.SetSockOptInt(tcpip.MTUDiscoverOption, int(tcpip.PMTUDiscoveryDont))
@@ -242,6 +251,9 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	if err == nil && how&2 != 0 {
 		e.finSent.Store(true)
 	}
+	if how == 3 {
+		e.disengage()
+	}
 	return err
 }
 
@@ -271,6 +283,7 @@ func (e *Endpoint) Close() {
 	e.leaveTimeWait()
 	e.ep.Close()
 	e.closeSignals()
+	e.disengageForGood()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
 	} else {
@@ -293,14 +306,21 @@ func (e *Endpoint) leaveTimeWait() {
 func timeWaitTimerExpired(e *tcp.Endpoint)
 
 // ReadableFD is level-triggered: readable while Recv or Accept would not wait.
-func (e *Endpoint) ReadableFD() (int, error) { return e.readable.descriptor(e.canRead) }
+func (e *Endpoint) ReadableFD() (int, error) {
+	e.engage()
+	return e.readable.descriptor(e.canRead)
+}
 
 // WritableFD is level-triggered: readable while Send, or a decided connect, would not wait.
-func (e *Endpoint) WritableFD() (int, error) { return e.writable.descriptor(e.canWrite) }
+func (e *Endpoint) WritableFD() (int, error) {
+	e.engage()
+	return e.writable.descriptor(e.canWrite)
+}
 
 // ReadinessFD polls readable while Recv or Accept would not wait, and writable while Send,
 // or a decided connect, would not.
 func (e *Endpoint) ReadinessFD() (int, error) {
+	e.engage()
 	fd, fresh, err := e.both.descriptor()
 	if fresh {
 		e.readable.showBy(e.both.showReadable, e.canRead)

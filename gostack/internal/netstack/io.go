@@ -10,6 +10,7 @@ import (
 
 // Recv reads into b; 0 without error is the end of a stream. total is a datagram's whole length.
 func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
+	e.engage()
 	if err := e.pendingError(); err != nil {
 		e.readable.settle(e.canRead)
 		return 0, 0, from, err
@@ -77,6 +78,7 @@ func (e *Endpoint) lasting(err tcpip.Error) tcpip.Error {
 
 // Send writes b; TCP may take fewer. An invalid address means the peer.
 func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
+	e.engage()
 	if err := e.pendingError(); err != nil {
 		return 0, err
 	}

@@ -28,6 +28,8 @@ type pump struct {
 	wire *link.Wire
 	wake int // the link's eventfd: frames wait that nobody has drained
 
+	lull lull
+
 	mu       sync.Mutex
 	fd       int
 	resident *seat
@@ -122,22 +124,25 @@ func (p *pump) sit() (*seat, error) {
 	return s, p.arm(s, true)
 }
 
-// leave hands over to the resident, or leaves things to who sat down later.
-func (p *pump) leave(s *seat) {
+// leave hands over to the resident, or leaves things to who sat down later. It returns whether
+// there is a lull.
+func (p *pump) leave(s *seat) (lull bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	lull = p.lull.on
 	if p.leader == s {
 		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
 		p.leader = nil
-		if !p.closed {
+		if !p.closed && !lull {
 			_ = p.arm(p.resident, true)
 		}
 	}
 	if p.closed || len(p.spare) >= sparesKept {
 		_ = unix.Close(s.epoll)
-		return
+		return lull
 	}
 	p.spare = append(p.spare, s)
+	return lull
 }
 
 // wait moves frames until one of fds polls readable, whose bits it returns, or time is
@@ -153,19 +158,23 @@ func (p *pump) wait(fds []int32, until time.Time, once bool) (uint64, error) {
 }
 
 // ask calls what makes the stack send, sends it, and receives what has come back by then, in
-// the resident's stead. A peer on this machine answers before the send returns.
+// the resident's stead. A peer on this machine answers before the send returns. In a lull what
+// comes of that, an ACK, leaves with what is sent next: the peer then has both at once.
 func (p *pump) ask(what func()) {
 	s, err := p.sit()
 	if err != nil {
 		what()
 		return
 	}
-	defer p.leave(s)
+	p.lull.asked.Add(1)
 	leave := p.wire.Attend()
 	what()
 	// What is wrong with the wire is told by who waits.
 	if leave() == nil {
-		_ = p.wire.Receive()
+		_ = p.wire.Collect()
+	}
+	if lull := p.leave(s); !lull {
+		_ = p.wire.Flush()
 	}
 }
 
@@ -177,7 +186,17 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	if s == nil {
 		return 0, link.ErrDetached
 	}
-	return p.move(s, fds, until, false)
+	for {
+		pause, lull := p.pause(until)
+		bits, err := p.move(s, fds, pause, false)
+		if lull && err == nil {
+			err = p.look()
+		}
+		over := !until.IsZero() && !time.Now().Before(until)
+		if bits != 0 || err != nil || over {
+			return bits, err
+		}
+	}
 }
 
 func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, error) {
@@ -219,6 +238,9 @@ func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, e
 			return 0, err
 		}
 		moved = true
+		if p.beginLull(s) {
+			return 0, nil
+		}
 	}
 }
 

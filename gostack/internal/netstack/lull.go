@@ -1,0 +1,130 @@
+package netstack
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// glance is how often the resident looks in a lull.
+const glance = time.Millisecond
+
+// lull is a time in which nothing that comes is urgent: the program opens and closes
+// connections, and says and awaits nothing on those that are open. What comes is the end of
+// what was closed. Each would wake the resident thread, on the processor that its sender (the
+// peer on this machine, or the network card) is busy on, and whoever opens the next
+// connection receives anyway. So the resident sleeps on, and looks now and then whether
+// nobody opens one any more.
+//
+// The ACK of a handshake waits as well, for two milliseconds at most: whoever closes the connection
+// at once, sends on it or reads, sends it with that. A Linux client holds it back like
+// that where it knows that something follows (tcp_rcv_synsent_state_process). The peer
+// sleeps and wakes once for a connection, not twice.
+type lull struct {
+	asked   atomic.Uint64 // connections that were begun
+	engaged atomic.Int32  // endpoints that somebody sends on, reads or waits for
+
+	// With the pump's lock held.
+	on   bool
+	seen uint64 // of asked, when the resident looked last
+}
+
+// engage is for an endpoint on which something urgent may come from now on.
+func (p *pump) engage() {
+	if p.lull.engaged.Add(1) > 1 {
+		return
+	}
+	p.mu.Lock()
+	ended := p.endLull()
+	p.mu.Unlock()
+	if ended {
+		_ = p.wire.Flush()
+	}
+}
+
+func (p *pump) disengage() { p.lull.engaged.Add(-1) }
+
+// beginLull is true where it begins for who sits on that seat; for the resident alone.
+func (p *pump) beginLull(s *seat) bool {
+	if p.lull.engaged.Load() > 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	asked := p.lull.asked.Load()
+	if p.resident != s || p.closed || asked == p.lull.seen {
+		return false
+	}
+	p.lull.seen = asked
+	// Once more under the lock, which who engages takes after counting himself.
+	p.lull.on = p.lull.engaged.Load() == 0
+	if p.lull.on {
+		_ = p.arm(s, false)
+	}
+	return p.lull.on
+}
+
+// endLull must be called with the lock held. Where there was one, what waits to be sent is the
+// caller's to send, without the lock.
+func (p *pump) endLull() bool {
+	if !p.lull.on {
+		return false
+	}
+	p.lull.on = false
+	if p.leader == nil && !p.closed {
+		_ = p.arm(p.resident, true)
+	}
+	return true
+}
+
+// pause is until when the resident may sleep, and whether there is a lull.
+func (p *pump) pause(until time.Time) (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.lull.on {
+		return until, false
+	}
+	soon := time.Now().Add(glance)
+	if !until.IsZero() && until.Before(soon) {
+		return until, true
+	}
+	return soon, true
+}
+
+// look ends a lull in which no connection was begun since the last look, and receives what
+// has come. Where one was, it has done that itself, and sent what waited.
+func (p *pump) look() error {
+	p.mu.Lock()
+	asked := p.lull.asked.Load()
+	over := asked == p.lull.seen
+	if over {
+		p.endLull()
+	}
+	p.lull.seen = asked
+	p.mu.Unlock()
+	if !over {
+		return nil
+	}
+	return p.wire.Receive()
+}
+
+// engage says that something urgent may come for this endpoint: somebody sends on it, reads
+// or waits for it.
+func (e *Endpoint) engage() {
+	if !e.engaged.Load() && !e.engaged.Swap(true) {
+		e.stack.pump.engage()
+	}
+}
+
+// disengage says that nobody does any more.
+func (e *Endpoint) disengage() {
+	if e.engaged.Swap(false) {
+		e.stack.pump.disengage()
+	}
+}
+
+// disengageForGood is for an endpoint that is closed, whatever a thread that is late does on it.
+func (e *Endpoint) disengageForGood() {
+	if e.engaged.Swap(true) {
+		e.stack.pump.disengage()
+	}
+}
