@@ -78,6 +78,16 @@ func (q *queue) rouse() {
 	}
 }
 
+// hand announces what waits, where it is so many frames, though the caller attends.
+func (q *queue) hand(least int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.armed && len(q.pkts)-q.head >= least && !q.closed {
+		q.armed = false
+		_, _ = unix.Write(q.wake, one)
+	}
+}
+
 // attend is for a thread that is going to drain, and to leave.
 func (q *queue) attend() {
 	q.mu.Lock()

@@ -37,6 +37,9 @@ type Endpoint struct {
 
 	bridged atomic.Bool
 
+	pouring sync.Mutex // held by who pours from a descriptor, into loans
+	loans   link.Loans
+
 	mu     sync.Mutex
 	bridge *bridge
 	open   bool        // TCP: the handshake is over
@@ -271,6 +274,7 @@ func (e *Endpoint) Close() {
 	e.leaveTimeWait()
 	e.ep.Close()
 	e.closeSignals()
+	e.freeLoans()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
 	} else {
