@@ -78,11 +78,11 @@ func (q *queue) rouse() {
 	}
 }
 
-// hand announces what waits, where it is so many frames, though the caller attends.
-func (q *queue) hand(least int) {
+// hand announces what waits though the caller attends, and also where nothing does.
+func (q *queue) hand() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.armed && len(q.pkts)-q.head >= least && !q.closed {
+	if q.armed && !q.closed {
 		q.armed = false
 		_, _ = unix.Write(q.wake, one)
 	}

@@ -13,8 +13,9 @@ import (
 const (
 	// piece is what is read at once: what one frame carries of segments of 1,448 bytes.
 	piece = 65160
-	// handFrames is how many frames make it worth to wake the thread that sends them.
-	handFrames = 8
+	// handPieces is how many make it worth to wake the thread that sends them, or finds that
+	// there is room in the peer's window again.
+	handPieces = 8
 	// copyBelow is the size up to which what was read is copied, so that the memory
 	// of a piece does not lie in the queue for some bytes of a pipe.
 	copyBelow = piece / 2
@@ -48,6 +49,7 @@ func (e *Endpoint) PourFrom(fd, most int, patience time.Duration) (p Poured, err
 	defer e.stack.attend()()
 	defer pump.pause()
 	until := time.Now().Add(patience)
+	pieces := 0
 	for p.Taken < most {
 		space, err := roomIn(ep)
 		if err != nil && !wouldBlock(err) {
@@ -59,9 +61,9 @@ func (e *Endpoint) PourFrom(fd, most int, patience time.Duration) (p Poured, err
 		if space > 0 && !e.pourPiece(ep, from, min(piece, most-p.Taken, space), &p) {
 			break
 		}
-		if p.Taken >= handFrames*piece {
+		if pieces++; pieces%handPieces == 0 {
 			pump.feed()
-			e.stack.Link.HandOver(handFrames)
+			e.stack.Link.HandOver()
 		}
 		if space < piece && !e.halfFreeBy(until, space > 0) || !time.Now().Before(until) {
 			break
