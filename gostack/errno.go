@@ -28,6 +28,9 @@ const (
 // wireFailed less an errno is what became of the packet socket (GS_WIRE).
 const wireFailed = -1000
 
+// sourceFailed less an errno is what became of a descriptor to read from (GS_SOURCE).
+const sourceFailed = -2000
+
 // code is the one table from gVisor's errors to the ABI's.
 func code(err tcpip.Error) int32 {
 	switch err.(type) {

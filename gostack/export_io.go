@@ -6,9 +6,13 @@ package main
 import "C"
 
 import (
+	"errors"
+	"math"
 	"net/netip"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 func memory(p unsafe.Pointer, n C.uint64_t) []byte {
@@ -113,6 +117,36 @@ func gs_pour(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.u
 		return C.int64_t(code(err))
 	}
 	return C.int64_t(count)
+}
+
+//export gs_pour_from
+func gs_pour_from(h C.uint64_t, fd C.int32_t, n C.uint64_t, milliseconds C.uint32_t, lost *C.uint64_t) C.int64_t {
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int64_t(eBadHandle)
+	}
+	p, err := e.PourFrom(int(fd), int(min(n, math.MaxInt64)), time.Duration(milliseconds)*time.Millisecond)
+	if lost != nil {
+		*lost = C.uint64_t(p.Lost)
+	}
+	switch {
+	case err != nil:
+		return C.int64_t(code(err))
+	case p.Read != nil:
+		return C.int64_t(unread(p.Read))
+	case p.Taken == 0 && !p.Ended:
+		return C.int64_t(eAgain)
+	}
+	return C.int64_t(p.Taken)
+}
+
+// unread is the number of a source that cannot be read.
+func unread(err error) int64 {
+	var number unix.Errno
+	if errors.As(err, &number) {
+		return sourceFailed - int64(number)
+	}
+	return int64(eFault)
 }
 
 //export gs_send_to

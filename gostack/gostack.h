@@ -7,7 +7,8 @@
  *  - A handle is a 64-bit number, never 0, never used twice. A handle that is
  *    closed or was never given out yields GS_EBADF; it never crashes.
  *  - A call returns >= 0 on success and a negative GS_E... code on failure.
- *  - No call waits, save gs_wait, gs_reside, gs_gather and gs_pour, which say what ends them.
+ *  - No call waits, save gs_wait, gs_reside, gs_gather, gs_pour and gs_pour_from, which say what
+ *    ends them.
  *    What is not ready yields GS_EAGAIN; readiness is an eventfd.
  *  - Any thread may call anything at any time, except gs_arm, gs_inject on one
  *    stack (one receiving thread at a time) and gs_drain (one sending thread at
@@ -41,6 +42,7 @@
 #define GS_EFAULT -14     /* anything else; never expected */
 #define GS_EDETACHED -15  /* the stack has no packet socket of its own */
 #define GS_WIRE -1000     /* GS_WIRE - errno: the packet socket failed for good */
+#define GS_SOURCE -2000   /* GS_SOURCE - errno: a descriptor to send from cannot be read */
 
 #define GS_TCP 6
 #define GS_UDP 17
@@ -219,6 +221,11 @@ int64_t gs_send(uint64_t endpoint, void *buffer, uint64_t n);
 /* The same for TCP, and goes on as there is room until all is taken or the time is over;
  * moves frames meanwhile. */
 int64_t gs_pour(uint64_t endpoint, void *buffer, uint64_t n, uint32_t milliseconds);
+/* The same, of bytes that fd gives from where its offset stands: a regular file or a pipe
+ * (GS_SOURCE - EINVAL for another), which may block or not. 0: its end. GS_EAGAIN: nothing to read, or
+ * no room in that time. It ends early where a pipe is empty; the read of a file may wait for a disk.
+ * `lost` gets the bytes that were read when the connection failed, and not taken. */
+int64_t gs_pour_from(uint64_t endpoint, int32_t fd, uint64_t n, uint32_t milliseconds, uint64_t *lost);
 int64_t gs_send_to(uint64_t endpoint, void *buffer, uint64_t n, uint8_t version, uint8_t *remote, uint16_t remote_port);
 /* Moves bytes between an open TCP connection and fd, one end of a stream socketpair, both
  * ways until both have ended; half-close both ways. A byte must wait in fd, written at the

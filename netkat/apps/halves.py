@@ -11,11 +11,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
 from netkat.apps.shaping import Shape, lines
+from netkat.apps.stdio import unreadable
+from netkat.conn.source import SourceFailed, pouring
 from netkat.errors import NetkatError, TlsTruncated
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
     from netkat.apps.stdio import Input, Stop
+    from netkat.conn.source import Pour
 
 STREAM_BUFFER = 1 << 20
 """Bytes moved at once: a pipe gives 64 KiB, a file and the stack give as much as they have."""
@@ -156,25 +159,50 @@ class Sender(Half):
         self.pacing = False
 
     def relay(self) -> None:
-        """One read is one datagram, or as much of the stream as there is."""
+        """Until the end of input, or told to stop."""
         stream = self._conn.protocol is Transport.TCP
+        pour = pouring(self._conn) if self._as_it_is() else None
+        ended = self._read(stream) if pour is None else self._pour(pour)
+        if not ended:
+            return
+        if stream and self._shutdown:
+            self.fin_at = time.monotonic()
+            send_fin(self._conn)
+        self._end()
+
+    def _as_it_is(self) -> bool:
+        return self._shape is None and not self._interval and self._source.whole
+
+    def _read(self, stream: bool) -> bool:
+        """One read is one datagram, or as much of the stream as there is. True at the end."""
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else self._payload))
         while True:
             self.waiting_since = time.monotonic()
             count = self._source.read_into(buffer)
             self.waiting_since = None
-            if count is None:
-                return
-            if count == 0:
-                break
+            if not count:
+                return count == 0
             if self._interval:
                 self._send_lines(buffer[:count])
             else:
                 self._send(buffer[:count])
-        if stream and self._shutdown:
-            self.fin_at = time.monotonic()
-            send_fin(self._conn)
-        self._end()
+
+    def _pour(self, pour: Pour) -> bool:
+        """Leave the reading to the library. True at the end."""
+        while True:
+            self.waiting_since = time.monotonic()
+            if not self._source.wait():
+                return False
+            self.waiting_since = None
+            try:
+                poured = pour(self._source.fd)
+            except SourceFailed as error:
+                raise unreadable(error) from error
+            self.in_hand = poured.lost
+            if poured.taken:
+                self._note(poured.taken)
+            if poured.ended:
+                return True
 
     def _send(self, view: memoryview) -> None:
         if self._shape is not None:

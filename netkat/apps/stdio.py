@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import stat
 
 from netkat.errors import LocalStreamFailed
 
@@ -53,14 +54,29 @@ class Input:
         """True where a person sits at the other end."""
         return os.isatty(self._fd)
 
+    @property
+    def fd(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    @property
+    def whole(self) -> bool:
+        """True for a regular file or a pipe: they end once, and are read alike by anybody."""
+        mode = os.fstat(self._fd).st_mode
+        return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
+
+    def wait(self) -> bool:
+        """Until a read would not wait; False when told to stop."""
+        self._poll.poll()
+        return not self._stop.asked
+
     def read_into(self, buffer: memoryview) -> int | None:
         """What one read gives: its bytes, 0 at the end, None when told to stop.
 
         Errors: LocalStreamFailed.
         """
         while True:
-            self._poll.poll()
-            if self._stop.asked:
+            if not self.wait():
                 return None
             try:
                 return os.readv(self._fd, [buffer])
@@ -68,9 +84,7 @@ class Input:
                 continue
             except OSError as error:
                 if error.errno != errno.EIO or not self._in_background():
-                    raise LocalStreamFailed(
-                        f"cannot read standard input: {error.strerror}"
-                    ) from error
+                    raise unreadable(error) from error
             # Input waits for somebody else, so the descriptor polls readable all the time.
             self._stop.wait(_BACKGROUND_RETRY)
 
@@ -80,6 +94,11 @@ class Input:
             return os.tcgetpgrp(self._fd) != os.getpgrp()
         except OSError:
             return False
+
+
+def unreadable(error: OSError) -> LocalStreamFailed:
+    """What standard input's reader raises."""
+    return LocalStreamFailed(f"cannot read standard input: {error.strerror}")
 
 
 class Output:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from netkat.engine.ports import Ports
     from netkat.engine.uplink import Uplink
     from netkat.host.ports import Reservation
-    from netkat.stack import Endpoint, StackError, Takeover
+    from netkat.stack import Endpoint, Takeover
 
 ENOUGH = 64
 """Connections at rest, from which on the oldest hands on. A program that opens few never meets

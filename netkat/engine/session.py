@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
     from netkat.host.ports import Reservation
-    from netkat.stack import Endpoint, StackError, Takeover
+    from netkat.stack import Endpoint, Poured, StackError, Takeover
 
 
 THROWN_AWAY = errno.ENOBUFS
@@ -27,6 +27,7 @@ SLICE = 0.1
 """Seconds that a call may last without the interpreter lock: a thread that has signal
 handlers to run, or is waited for by one that asks what was sent, is back by then."""
 _MANY = 1 << 15
+_ALL = 1 << 62
 
 
 def _slice(timeout: float | None) -> int:
@@ -97,6 +98,16 @@ class Session:
                 count = self.endpoint.send(data)
             self.sent += count
         return count
+
+    def pour_from(self, descriptor: int) -> Poured:
+        """Send what a regular file or a pipe gives, for SLICE seconds at most.
+
+        Errors: as the endpoint's.
+        """
+        with self._sending:
+            poured = self.endpoint.pour_from(descriptor, _ALL, _slice(None))
+            self.sent += poured.taken
+        return poured
 
     def receive(self, view: memoryview, timeout: float | None) -> int:
         """Read what has come; how many bytes. Errors: as the endpoint's.

@@ -4,8 +4,8 @@ Importing this loads no library: the first Stack does, and with it come the Go
 runtime's threads.
 """
 
-from netkat.stack.codes import Code, StackError, WireFailed
-from netkat.stack.endpoint import Endpoint, Option
+from netkat.stack.codes import Code, SourceFailed, StackError, WireFailed
+from netkat.stack.endpoint import Endpoint, Option, Poured
 from netkat.stack.facts import Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
 from netkat.stack.stack import Stack
@@ -17,6 +17,8 @@ __all__ = [
     "Info",
     "Observation",
     "Option",
+    "Poured",
+    "SourceFailed",
     "Stack",
     "StackError",
     "StackStatistics",

@@ -68,14 +68,24 @@ WIRE = -1000
 """gostack.h's GS_WIRE."""
 
 
+SOURCE = -2000
+"""gostack.h's GS_SOURCE."""
+
+
 class WireFailed(OSError):
     """The packet socket failed for good, with this errno."""
+
+
+class SourceFailed(OSError):
+    """A descriptor to send from cannot be read, with this errno."""
 
 
 def fault(result: int) -> OSError:
     """The exception of a negative result; an unknown one counts as Code.FAULT."""
     if result == Code.AGAIN:
         return BlockingIOError(errno.EAGAIN, "the operation would wait")
+    if result < SOURCE:
+        return SourceFailed(SOURCE - result, os.strerror(SOURCE - result))
     if result < WIRE:
         return WireFailed(WIRE - result, os.strerror(WIRE - result))
     try:

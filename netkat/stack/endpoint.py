@@ -1,9 +1,10 @@
-"""One TCP connection, TCP listener or UDP endpoint in the stack. Only gather and pour wait."""
+"""One TCP connection, TCP listener or UDP endpoint in the stack. Only gather, pour and
+pour_from wait."""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
@@ -32,6 +33,17 @@ class Option(enum.IntEnum):
     MIN_TTL = 8
     MAX_SEGMENT = 9
     SHARE_PORT = 10
+
+
+class Poured(NamedTuple):
+    """What became of pour_from()."""
+
+    taken: int
+    """Bytes that the endpoint has taken."""
+    lost: int
+    """Bytes read when the connection failed, and not taken. The next call says how it did."""
+    ended: bool
+    """Nothing was taken, since the source has come to its end."""
 
 
 class Endpoint(Owner[EndpointHandle]):
@@ -139,6 +151,17 @@ class Endpoint(Owner[EndpointHandle]):
         if count < 0:
             raise fault(count)
         return count
+
+    def pour_from(self, descriptor: int, count: int, milliseconds: int) -> Poured:
+        """As pour, of what a regular file or a pipe gives: no copy of it is made here.
+
+        Ends early where a pipe is empty. Errors: SourceFailed where it cannot be read.
+        """
+        lost = self._ffi.new("uint64_t *")
+        taken = self._lib.gs_pour_from(self._handle, descriptor, count, milliseconds, lost)
+        if taken < 0 and taken != Code.AGAIN:
+            raise fault(taken)
+        return Poured(max(taken, 0), lost[0], taken == 0)
 
     def send_to(self, data: Buffer, address: IPAddress, port: int) -> int:
         """Send one datagram to somebody; its length."""

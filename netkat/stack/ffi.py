@@ -110,6 +110,9 @@ class Library(Protocol):
     def gs_pour(
         self, endpoint: EndpointHandle, buffer: CData, n: int, milliseconds: int
     ) -> int: ...
+    def gs_pour_from(
+        self, endpoint: EndpointHandle, descriptor: int, n: int, milliseconds: int, lost: CData
+    ) -> int: ...
     def gs_send_to(
         self,
         endpoint: EndpointHandle,

@@ -65,6 +65,12 @@ func (e *Endpoint) WakeFD() int { return e.queue.wake }
 // Queued counts the frames that wait to be drained.
 func (e *Endpoint) Queued() int { return e.queue.length() }
 
+// HandOver wakes who polls WakeFD and has found nothing to drain, though the caller attends.
+func (e *Endpoint) HandOver() { e.queue.hand() }
+
+// Rouse wakes who polls WakeFD.
+func (e *Endpoint) Rouse() { e.queue.rouse() }
+
 // Crowded reports whether a sender of datagrams should wait for room in the queue.
 func (e *Endpoint) Crowded() bool { return e.queue.crowded() }
 

@@ -78,6 +78,16 @@ func (q *queue) rouse() {
 	}
 }
 
+// hand announces what waits though the caller attends, and also where nothing does.
+func (q *queue) hand() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.armed && !q.closed {
+		q.armed = false
+		_, _ = unix.Write(q.wake, one)
+	}
+}
+
 // attend is for a thread that is going to drain, and to leave.
 func (q *queue) attend() {
 	q.mu.Lock()

@@ -36,6 +36,7 @@ type Receiver struct {
 	endpoint *Endpoint
 	slots    []slot
 	lent     leases
+	held     acknowledgement // of the batch that is being handed over; its frame is nil where there is none
 	headers  []byte
 	pin      runtime.Pinner
 }
@@ -98,6 +99,7 @@ func (r *Receiver) Inject(batch []Mmsghdr, first, n int) {
 		r.endpoint.Counters.BytesIn.Add(uint64(length))
 		r.inject(i, length, flags, &batch[i])
 	}
+	r.letGo()
 }
 
 func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
@@ -109,15 +111,34 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 	if !ok {
 		return
 	}
-	var payload buffer.Buffer
+	if r.held.frame != nil && acknowledges(&p) && p.surpasses(&r.held.packet) {
+		r.held.frame = nil
+	}
+	r.letGo()
+	if acknowledges(&p) {
+		r.held = acknowledgement{visible, protocol, p}
+		return
+	}
 	if length <= copyBelow {
-		payload = buffer.MakeWithData(visible)
+		r.deliver(buffer.MakeWithData(visible), protocol)
 		r.lent.settle()
 	} else {
-		payload = r.lend(s, length, e.headers(&p), iovecs(entry, ReceiveIovecs))
+		r.deliver(r.lend(s, length, e.headers(&p), iovecs(entry, ReceiveIovecs)), protocol)
 	}
+}
+
+// letGo hands over the acknowledgement that was held back, since nothing came that makes up for it.
+func (r *Receiver) letGo() {
+	if r.held.frame != nil {
+		r.deliver(buffer.MakeWithData(r.held.frame), r.held.protocol)
+		r.held.frame = nil
+		r.lent.settle()
+	}
+}
+
+func (r *Receiver) deliver(payload buffer.Buffer, protocol tcpip.NetworkProtocolNumber) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
-	e.deliver(pkt, protocol)
+	r.endpoint.deliver(pkt, protocol)
 	pkt.DecRef()
 }
 

@@ -38,6 +38,9 @@ type Endpoint struct {
 	bridged atomic.Bool
 	engaged atomic.Bool
 
+	pouring sync.Mutex // held by who pours from a descriptor, into loans
+	loans   link.Loans
+
 	mu     sync.Mutex
 	bridge *bridge
 	open   bool        // TCP: the handshake is over
@@ -284,6 +287,7 @@ func (e *Endpoint) Close() {
 	e.ep.Close()
 	e.closeSignals()
 	e.disengageForGood()
+	e.freeLoans()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
 	} else {

@@ -43,16 +43,16 @@ func (p *pump) engage() {
 
 func (p *pump) disengage() { p.lull.engaged.Add(-1) }
 
-// beginLull is true where it begins for who sits on that seat; for the resident alone.
-func (p *pump) beginLull(s *seat) bool {
+// beginLull begins one where nothing speaks against it, for the resident on its seat.
+func (p *pump) beginLull(s *seat) {
 	if p.lull.engaged.Load() > 0 {
-		return false
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	asked := p.lull.asked.Load()
-	if p.resident != s || p.closed || asked == p.lull.seen {
-		return false
+	if p.closed || asked == p.lull.seen {
+		return
 	}
 	p.lull.seen = asked
 	// Once more under the lock, which who engages takes after counting himself.
@@ -60,7 +60,6 @@ func (p *pump) beginLull(s *seat) bool {
 	if p.lull.on {
 		_ = p.arm(s, false)
 	}
-	return p.lull.on
 }
 
 // endLull must be called with the lock held. Where there was one, what waits to be sent is the
@@ -76,8 +75,8 @@ func (p *pump) endLull() bool {
 	return true
 }
 
-// pause is until when the resident may sleep, and whether there is a lull.
-func (p *pump) pause(until time.Time) (time.Time, bool) {
+// rest is until when the resident may sleep, and whether there is a lull.
+func (p *pump) rest(until time.Time) (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.lull.on {

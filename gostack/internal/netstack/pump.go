@@ -3,6 +3,7 @@ package netstack
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +26,11 @@ const sparesKept = 4
 // Each waits in poll(2) on a seat, an epoll of the socket alone, in which the socket is
 // armed or not: epoll_ctl takes it away from a thread that sleeps, without waking it.
 type pump struct {
-	wire *link.Wire
-	wake int // the link's eventfd: frames wait that nobody has drained
+	wire     *link.Wire
+	edge     *link.Endpoint
+	wake     int         // the edge's eventfd: frames wait that nobody has drained
+	residing atomic.Bool // the resident polls it
+	fed      atomic.Bool // feed
 
 	lull lull
 
@@ -43,8 +47,8 @@ type seat struct {
 	armed bool
 }
 
-func newPump(wire *link.Wire, wake int) *pump {
-	return &pump{wire: wire, wake: wake}
+func newPump(wire *link.Wire, edge *link.Endpoint) *pump {
+	return &pump{wire: wire, edge: edge, wake: edge.WakeFD()}
 }
 
 // attach is for after the wire has its socket.
@@ -99,7 +103,8 @@ func (p *pump) arm(s *seat, on bool) error {
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, p.fd, &event)
 }
 
-// sit gives the calling thread a seat on which it is the one that receives.
+// sit gives the calling thread a seat on which it is the one that receives, unless the
+// resident is fed: then it only waits.
 func (p *pump) sit() (*seat, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,6 +119,9 @@ func (p *pump) sit() (*seat, error) {
 		if s, err = p.newSeat(); err != nil {
 			return nil, err
 		}
+	}
+	if p.fed.Load() {
+		return s, p.arm(s, false)
 	}
 	before := p.leader
 	if before == nil {
@@ -178,54 +186,22 @@ func (p *pump) ask(what func()) {
 	}
 }
 
-// reside is wait for the thread that does nothing else, and sends for those who cannot.
-func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
-	p.mu.Lock()
-	s := p.resident
-	p.mu.Unlock()
-	if s == nil {
-		return 0, link.ErrDetached
-	}
-	for {
-		pause, lull := p.pause(until)
-		bits, err := p.move(s, fds, pause, false)
-		if lull && err == nil {
-			err = p.look()
-		}
-		over := !until.IsZero() && !time.Now().Before(until)
-		if bits != 0 || err != nil || over {
-			return bits, err
-		}
-	}
-}
-
 func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, error) {
-	var room [8]unix.PollFd
-	polled := room[:0]
-	for _, fd := range fds {
-		polled = append(polled, unix.PollFd{Fd: fd, Events: unix.POLLIN})
+	wake := p.wake
+	if p.residing.Load() {
+		wake = -1 // one thread is enough to be woken for them
 	}
-	polled = append(polled,
-		unix.PollFd{Fd: int32(s.epoll), Events: unix.POLLIN},
-		unix.PollFd{Fd: int32(p.wake), Events: unix.POLLIN})
+	w := newWatch(fds, s.epoll, wake)
 	moved := false
 	for {
-		milliseconds := -1
-		switch {
-		case moved && once:
-			milliseconds = 0
-		case !until.IsZero():
-			// Rounded up: one that returns too early would spin through its last millisecond.
-			milliseconds = int((max(0, time.Until(until)) + time.Millisecond - 1).Milliseconds())
+		if moved && once {
+			until = time.Now()
 		}
-		n, err := unix.Poll(polled, milliseconds)
-		if err == unix.EINTR {
-			return 0, ErrInterrupted
-		}
+		n, err := w.poll(until, false)
 		if err != nil {
 			return 0, err
 		}
-		if bits := readyBits(polled[:len(fds)]); bits != 0 {
+		if bits := w.ready(); bits != 0 {
 			return bits, nil
 		}
 		if n == 0 {
@@ -234,13 +210,10 @@ func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, e
 			}
 			return 0, nil
 		}
-		if err := p.round(polled[len(fds)].Revents != 0, polled[len(fds)+1].Revents != 0); err != nil {
+		if err := p.round(w.frames(), w.woken()); err != nil {
 			return 0, err
 		}
 		moved = true
-		if p.beginLull(s) {
-			return 0, nil
-		}
 	}
 }
 
@@ -253,15 +226,6 @@ func (p *pump) round(receive, send bool) error {
 		return p.wire.Receive()
 	}
 	return p.wire.Flush()
-}
-
-func readyBits(polled []unix.PollFd) (bits uint64) {
-	for i := range polled {
-		if polled[i].Revents != 0 {
-			bits |= 1 << i
-		}
-	}
-	return bits
 }
 
 // Attach gives the stack its packet socket, from which it receives, and on which it

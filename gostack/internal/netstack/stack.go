@@ -87,7 +87,7 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	}
 	made.Link, made.stack = l, s
 	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.Inject)
-	made.pump = newPump(made.wire, l.WakeFD())
+	made.pump = newPump(made.wire, l)
 	return made, nil
 }
 

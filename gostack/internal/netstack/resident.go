@@ -1,0 +1,51 @@
+package netstack
+
+import (
+	"time"
+
+	"netkat/gostack/internal/link"
+)
+
+// reside is wait for the thread that does nothing else, and sends for those who cannot. It leaves
+// to others what comes where they look for it themselves: in a lull (lull.go), and while it is fed
+// (feed.go).
+func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
+	p.mu.Lock()
+	s := p.resident
+	p.mu.Unlock()
+	if s == nil {
+		return 0, link.ErrDetached
+	}
+	p.residing.Store(true)
+	defer p.residing.Store(false)
+	w := newWatch(fds, s.epoll, p.wake)
+	for {
+		fed := p.fed.Load()
+		rest, lull := p.rest(until)
+		n, err := w.poll(rest, fed)
+		if err != nil {
+			return 0, err
+		}
+		bits := w.ready()
+		if bits == 0 && n == 0 && !fed && !lull || n == 0 && over(until) {
+			return 0, nil
+		}
+		if n == 0 && fed {
+			// Who feeds it has been away for long.
+			p.fed.Store(false)
+		}
+		if bits == 0 && (n > 0 || fed) {
+			err = p.round(fed || w.frames(), w.woken())
+		}
+		switch {
+		case err != nil:
+		case lull:
+			err = p.look()
+		case bits == 0:
+			p.beginLull(s)
+		}
+		if bits != 0 || err != nil {
+			return bits, err
+		}
+	}
+}
