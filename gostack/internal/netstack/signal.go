@@ -9,12 +9,13 @@ import (
 // signal is a level on an eventfd: readable while the level is up. Made only when
 // somebody asks for its descriptor, so that a connection nobody waits on costs none.
 type signal struct {
-	mu     sync.Mutex
-	fd     int
-	made   bool
-	show   func(up bool) // another descriptor that shows the same level, where there is one
-	up     bool
-	closed bool
+	mu      sync.Mutex
+	fd      int
+	made    bool
+	show    func(up bool) // another descriptor that shows the same level, where there is one
+	up      bool
+	writing int // threads that are about to write the eventfd
+	closed  bool
 }
 
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
@@ -64,18 +65,48 @@ func (s *signal) showBy(show func(up bool), ready func() bool) {
 }
 
 func (s *signal) raise() {
+	if s.begin() {
+		// Not with the lock held: who is woken runs at once, perhaps in this thread's stead on its
+		// processor, and wants the lock.
+		_, _ = unix.Write(s.fd, one)
+		s.written()
+	}
+}
+
+// begin is the part of raise under the lock; true where the eventfd is still to be written.
+func (s *signal) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.up || s.closed || !s.made && s.show == nil {
-		return
+		return false
 	}
 	s.up = true
-	if s.made {
-		_, _ = unix.Write(s.fd, one)
-	}
 	if s.show != nil {
 		s.show(true)
 	}
+	if s.made {
+		s.writing++
+	}
+	return s.made
+}
+
+// written takes down again what was lowered before it was up, and closes what was closed meanwhile.
+func (s *signal) written() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing--
+	switch {
+	case s.writing > 0:
+	case s.closed:
+		_ = unix.Close(s.fd)
+	case !s.up:
+		s.drain()
+	}
+}
+
+func (s *signal) drain() {
+	var b [8]byte
+	_, _ = unix.Read(s.fd, b[:])
 }
 
 // settle takes the level down unless ready says otherwise. It asks once more after
@@ -103,9 +134,8 @@ func (s *signal) lower() {
 		return
 	}
 	s.up = false
-	if s.made {
-		var b [8]byte
-		_, _ = unix.Read(s.fd, b[:])
+	if s.made && s.writing == 0 {
+		s.drain()
 	}
 	if s.show != nil {
 		s.show(false)
@@ -121,7 +151,9 @@ func (s *signal) close() {
 	if s.made && !s.closed {
 		// Whoever polls it now wakes up, and finds the endpoint closed.
 		_, _ = unix.Write(s.fd, one)
-		_ = unix.Close(s.fd)
+		if s.writing == 0 {
+			_ = unix.Close(s.fd)
+		}
 	}
 	s.closed = true
 }
