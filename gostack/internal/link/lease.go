@@ -32,10 +32,7 @@ func newLease(size int) *lease {
 
 // part is the stack's own view of what lies there.
 func (l *lease) part(from, to int) *buffer.View {
-	v := l.view.Clone()
-	v.CapLength(to)
-	v.TrimFront(from)
-	return v
+	return partOf(l.view, from, to)
 }
 
 func (l *lease) free() {

@@ -38,7 +38,7 @@ var ErrDetached = errors.New("no wire is attached")
 // wake another thread for it, which then finds nothing to do.
 type Wire struct {
 	edge     *Endpoint
-	inject   func(batch []Mmsghdr, first, n int)
+	inject   func(deliver func())
 	receiver *Receiver
 	transmit *Transmitter
 
@@ -53,11 +53,12 @@ type Wire struct {
 	fd        int
 	in, out   []Mmsghdr
 	tally     *[TallySize]uint64
+	placer    placer
 }
 
-// NewWire makes a wire that is not attached; inject hands n frames of a received batch to the
-// stack, from the entry first on.
-func NewWire(edge *Endpoint, receiver *Receiver, transmit *Transmitter, inject func(batch []Mmsghdr, first, n int)) *Wire {
+// NewWire makes a wire that is not attached; inject is given a function that hands what was
+// received to the stack, and has it do the work of that.
+func NewWire(edge *Endpoint, receiver *Receiver, transmit *Transmitter, inject func(deliver func())) *Wire {
 	return &Wire{edge: edge, receiver: receiver, transmit: transmit, inject: inject}
 }
 
@@ -135,6 +136,9 @@ func (w *Wire) receive() error {
 // take must be called with the lock held, and lets go of it: while what came is handed to
 // the stack, another thread fills the other half.
 func (w *Wire) take() error {
+	if room := w.placer.room.Load(); room != nil && w.place(room) {
+		return nil
+	}
 	first, n, err := w.fetch()
 	if n == 0 {
 		w.receiving.Unlock()
@@ -143,8 +147,27 @@ func (w *Wire) take() error {
 	w.injecting.Lock()
 	w.receiving.Unlock()
 	defer w.injecting.Unlock()
-	w.inject(w.in, first, n)
+	w.inject(func() { w.receiver.Inject(w.in, first, n) })
 	return nil
+}
+
+// place is take for frames whose payload has a place where somebody waits for it; false where the
+// next frame is another, and the lock is still held.
+func (w *Wire) place(room *Room) bool {
+	room.mu.Lock()
+	defer room.mu.Unlock()
+	if room.view == nil || w.usable() != nil {
+		return false
+	}
+	w.placer.take(w.edge, w.fd, room)
+	if len(w.placer.placed) == 0 {
+		return false
+	}
+	defer w.receiving.Unlock()
+	w.injecting.Lock()
+	defer w.injecting.Unlock()
+	w.inject(func() { w.placer.deliver(w.edge, room) })
+	return true
 }
 
 // fetch fills the half whose turn it is: where in the batch it begins, and how many came.

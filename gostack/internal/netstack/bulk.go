@@ -16,7 +16,7 @@ func (e *Endpoint) Pour(b []byte, patience time.Duration) (int, tcpip.Error) {
 	if err != nil {
 		return e.Send(b, netip.AddrPort{})
 	}
-	defer pump.leave(s)
+	defer pump.leave(s, false)
 	until := time.Now().Add(patience)
 	taken := 0
 	for {
@@ -41,13 +41,14 @@ func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
 		n, _, _, err := e.Recv(b)
 		return n, err
 	}
-	defer pump.leave(s)
 	until := time.Now().Add(patience)
+	read, enough, done := e.reader(b)
+	defer func() { pump.leave(s, done()) }()
 	got := 0
 	for {
-		n, _, _, err := e.Recv(b[got:])
+		n, err := read(got)
 		got += n
-		if err == nil && (n == 0 || got == len(b)) || err != nil && !wouldBlock(err) {
+		if err == nil && (n == 0 || got >= enough) || err != nil && !wouldBlock(err) {
 			return told(got, err)
 		}
 		if !e.moved(e.canRead) && (got > 0 || !e.await(s, e.ReadableFD, until)) {

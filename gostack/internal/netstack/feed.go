@@ -16,11 +16,9 @@ func (p *pump) feed() {
 	if p.closed || p.resident == nil {
 		return
 	}
-	if p.leader != nil {
-		_ = p.arm(p.leader, false)
-		p.leader = nil
-		_ = p.arm(p.resident, true)
-	}
+	_ = p.arm(p.leader, false)
+	p.leader = nil
+	_ = p.arm(p.resident, true)
 	p.fed.Store(true)
 }
 

@@ -39,6 +39,8 @@ type pump struct {
 	resident *seat
 	leader   *seat
 	spare    []*seat
+	sitting  int
+	relief   relief
 	closed   bool
 }
 
@@ -60,6 +62,10 @@ func (p *pump) attach() error {
 	if err != nil {
 		return err
 	}
+	if p.relief, err = newRelief(); err != nil {
+		_ = unix.Close(s.epoll)
+		return err
+	}
 	p.resident = s
 	return p.arm(s, true)
 }
@@ -75,6 +81,7 @@ func (p *pump) close() {
 	p.spare = nil
 	if p.resident != nil {
 		_ = unix.Close(p.resident.epoll)
+		_ = unix.Close(p.relief.timer)
 		p.resident = nil
 	}
 }
@@ -120,6 +127,7 @@ func (p *pump) sit() (*seat, error) {
 			return nil, err
 		}
 	}
+	p.sitting++
 	if p.fed.Load() {
 		return s, p.arm(s, false)
 	}
@@ -132,16 +140,21 @@ func (p *pump) sit() (*seat, error) {
 	return s, p.arm(s, true)
 }
 
-// leave hands over to the resident, or leaves things to who sat down later. It returns whether
-// there is a lull.
-func (p *pump) leave(s *seat) (lull bool) {
+// leave hands over to the resident, or leaves things to who sat down later; back: the thread is
+// likely to sit down again at once. It returns whether there is a lull.
+func (p *pump) leave(s *seat, back bool) (lull bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sitting--
 	lull = p.lull.on
 	if p.leader == s {
 		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
 		p.leader = nil
-		if !p.closed && !lull {
+		switch {
+		case p.closed || lull:
+		case back && p.sitting == 0 && !p.resident.armed:
+			p.relief.begin()
+		default:
 			_ = p.arm(p.resident, true)
 		}
 	}
@@ -161,7 +174,7 @@ func (p *pump) wait(fds []int32, until time.Time, once bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer p.leave(s)
+	defer p.leave(s, false)
 	return p.move(s, fds, until, once)
 }
 
@@ -181,7 +194,7 @@ func (p *pump) ask(what func()) {
 	if leave() == nil {
 		_ = p.wire.Collect()
 	}
-	if lull := p.leave(s); !lull {
+	if lull := p.leave(s, false); !lull {
 		_ = p.wire.Flush()
 	}
 }

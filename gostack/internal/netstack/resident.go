@@ -1,14 +1,15 @@
 package netstack
 
 import (
+	"slices"
 	"time"
 
 	"netkat/gostack/internal/link"
 )
 
 // reside is wait for the thread that does nothing else, and sends for those who cannot. It leaves
-// to others what comes where they look for it themselves: in a lull (lull.go), and while it is fed
-// (feed.go).
+// to others what comes where they look for it themselves: in a lull (lull.go), while it is fed
+// (feed.go), and until nobody has come back to read for a while (relief.go).
 func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	p.mu.Lock()
 	s := p.resident
@@ -18,7 +19,8 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	}
 	p.residing.Store(true)
 	defer p.residing.Store(false)
-	w := newWatch(fds, s.epoll, p.wake)
+	w := newWatch(append(slices.Clip(fds), int32(p.relief.timer)), s.epoll, p.wake)
+	timer := uint64(1) << len(fds)
 	for {
 		fed := p.fed.Load()
 		rest, lull := p.rest(until)
@@ -27,6 +29,10 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 			return 0, err
 		}
 		bits := w.ready()
+		if bits&timer != 0 {
+			p.relieve()
+			bits &^= timer
+		}
 		if bits == 0 && n == 0 && !fed && !lull || n == 0 && over(until) {
 			return 0, nil
 		}
@@ -34,7 +40,7 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 			// Who feeds it has been away for long.
 			p.fed.Store(false)
 		}
-		if bits == 0 && (n > 0 || fed) {
+		if bits == 0 && (fed || w.frames() || w.woken()) {
 			err = p.round(fed || w.frames(), w.woken())
 		}
 		switch {

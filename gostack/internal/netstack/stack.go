@@ -36,7 +36,10 @@ type Stack struct {
 	tcp   *inlineTCP
 	wire  *link.Wire
 	pump  *pump
-	mtu   uint32
+
+	readers readers
+
+	mtu uint32
 
 	mu        sync.Mutex
 	endpoints map[*Endpoint]struct{}
@@ -86,7 +89,7 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 		return nil, err
 	}
 	made.Link, made.stack = l, s
-	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.Inject)
+	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.inject)
 	made.pump = newPump(made.wire, l)
 	return made, nil
 }
@@ -99,8 +102,12 @@ func (s *Stack) newTCP(gvisor *stack.Stack) stack.TransportProtocol {
 // Inject hands the stack n frames of the armed batch, from the entry first on, and does the
 // work of them.
 func (s *Stack) Inject(batch []link.Mmsghdr, first, n int) {
+	s.inject(func() { s.Rx.Inject(batch, first, n) })
+}
+
+func (s *Stack) inject(deliver func()) {
 	s.tcp.begin()
-	s.Rx.Inject(batch, first, n)
+	deliver()
 	s.tcp.finish()
 }
 
