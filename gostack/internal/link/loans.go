@@ -10,6 +10,7 @@ const fewLoans = 16
 // a send buffer holds.
 type Loans struct {
 	queue []*buffer.View // in the order in which they were lent
+	slab  slab
 }
 
 // Take gives 64 KiB that nobody else has a view of. They stay its own: the stack gets clones.
@@ -17,9 +18,17 @@ func (l *Loans) Take() *buffer.View {
 	if len(l.queue) > 0 && !sharesChunk(l.queue[0]) {
 		l.queue = append(l.queue[1:], l.queue[0])
 	} else {
-		l.queue = append(l.queue, buffer.NewViewSize(firstView))
+		l.queue = append(l.queue, l.another())
 	}
 	return l.queue[len(l.queue)-1]
+}
+
+// another is from huge pages where there are many: it is no use to one that sends little.
+func (l *Loans) another() *buffer.View {
+	if len(l.queue) < fewLoans {
+		return buffer.NewViewSize(firstView)
+	}
+	return l.slab.cut()
 }
 
 // Settle lets go of all but a few: what the stack has of them goes when it is acknowledged.
