@@ -105,13 +105,22 @@ def transport(source: IPAddress, destination: IPAddress, protocol: int, raw: byt
     return raw[:at] + checksum(whole) + raw[at + 2 :]
 
 
-def segment(flow: Flow, flags: int, number: int, acked: int, payload: bytes = b"") -> bytes:
+def segment(
+    flow: Flow,
+    flags: int,
+    number: int,
+    acked: int,
+    payload: bytes = b"",
+    *,
+    options: bytes = b"",
+    window: int = 65535,
+) -> bytes:
     """A segment from the flow's peer to us; one with SYN says that it takes 1460 bytes."""
     assert flow.remote is not None
-    options = struct.pack("!BBH", 2, 4, 1460) if flags & SYN else b""
+    options = struct.pack("!BBH", 2, 4, 1460) + options if flags & SYN else options
     offset = (20 + len(options)) // 4 << 12
     ports = struct.pack("!HH", flow.remote_port, flow.local_port)
-    raw = ports + struct.pack("!IIHHHH", number, acked, offset | flags, 65535, 0, 0)
+    raw = ports + struct.pack("!IIHHHH", number, acked, offset | flags, window, 0, 0)
     return transport(flow.remote, flow.local, TCP, raw + options + payload)
 
 

@@ -58,6 +58,7 @@ type record struct {
 	synAt   time.Time
 	claimed bool // an endpoint watches it
 	minTTL  uint8
+	window  uint16 // what the last segment offered
 	stall   stall
 	limit   uint32
 	fatal   func() // told of an ICMP error, so that a connect need not wait it out
@@ -351,15 +352,24 @@ func (r *record) segment(tcp header.TCP, ttl uint8) {
 		r.PeerMSS, r.Timestamps = options.MSS, options.TS
 		r.SynReceived, r.PeerInitial = true, tcp.SequenceNumber()
 	}
-	if flags&header.TCPFlagAck != 0 && r.started {
-		if ahead := tcp.AckNumber() - r.acked; ahead != 0 && ahead < 1<<31 {
-			if r.Acked == 0 {
-				r.Handshake = time.Since(r.synAt)
-			}
-			r.acked += ahead
-			r.Acked += uint64(ahead)
-		}
+	r.steadyWindow(tcp, r.acknowledge(tcp))
+}
+
+// acknowledge is whether a segment acknowledges something new.
+func (r *record) acknowledge(tcp header.TCP) bool {
+	if tcp.Flags()&header.TCPFlagAck == 0 || !r.started {
+		return false
 	}
+	ahead := tcp.AckNumber() - r.acked
+	if ahead == 0 || ahead >= 1<<31 {
+		return false
+	}
+	if r.Acked == 0 {
+		r.Handshake = time.Since(r.synAt)
+	}
+	r.acked += ahead
+	r.Acked += uint64(ahead)
+	return true
 }
 
 // hairpin recognises a packet of our own that came back in; the lock is held.
