@@ -38,6 +38,8 @@ type Endpoint struct {
 
 	bridged atomic.Bool
 	engaged atomic.Bool
+	// controlled is whether the sender's congestion control is ours (sender.go).
+	controlled atomic.Bool
 
 	pouring sync.Mutex // held by who pours from a descriptor, into loans
 	loans   link.Loans

@@ -98,6 +98,7 @@ func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
 			return 0, err
 		}
 	}
+	e.takeControl()
 	defer e.stack.attend()()
 	n, err := e.ep.Write(&payload{b}, options)
 	if e.tcp {

@@ -44,6 +44,7 @@ func (e *Endpoint) PourFrom(fd, most int, patience time.Duration) (p Poured, err
 	if fault != nil {
 		return Poured{Read: fault}, nil
 	}
+	e.takeControl()
 	e.pouring.Lock()
 	defer e.donePouring()
 	defer e.stack.attend()()

@@ -1,0 +1,62 @@
+package netstack
+
+import (
+	"reflect"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// gVisor lets a program choose among its own congestion controls, by name, and bring none. What
+// its sender asks of one is public in all but the name of the interface, and so is
+// the state that it works on; only the way there is not. It is looked for by name, and where one is
+// not found, as a later gVisor may have it, the connection goes on with gVisor's own
+// (TestSenderIsWhatWeTakeItFor fails then).
+
+// senderFields is where an endpoint's sender has what a congestion control needs.
+type senderFields struct {
+	sender, state, control []int
+	known                  bool
+}
+
+var fields = findSender()
+
+func findSender() (f senderFields) {
+	in, ok := reflect.TypeFor[tcp.Endpoint]().FieldByName("snd")
+	if !ok || in.Type.Kind() != reflect.Pointer || in.Type.Elem().Kind() != reflect.Struct {
+		return f
+	}
+	sender := in.Type.Elem()
+	state, hasState := sender.FieldByName("TCPSenderState")
+	control, hasControl := sender.FieldByName("cc")
+	f.sender, f.state, f.control = in.Index, state.Index, control.Index
+	f.known = hasState && state.Type == reflect.TypeFor[tcp.TCPSenderState]() &&
+		hasControl && control.Type.Kind() == reflect.Interface &&
+		reflect.TypeFor[*cubic]().Implements(control.Type)
+	return f
+}
+
+// takeControl gives a connection's sender our congestion control, before the first bytes are
+// sent: many a connection is only opened and closed.
+func (e *Endpoint) takeControl() {
+	if e.controlled.Load() {
+		return
+	}
+	ep, ok := e.ep.(*tcp.Endpoint)
+	if !ok || !fields.known {
+		return
+	}
+	ep.LockUser()
+	defer ep.UnlockUser()
+	sender := reflect.ValueOf(ep).Elem().FieldByIndex(fields.sender)
+	if sender.IsNil() || e.controlled.Swap(true) {
+		return
+	}
+	state := (*tcp.TCPSenderState)(addressOfField(sender, fields.state))
+	control := sender.Elem().FieldByIndex(fields.control)
+	reflect.NewAt(control.Type(), addressOfField(sender, fields.control)).Elem().Set(reflect.ValueOf(&cubic{sender: state}))
+}
+
+func addressOfField(pointer reflect.Value, index []int) unsafe.Pointer {
+	return unsafe.Pointer(pointer.Elem().FieldByIndex(index).UnsafeAddr())
+}
