@@ -15,8 +15,8 @@ import (
 
 // senderFields is where an endpoint's sender has what a congestion control needs.
 type senderFields struct {
-	sender, state, control []int
-	known                  bool
+	sender, state, control, rtt []int
+	known                       bool
 }
 
 var fields = findSender()
@@ -29,9 +29,16 @@ func findSender() (f senderFields) {
 	sender := in.Type.Elem()
 	state, hasState := sender.FieldByName("TCPSenderState")
 	control, hasControl := sender.FieldByName("cc")
+	rtt, hasRTT := sender.FieldByName("rtt")
 	f.sender, f.state, f.control = in.Index, state.Index, control.Index
-	f.known = hasState && state.Type == reflect.TypeFor[tcp.TCPSenderState]() &&
-		hasControl && control.Type.Kind() == reflect.Interface &&
+	if !hasState || !hasControl || !hasRTT || rtt.Type.Kind() != reflect.Struct {
+		return f
+	}
+	measured, hasMeasured := rtt.Type.FieldByName("TCPRTTState")
+	f.rtt = append(append([]int(nil), rtt.Index...), measured.Index...)
+	f.known = state.Type == reflect.TypeFor[tcp.TCPSenderState]() &&
+		hasMeasured && measured.Type == reflect.TypeFor[tcp.TCPRTTState]() &&
+		control.Type.Kind() == reflect.Interface &&
 		reflect.TypeFor[*cubic]().Implements(control.Type)
 	return f
 }
@@ -55,7 +62,15 @@ func (e *Endpoint) takeControl() {
 	state := (*tcp.TCPSenderState)(addressOfField(sender, fields.state))
 	control := sender.Elem().FieldByIndex(fields.control)
 	reflect.NewAt(control.Type(), addressOfField(sender, fields.control)).Elem().Set(reflect.ValueOf(&cubic{sender: state}))
+	if e.seen().SynsSent > 1 {
+		forgetHandshake((*tcp.TCPRTTState)(addressOfField(sender, fields.rtt)))
+	}
 }
+
+// forgetHandshake has the first segment measure the round trip. gVisor sends a SYN that was lost
+// again with the timestamp of the first, so that the second's answer tells of a second: the timer
+// would wait for three, and for little less over thousands of segments.
+func forgetHandshake(measured *tcp.TCPRTTState) { *measured = tcp.TCPRTTState{} }
 
 func addressOfField(pointer reflect.Value, index []int) unsafe.Pointer {
 	return unsafe.Pointer(pointer.Elem().FieldByIndex(index).UnsafeAddr())
