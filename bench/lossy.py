@@ -20,21 +20,27 @@ BLOCK = 64 << 10
 ROUND_TRIP = 0.02
 """Seconds."""
 CUBIC = -1
+TOOLS = {"netkat": "netkat", "kernel": "kernel, cubic"}
+LOSSES = {0.001: 10.0, 0.01: 5.0}
+"""Seconds of each share: a few dozen losses, so that chance has less of a say."""
 
 
 def measure(extent: Extent) -> list[Row]:
     """Goodput."""
     if extent.short:
-        return [through(extent, 0.001), bare(extent)]
-    return [*(through(extent, loss) for loss in (0.001, 0.01)), ceiling(extent), bare(extent)]
+        return [through(extent, 0.001, 1.0), bare(extent)]
+    rows = [through(extent, loss, seconds) for loss, seconds in LOSSES.items()]
+    return [*rows, ceiling(extent), bare(extent)]
 
 
-def through(extent: Extent, loss: float) -> Row:
-    """With loss and delay."""
+def through(extent: Extent, loss: float, seconds: float) -> Row:
+    """With loss and delay: in each run the same segments of either are lost."""
     what = f"{loss:.1%} loss, {ROUND_TRIP * 1000:g} ms round trip"
     row = Row(what, "Mbit/s", True, {"kernel, cubic": (0.7, 1.0)})
-    with impaired_pair("nkb", loss=loss, delay=ROUND_TRIP / 2) as pair:
-        compare(pair, row, extent.runs, 1.0 if extent.short else 5.0)
+    for run in range(extent.runs):
+        for tool in TOOLS:
+            with impaired_pair("nkb", loss=loss, delay=ROUND_TRIP / 2, seed=run) as pair:
+                send(pair, row, tool, seconds)
     return row
 
 
@@ -42,20 +48,16 @@ def ceiling(extent: Extent) -> Row:
     """The forwarder without loss and delay: nothing that goes through it can be faster."""
     row = Row("the forwarder's own ceiling", "Mbit/s", True)
     with impaired_pair("nkb") as pair:
-        compare(pair, row, min(extent.runs, 3), 1.0)
+        measures = {tool: partial(send, pair, row, tool, 1.0) for tool in TOOLS}
+        interleave(min(extent.runs, 3), measures)
     return row
 
 
-def compare(pair: Pair, row: Row, runs: int, seconds: float) -> None:
-    """Send as much as goes in that time."""
-
-    def by(tool: str, name: str) -> None:
-        ask(pair.host, tool, SEND, pair.peer.ipv4, end.port, seconds, BLOCK, 1, CUBIC)
-        row.add(name, end.rate() * 1000)
-
+def send(pair: Pair, row: Row, tool: str, seconds: float) -> None:
+    """As much as goes in that time."""
     with sink(pair.peer) as end:
-        names = {"netkat": "netkat", "kernel": "kernel, cubic"}
-        interleave(runs, {tool: partial(by, tool, name) for tool, name in names.items()})
+        ask(pair.host, tool, SEND, pair.peer.ipv4, end.port, seconds, BLOCK, 1, CUBIC)
+        row.add(TOOLS[tool], end.rate() * 1000)
 
 
 def bare(extent: Extent) -> Row:

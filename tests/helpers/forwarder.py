@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,20 +135,21 @@ class Link:
     )
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
+        self.randoms: dict[str, random.Random] = {}
         self.serial = itertools.count()
 
     def take(self, frame: bytes, out: socket.socket) -> None:
         """Decide on one frame."""
-        if self.random.random() < self.loss:
+        chance = self.chance(out)
+        if chance() < self.loss:
             self.counts["lost"] += 1
             return
-        when = self.delay + self.random.random() * self.jitter
-        if self.random.random() < self.reorder:
+        when = self.delay + chance() * self.jitter
+        if chance() < self.reorder:
             self.counts["reordered"] += 1
             when += max(self.delay, 0.002)
         copies = 1
-        if self.random.random() < self.duplicate:
+        if chance() < self.duplicate:
             self.counts["duplicated"] += 1
             copies = 2
         for _ in range(copies):
@@ -157,6 +158,13 @@ class Link:
                 heapq.heappush(self.waiting, entry)
             else:
                 self.put(frame, out)
+
+    def chance(self, out: socket.socket) -> Callable[[], float]:
+        """Numbers of its own each way: what is sent fares alike, whatever comes back meanwhile."""
+        interface = out.getsockname()[0]
+        if interface not in self.randoms:
+            self.randoms[interface] = random.Random(f"{self.seed} {interface}")
+        return self.randoms[interface].random
 
     def put(self, frame: bytes, out: socket.socket) -> None:
         """Send one frame; a full device queue is a loss, as it is in a switch."""
