@@ -36,7 +36,8 @@ func nud() stack.NUDConfigurations {
 
 func tune(s *stack.Stack) tcpip.Error {
 	sack := tcpip.TCPSACKEnabled(true)
-	// CUBIC is what the kernel on the other side runs (RFC 9438). RACK (RFC 8985) is not taken
+	// CUBIC is what the kernel on the other side runs (RFC 9438). gVisor's serves until the first
+	// bytes are sent, and then ours (congestion.go). RACK (RFC 8985) is not taken
 	// from gVisor: with it comes a tail loss probe after two round trips, of which the shortest
 	// is no shorter than a peer that is not on its processor for 2 ms. Linux waits two jiffies
 	// more. The probe that was in vain halves the window: the ACK that it was too early for
