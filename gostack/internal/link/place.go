@@ -23,6 +23,7 @@ type placer struct {
 	iov    [3]unix.Iovec
 	msg    unix.Msghdr
 	placed []placed
+	moved  refuge
 }
 
 // placed is a frame: its headers, and where its payload lies in the room.
@@ -53,6 +54,7 @@ func (p *placer) take(e *Endpoint, fd int, room *Room) {
 		if got, ok := p.receive(fd, one.headers[:one.length], room.memory[one.from:one.to]); !ok || got != length {
 			return
 		}
+		room.end = max(room.end, one.to)
 		p.add(one)
 	}
 }

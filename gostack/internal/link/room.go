@@ -24,6 +24,9 @@ type Room struct {
 	mu    sync.Mutex
 	first seqnum.Value // of the byte that belongs at memory's beginning
 	view  *buffer.View // all of memory: what the stack's own views are made of; nil when it is over
+	read  int          // so much of memory has been read from the stack
+	end   int          // of what was received into memory
+	moved *refuge      // of the wire that it is offered to
 }
 
 // NewRoom makes a room of memory; next is the sequence number of the byte of the flow that is to be
@@ -33,7 +36,10 @@ func NewRoom(key FlowKey, memory []byte, next uint32, alone func(func())) *Room 
 }
 
 // Offer lets payload be received into the room until Withdraw; false where another one is offered.
-func (w *Wire) Offer(room *Room) bool { return w.placer.room.CompareAndSwap(nil, room) }
+func (w *Wire) Offer(room *Room) bool {
+	room.moved = &w.placer.moved
+	return w.placer.room.CompareAndSwap(nil, room)
+}
 
 // Withdraw ends that: nobody reads or writes the memory afterwards.
 func (w *Wire) Withdraw(room *Room) {
@@ -59,23 +65,28 @@ func (r *Room) Read(offset int, read func(w io.Writer) (n int, next uint32)) {
 	n, next := read(&roomWriter{memory: r.memory, at: offset})
 	if first := seqnum.Value(next - uint32(offset+n)); first != r.first {
 		// Another thread reads the same flow: what comes next belongs where other data lie.
+		r.read = 0
 		r.vacate()
 		r.first = first
 	}
+	r.read = offset + n
 }
 
-// vacate has what the stack still sees of the memory lie elsewhere.
+// vacate has what the stack still sees of the memory lie elsewhere: what came before its turn.
 func (r *Room) vacate() {
 	if !sharesChunk(r.view) {
 		return
 	}
+	elsewhere := r.moved.take(len(r.memory))
 	r.alone(func() {
-		elsewhere := make([]byte, len(r.memory))
-		copy(elsewhere, r.memory)
+		if r.read < r.end {
+			copy(elsewhere[r.read:r.end], r.memory[r.read:r.end])
+		}
 		layoutOf(r.view).chunk.data = elsewhere
 	})
-	r.view.Release()
+	r.moved.keep(r.view)
 	r.view = viewOver(r.memory)
+	r.end = 0
 }
 
 // roomWriter is what the stack's data are read by. What lies in its place stays as it is.
