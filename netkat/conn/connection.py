@@ -82,7 +82,7 @@ class Connection(SocketShaped, Messages):
         count = self._when_ready(
             lambda: session.send(data, timeout), sending=True, deadline=deadline
         )
-        session.flush()
+        session.pass_on()
         return count
 
     def _receive(self, view: memoryview) -> int:

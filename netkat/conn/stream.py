@@ -90,7 +90,7 @@ class TcpConnection(Connection):
         self._check_open()
         self._endpoint.shutdown(how)
         if how != socket.SHUT_RD:
-            self._session.flush()
+            self._session.pass_on()
 
     def makefile(
         self,
@@ -159,7 +159,7 @@ class TcpConnection(Connection):
 
     def _after_receive(self) -> None:
         # A read may have opened the window: the update should not wait for a timer.
-        self._session.flush()
+        self._session.pass_on()
 
     # What socket.makefile's files call, by these names (Lib/socket.py).
 

@@ -73,6 +73,10 @@ class Pump:
         except OSError as error:
             self._failed(error)
 
+    def pass_on(self) -> None:
+        """Nothing to do: the library's calls send what comes of them. To ask again would be another
+        wait for the interpreter lock, 5 ms each beside a thread that computes."""
+
     def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
         """Move frames until one of the descriptors polls readable: those that do.
 
