@@ -1,35 +1,10 @@
 package netstack
 
 import (
-	"net/netip"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
-
-// Pour writes b as Send does, and goes on as there is room, until all is taken or its time
-// is over. It receives meanwhile, in the resident's stead: what the peer acknowledges makes
-// the room, and no other thread need be woken for it. 0 bytes are tcpip.ErrWouldBlock.
-func (e *Endpoint) Pour(b []byte, patience time.Duration) (int, tcpip.Error) {
-	pump := e.stack.pump
-	s, err := pump.sit()
-	if err != nil {
-		return e.Send(b, netip.AddrPort{})
-	}
-	defer pump.leave(s, false)
-	until := time.Now().Add(patience)
-	taken := 0
-	for {
-		n, err := e.Send(b[taken:], netip.AddrPort{})
-		taken += n
-		if taken == len(b) || err != nil && !wouldBlock(err) {
-			return told(taken, err)
-		}
-		if !e.roomBy(s, until) {
-			return told(taken, &tcpip.ErrWouldBlock{})
-		}
-	}
-}
 
 // Gather reads as Recv does, waits for the first bytes until its time is over, and then
 // goes on as long as more has come and there is room in b. A stream's end or its error after
@@ -55,14 +30,6 @@ func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
 			return told(got, &tcpip.ErrWouldBlock{})
 		}
 	}
-}
-
-// roomBy waits for room until its time is over; false also where the wait was cut short.
-func (e *Endpoint) roomBy(s *seat, until time.Time) bool {
-	if e.moved(e.canWrite) {
-		return time.Now().Before(until)
-	}
-	return e.await(s, e.WritableFD, until)
 }
 
 // moved receives what has come, and says whether there is something to do then.

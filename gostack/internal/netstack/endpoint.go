@@ -41,6 +41,7 @@ type Endpoint struct {
 	// controlled is whether the sender's congestion control is ours (sender.go).
 	controlled atomic.Bool
 
+	pourer  pourer
 	pouring sync.Mutex // held by who pours from a descriptor, into loans
 	loans   link.Loans
 

@@ -94,6 +94,7 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 	case OptReceiveBuffer:
 		so.SetReceiveBufferSize(value, true)
 	case OptSendBuffer:
+		e.pourer.fixed.Store(true)
 		so.SetSendBufferSize(value, true)
 	case OptBroadcast:
 		so.SetBroadcast(value != 0)
