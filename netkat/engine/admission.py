@@ -16,8 +16,8 @@ from netkat.wire.packet_socket import PacketSocket
 if TYPE_CHECKING:
     from netkat.bpf.packets import Packets
 
-MANY = 8
-"""Flows that came, after which the filter over the guard's map is worth its loading (some
+MANY = 4
+"""Flows that came, after which the filter over the guard's map is worth its loading (two
 milliseconds, as long as the classic filter takes for so many)."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress, Protocol
@@ -32,8 +32,7 @@ _NO_SUPPRESSION = 0xFFFFFFFF
 _RANGE = struct.Struct("=HH")
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(NamedTuple):
     """What the rules look at."""
 
     destination: IPAddress
@@ -44,8 +43,7 @@ class _Packet:
     remote_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     priority: int
     action: int
     flags: int

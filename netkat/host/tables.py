@@ -11,8 +11,8 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceNotFound
@@ -54,8 +54,7 @@ _RTNEXTHOP = struct.Struct("=HBBi")
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 0x1, 0x4, 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """One next hop of a route."""
 
     index: int
@@ -63,8 +62,7 @@ class Hop:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
-class TableRoute:
+class TableRoute(NamedTuple):
     """One route as it stands in a table; ``kind`` is RTN_*."""
 
     prefix: bytes
