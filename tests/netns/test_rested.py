@@ -150,6 +150,21 @@ def test_what_comes_while_nobody_waits_is_acknowledged(pair: Pair) -> None:
             assert select.select([conn], [], [], 20)[0]
 
 
+def test_each_end_is_told_though_the_program_does_nothing_more(pair: Pair) -> None:
+    """The last words of several connections leave at once: those of the last ones do not stay."""
+    server = pair.peer.call(lambda: socket.create_server((pair.peer.ipv4, 0), backlog=100))
+    with server, Stack(netns=pair.host.name) as stack:
+        server.settimeout(20)
+        for number in range(1, 40):
+            for _ in range(number):
+                stack.create_connection(server.getsockname(), 20).close()
+            for _ in range(number):
+                client = server.accept()[0]
+                with client:
+                    client.settimeout(20)
+                    assert client.recv(1) == b""
+
+
 def unacknowledged(sock: socket.socket) -> int:
     """Segments (tcpi_unacked)."""
     return int(

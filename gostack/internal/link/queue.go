@@ -33,6 +33,7 @@ type queue struct {
 	attending int  // threads that drain before they go
 	waited    bool // a sender of datagrams was told to wait
 	closed    bool
+	late      late
 }
 
 func newQueue() (*queue, error) {
@@ -55,10 +56,41 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 		pkts = pkts[:room]
 	}
 	for _, pkt := range pkts {
-		q.pkts = append(q.pkts, pkt.IncRef())
+		if !q.late.takes(pkt) {
+			q.pkts = append(q.pkts, pkt.IncRef())
+		}
+	}
+	if len(q.late.pkts) >= mostLate {
+		q.pkts = q.late.goOn(q.pkts)
 	}
 	q.announce()
 	return len(pkts)
+}
+
+func (q *queue) bePatient() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.late.patient = true
+}
+
+// release is for what was kept; still: and for what comes after it as well.
+func (q *queue) release(still bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.late.patient = q.late.patient && still
+	q.pkts = q.late.goOn(q.pkts)
+}
+
+func (q *queue) prompt() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waits := len(q.late.pkts) > 0
+	if !waits || !q.late.aged {
+		q.late.aged = waits
+		return false
+	}
+	q.pkts = q.late.goOn(q.pkts)
+	return true
 }
 
 // announce must be called with the lock held.
@@ -162,7 +194,7 @@ func (q *queue) close() {
 		return
 	}
 	q.closed = true
-	for _, pkt := range q.pkts[q.head:] {
+	for _, pkt := range q.late.goOn(q.pkts[q.head:]) {
 		pkt.DecRef()
 	}
 	q.pkts, q.head = nil, 0

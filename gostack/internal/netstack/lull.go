@@ -15,10 +15,10 @@ const glance = time.Millisecond
 // connection receives anyway. So the resident sleeps on, and looks now and then whether
 // nobody opens one any more.
 //
-// The ACK of a handshake waits as well, for two milliseconds at most: whoever closes the connection
-// at once, sends on it or reads, sends it with that. A Linux client holds it back like
-// that where it knows that something follows (tcp_rcv_synsent_state_process). The peer
-// sleeps and wakes once for a connection, not twice.
+// The last words of a handshake and of a connection wait as well, for two milliseconds at most, until
+// there are those of several (link/late.go): whoever sends on the connection or reads sends its ACK with
+// that. A Linux client holds that one back like that where it knows that something follows
+// (tcp_rcv_synsent_state_process). The peer sleeps and wakes once for several connections.
 type lull struct {
 	asked   atomic.Uint64 // connections that were begun
 	engaged atomic.Int32  // endpoints that somebody sends on, reads or waits for
@@ -58,6 +58,7 @@ func (p *pump) beginLull(s *seat) {
 	// Once more under the lock, which who engages takes after counting himself.
 	p.lull.on = p.lull.engaged.Load() == 0
 	if p.lull.on {
+		p.edge.Patient()
 		_ = p.arm(s, false)
 	}
 }
@@ -69,6 +70,7 @@ func (p *pump) endLull() bool {
 		return false
 	}
 	p.lull.on = false
+	p.edge.Impatient()
 	if p.leader == nil && !p.closed {
 		_ = p.arm(p.resident, true)
 	}
@@ -100,10 +102,13 @@ func (p *pump) look() error {
 	}
 	p.lull.seen = asked
 	p.mu.Unlock()
-	if !over {
-		return nil
+	switch {
+	case over:
+		return p.wire.Receive()
+	case p.edge.HastenOld():
+		return p.wire.Flush()
 	}
-	return p.wire.Receive()
+	return nil
 }
 
 // engage says that something urgent may come for this endpoint: somebody sends on it, reads

@@ -260,8 +260,11 @@ func (s *Stack) attend() func() {
 	return func() { _ = leave() } // what is wrong with the wire is told by who waits
 }
 
-// Flush sends what waits.
-func (s *Stack) Flush() error { return s.wire.Flush() }
+// Flush sends what waits, for whatever it does.
+func (s *Stack) Flush() error {
+	s.Link.Hasten()
+	return s.wire.Flush()
+}
 
 // Wait is pump.wait.
 func (s *Stack) Wait(fds []int32, until time.Time, once bool) (uint64, error) {
