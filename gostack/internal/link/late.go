@@ -36,7 +36,7 @@ func (l *late) makesUp(fin *stack.PacketBuffer) bool {
 		return false
 	}
 	for i, pkt := range l.pkts {
-		if tcpOf(pkt).Flags() == header.TCPFlagAck && sameTurn(pkt, fin) {
+		if tcpOf(pkt).Flags() == header.TCPFlagAck && sameFlow(pkt, fin, portsAndSequence) {
 			pkt.DecRef()
 			l.pkts[i] = fin.IncRef()
 			return true
@@ -64,10 +64,27 @@ func mayWait(pkt *stack.PacketBuffer) bool {
 
 func tcpOf(pkt *stack.PacketBuffer) header.TCP { return header.TCP(pkt.TransportHeader().Slice()) }
 
-// sameTurn says whether two segments are of one flow, at the same place of what we send.
-func sameTurn(a, b *stack.PacketBuffer) bool {
-	const portsAndSequence = 8
-	return bytes.Equal(tcpOf(a)[:portsAndSequence], tcpOf(b)[:portsAndSequence]) && bytes.Equal(ends(a), ends(b))
+// holds says whether there are segments of a packet's flow, which it must not overtake.
+func (l *late) holds(pkt *stack.PacketBuffer) bool {
+	if len(l.pkts) == 0 || pkt.TransportProtocolNumber != header.TCPProtocolNumber {
+		return false
+	}
+	for _, one := range l.pkts {
+		if sameFlow(one, pkt, ports) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	ports            = 4 // bytes of a TCP header
+	portsAndSequence = 8
+)
+
+// sameFlow says whether two segments have the same ends, and so many first bytes of the header.
+func sameFlow(a, b *stack.PacketBuffer, first int) bool {
+	return bytes.Equal(tcpOf(a)[:first], tcpOf(b)[:first]) && bytes.Equal(ends(a), ends(b))
 }
 
 // ends are both addresses.

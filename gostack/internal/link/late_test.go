@@ -63,12 +63,13 @@ func pushed(t *testing.T, patient bool, all ...spoken) (*queue, []*stack.PacketB
 		}
 		pkt.DecRef()
 	}
-	return q, drained(q)
+	return q, drained(t, q)
 }
 
-func drained(q *queue) []*stack.PacketBuffer {
+func drained(t *testing.T, q *queue) []*stack.PacketBuffer {
+	t.Helper()
 	out, _ := q.pop(nil, 100)
-	release(out)
+	t.Cleanup(func() { release(out) })
 	return out
 }
 
@@ -102,12 +103,10 @@ func TestAFinMakesUpForTheACKBeforeIt(t *testing.T) {
 			spoken{port: 3, seq: 5, flags: ack, v6: v6}, spoken{port: 2, seq: 5, flags: ack | fin, v6: v6},
 			spoken{port: 3, seq: 6, flags: ack | fin, v6: v6}, spoken{port: 1, seq: 5, flags: ack | fin, v6: !v6})
 		q.release(true)
-		out, _ := q.pop(nil, 100)
 		var got []spoken
-		for _, pkt := range out {
+		for _, pkt := range drained(t, q) {
 			got = append(got, spoken{tcpOf(pkt).SourcePort(), tcpOf(pkt).SequenceNumber(), tcpOf(pkt).Flags(), "", false})
 		}
-		release(out)
 		want := []spoken{{1, 5, ack, "", false}, {2, 5, ack | fin, "", false}, {3, 5, ack, "", false}, {3, 6, ack | fin, "", false}, {1, 5, ack | fin, "", false}}
 		if len(got) != len(want) {
 			t.Fatalf("%v", got)
@@ -133,7 +132,7 @@ func TestSeveralLeaveAtOnce(t *testing.T) {
 		t.Fatalf("%d", len(now))
 	}
 	q.push(packets(1))
-	if n := len(drained(q)); n != 1 {
+	if n := len(drained(t, q)); n != 1 {
 		t.Errorf("%d, of something else", n)
 	}
 }
@@ -141,10 +140,10 @@ func TestSeveralLeaveAtOnce(t *testing.T) {
 func TestNothingWaitsForLong(t *testing.T) {
 	one := spoken{flags: ack}
 	q, _ := pushed(t, true, one)
-	if q.prompt() || len(drained(q)) != 0 {
+	if q.prompt() || len(drained(t, q)) != 0 {
 		t.Error("it has come just now, for all one knows")
 	}
-	if !q.prompt() || len(drained(q)) != 1 {
+	if !q.prompt() || len(drained(t, q)) != 1 {
 		t.Error("it was there at the look before")
 	}
 	if q.prompt() {
@@ -152,21 +151,35 @@ func TestNothingWaitsForLong(t *testing.T) {
 	}
 	q, _ = pushed(t, true, one)
 	q.release(true)
-	if len(drained(q)) != 1 {
+	if len(drained(t, q)) != 1 {
 		t.Error("released")
 	}
 	again := one.packet()
 	defer again.DecRef()
 	q.push([]*stack.PacketBuffer{again})
-	if len(drained(q)) != 0 {
+	if len(drained(t, q)) != 0 {
 		t.Error("what comes after that may wait")
 	}
 	q.release(false)
-	if len(drained(q)) != 1 {
+	if len(drained(t, q)) != 1 {
 		t.Error("released")
 	}
 	q.push([]*stack.PacketBuffer{again})
-	if len(drained(q)) != 1 {
+	if len(drained(t, q)) != 1 {
 		t.Error("nothing waits any more")
+	}
+}
+
+func TestNothingOvertakesItsOwnFlow(t *testing.T) {
+	last := spoken{port: 1, seq: 9, flags: ack}
+	for _, next := range []spoken{{port: 1, seq: 7000, flags: syn}, {port: 1, seq: 9, flags: rst}} {
+		if _, now := pushed(t, true, last, next); len(now) != 2 || tcpOf(now[0]).Flags() != ack {
+			t.Errorf("%d leave", len(now))
+		}
+	}
+	for _, next := range []spoken{{port: 2, seq: 7000, flags: syn}, {port: 1, flags: syn, v6: true}} {
+		if _, now := pushed(t, true, last, next); len(now) != 1 {
+			t.Errorf("%d leave", len(now))
+		}
 	}
 }

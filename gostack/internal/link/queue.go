@@ -56,9 +56,13 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 		pkts = pkts[:room]
 	}
 	for _, pkt := range pkts {
-		if !q.late.takes(pkt) {
-			q.pkts = append(q.pkts, pkt.IncRef())
+		if q.late.takes(pkt) {
+			continue
 		}
+		if q.late.holds(pkt) {
+			q.pkts = q.late.goOn(q.pkts)
+		}
+		q.pkts = append(q.pkts, pkt.IncRef())
 	}
 	if len(q.late.pkts) >= mostLate {
 		q.pkts = q.late.goOn(q.pkts)
