@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
+from netkat.engine.descriptors import make_room
 from netkat.engine.process import Process
 from netkat.engine.rested import Revisits
 from netkat.engine.wait import CONNECT_TIMEOUT
@@ -64,6 +65,7 @@ class Stack(Closing):
         claim: IPAddress | str | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
+        make_room()
         self._interface, self._table = interface, table
         self._via = next_hop(via) if isinstance(via, str) else via
         self._claims = claim is not None

@@ -1,8 +1,6 @@
 package link
 
 import (
-	"bytes"
-
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -16,29 +14,51 @@ const mostLate = 16
 type late struct {
 	patient bool
 	aged    bool // the first of them was there at the last look
-	pkts    []*stack.PacketBuffer
+	words   []words
 }
 
-// takes keeps a packet that may wait; false where it may not.
-func (l *late) takes(pkt *stack.PacketBuffer) bool {
-	if !l.patient || !mayWait(pkt) {
-		return false
+// words are a TCP segment without payload, and where in it is what it is compared by.
+type words struct {
+	pkt  *stack.PacketBuffer
+	tcp  header.TCP
+	ends []byte // both addresses
+}
+
+// takes keeps a packet that may wait; false where it may not. held: it is of a flow of which there are
+// others, which it must not overtake.
+func (l *late) takes(pkt *stack.PacketBuffer) (taken, held bool) {
+	if !l.patient || pkt.TransportProtocolNumber != header.TCPProtocolNumber {
+		return false, false
 	}
-	if !l.makesUp(pkt) {
-		l.pkts = append(l.pkts, pkt.IncRef())
+	w := wordsOf(pkt)
+	if !w.mayWait() {
+		return false, l.holds(&w)
 	}
-	return true
+	pkt.IncRef()
+	if !l.makesUp(&w) {
+		l.words = append(l.words, w)
+	}
+	return true, false
 }
 
 // makesUp puts a FIN in the place of the ACK before it, which says no more.
-func (l *late) makesUp(fin *stack.PacketBuffer) bool {
-	if tcpOf(fin).Flags()&header.TCPFlagFin == 0 {
+func (l *late) makesUp(fin *words) bool {
+	if fin.tcp.Flags()&header.TCPFlagFin == 0 {
 		return false
 	}
-	for i, pkt := range l.pkts {
-		if tcpOf(pkt).Flags() == header.TCPFlagAck && sameFlow(pkt, fin, portsAndSequence) {
-			pkt.DecRef()
-			l.pkts[i] = fin.IncRef()
+	for i := range l.words {
+		if w := &l.words[i]; w.same(fin, portsAndSequence) && w.tcp.Flags() == header.TCPFlagAck {
+			w.pkt.DecRef()
+			*w = *fin
+			return true
+		}
+	}
+	return false
+}
+
+func (l *late) holds(next *words) bool {
+	for i := range l.words {
+		if l.words[i].same(next, ports) {
 			return true
 		}
 	}
@@ -47,34 +67,28 @@ func (l *late) makesUp(fin *stack.PacketBuffer) bool {
 
 // goOn moves all to the end of pkts, in their order.
 func (l *late) goOn(pkts []*stack.PacketBuffer) []*stack.PacketBuffer {
-	pkts = append(pkts, l.pkts...)
-	clear(l.pkts)
-	l.pkts, l.aged = l.pkts[:0], false
+	for i := range l.words {
+		pkts = append(pkts, l.words[i].pkt)
+	}
+	clear(l.words)
+	l.words, l.aged = l.words[:0], false
 	return pkts
 }
 
-// mayWait says whether a packet is the end of a handshake or of a connection, and no more.
-func mayWait(pkt *stack.PacketBuffer) bool {
-	if pkt.TransportProtocolNumber != header.TCPProtocolNumber || pkt.Data().Size() > 0 {
-		return false
+func wordsOf(pkt *stack.PacketBuffer) words {
+	w := words{pkt: pkt, tcp: header.TCP(pkt.TransportHeader().Slice())}
+	h := pkt.NetworkHeader().Slice()
+	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
+		w.ends = h[12:header.IPv4MinimumSize]
+	} else {
+		w.ends = h[8:header.IPv6MinimumSize]
 	}
-	tcp := tcpOf(pkt)
-	return len(tcp) >= header.TCPMinimumSize && tcp.Flags()&^header.TCPFlagFin == header.TCPFlagAck
+	return w
 }
 
-func tcpOf(pkt *stack.PacketBuffer) header.TCP { return header.TCP(pkt.TransportHeader().Slice()) }
-
-// holds says whether there are segments of a packet's flow, which it must not overtake.
-func (l *late) holds(pkt *stack.PacketBuffer) bool {
-	if len(l.pkts) == 0 || pkt.TransportProtocolNumber != header.TCPProtocolNumber {
-		return false
-	}
-	for _, one := range l.pkts {
-		if sameFlow(one, pkt, ports) {
-			return true
-		}
-	}
-	return false
+// mayWait says whether it is the end of a handshake or of a connection, and no more.
+func (w *words) mayWait() bool {
+	return w.tcp.Flags()&^header.TCPFlagFin == header.TCPFlagAck && w.pkt.Data().Size() == 0
 }
 
 const (
@@ -82,18 +96,9 @@ const (
 	portsAndSequence = 8
 )
 
-// sameFlow says whether two segments have the same ends, and so many first bytes of the header.
-func sameFlow(a, b *stack.PacketBuffer, first int) bool {
-	return bytes.Equal(tcpOf(a)[:first], tcpOf(b)[:first]) && bytes.Equal(ends(a), ends(b))
-}
-
-// ends are both addresses.
-func ends(pkt *stack.PacketBuffer) []byte {
-	h := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
-		return h[12:header.IPv4MinimumSize]
-	}
-	return h[8:header.IPv6MinimumSize]
+// same says whether both have the same ends, and so many first bytes of the header.
+func (w *words) same(other *words, first int) bool {
+	return string(w.tcp[:first]) == string(other.tcp[:first]) && string(w.ends) == string(other.ends)
 }
 
 // Patient has the queue keep the last words of handshakes and of connections, until there are several,

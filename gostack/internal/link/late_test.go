@@ -105,7 +105,7 @@ func TestAFinMakesUpForTheACKBeforeIt(t *testing.T) {
 		q.release(true)
 		var got []spoken
 		for _, pkt := range drained(t, q) {
-			got = append(got, spoken{tcpOf(pkt).SourcePort(), tcpOf(pkt).SequenceNumber(), tcpOf(pkt).Flags(), "", false})
+			got = append(got, spoken{wordsOf(pkt).tcp.SourcePort(), wordsOf(pkt).tcp.SequenceNumber(), wordsOf(pkt).tcp.Flags(), "", false})
 		}
 		want := []spoken{{1, 5, ack, "", false}, {2, 5, ack | fin, "", false}, {3, 5, ack, "", false}, {3, 6, ack | fin, "", false}, {1, 5, ack | fin, "", false}}
 		if len(got) != len(want) {
@@ -173,7 +173,7 @@ func TestNothingWaitsForLong(t *testing.T) {
 func TestNothingOvertakesItsOwnFlow(t *testing.T) {
 	last := spoken{port: 1, seq: 9, flags: ack}
 	for _, next := range []spoken{{port: 1, seq: 7000, flags: syn}, {port: 1, seq: 9, flags: rst}} {
-		if _, now := pushed(t, true, last, next); len(now) != 2 || tcpOf(now[0]).Flags() != ack {
+		if _, now := pushed(t, true, last, next); len(now) != 2 || wordsOf(now[0]).tcp.Flags() != ack {
 			t.Errorf("%d leave", len(now))
 		}
 	}

@@ -56,15 +56,16 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 		pkts = pkts[:room]
 	}
 	for _, pkt := range pkts {
-		if q.late.takes(pkt) {
+		taken, held := q.late.takes(pkt)
+		if taken {
 			continue
 		}
-		if q.late.holds(pkt) {
+		if held {
 			q.pkts = q.late.goOn(q.pkts)
 		}
 		q.pkts = append(q.pkts, pkt.IncRef())
 	}
-	if len(q.late.pkts) >= mostLate {
+	if len(q.late.words) >= mostLate {
 		q.pkts = q.late.goOn(q.pkts)
 	}
 	q.announce()
@@ -88,7 +89,7 @@ func (q *queue) release(still bool) {
 func (q *queue) prompt() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waits := len(q.late.pkts) > 0
+	waits := len(q.late.words) > 0
 	if !waits || !q.late.aged {
 		q.late.aged = waits
 		return false
