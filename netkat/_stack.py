@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
+from netkat.engine.ahead import also
 from netkat.engine.bypass import Bypass
 from netkat.engine.descriptors import make_room
 from netkat.engine.process import Process
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.engine.session import Session
+
+also("netkat.host.policy", "netkat.host.tables", "netkat.bpf.drop_all")
 
 _LINGER = 2.0
 """Seconds that closed connections have to deliver what they hold when their stack ends: with

@@ -8,9 +8,17 @@ else goes on: capabilities belong to threads, and the command gives up those of 
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+_WANTED = ["netkat.engine.pump", "netkat.engine.session", "netkat.stack"]
+
+
+def also(*modules: str) -> None:
+    """Import these ahead, too: what a program wants that connects more than once."""
+    _WANTED.extend(modules)
 
 
 @contextmanager
@@ -30,6 +38,5 @@ def importing_ahead() -> Iterator[None]:
 
 def _import() -> None:
     with suppress(ImportError):  # told of where it is wanted
-        import netkat.engine.pump
-        import netkat.engine.session
-        import netkat.stack  # noqa: F401
+        for module in _WANTED:
+            importlib.import_module(module)
