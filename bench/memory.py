@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import subprocess
 import sys
@@ -79,13 +80,16 @@ def connections(pair: Pair, extent: Extent) -> list[Row]:
         for _ in range(min(extent.runs, 2)):
             opened.add("netkat", ask(pair.host, "netkat", HOLD, pair.peer.ipv4, port, count))
     servers = {
-        "netkat": [sys.executable, "-c", LISTEN, pair.host.ipv4, str(PORT)],
-        "ncat -k": ["ncat", "-lk", "-m", str(count + 16), pair.host.ipv4, str(PORT)],
+        "netkat": [sys.executable, "-c", LISTEN],
+        "ncat -k": ["ncat", "-lk", "-m", str(count + 16)],
     }
+    # A port each: the kernel may have something left of what was on another.
+    ports = itertools.count(PORT)
     for _ in range(min(extent.runs, 2)):
-        for tool, argv in servers.items():
-            with ended(start(pair.host, argv, stdin=subprocess.PIPE)) as child:
-                came.add(tool, held(pair, child, tool, count))
+        for (tool, argv), at in zip(servers.items(), ports, strict=False):
+            listen = [*argv, pair.host.ipv4, str(at)]
+            with ended(start(pair.host, listen, stdin=subprocess.PIPE)) as child:
+                came.add(tool, held(pair, child, at, count))
     return [opened, came]
 
 
@@ -99,25 +103,27 @@ while True:
 """
 
 
-def held(pair: Pair, child: subprocess.Popen[str], tool: str, count: int) -> float:
+def held(pair: Pair, child: subprocess.Popen[str], port: int, count: int) -> float:
     """KiB that a server has more for each of so many clients."""
-    if tool == "netkat":
-        wait_for_port(pair.host, PORT)
-    with clients(pair.peer, pair.host.ipv4, 8):
+    wait_for_port(pair.host, port)
+    address = pair.host.ipv4, port
+    with clients(pair.peer, address, 8):
         before = settled(child.pid)
-        with clients(pair.peer, pair.host.ipv4, count):
+        with clients(pair.peer, address, count):
             return (settled(child.pid) - before) / count
 
 
 @contextlib.contextmanager
-def clients(host: Host, address: str, count: int) -> Iterator[None]:
+def clients(host: Host, address: tuple[str, int], count: int) -> Iterator[None]:
     """So many of the kernel's connections."""
 
     def connect() -> socket.socket:
+        # A server that accepts more slowly than that would be asked again after a second.
+        time.sleep(0.002)
         until = time.monotonic() + 20
         while True:
             try:
-                return socket.create_connection((address, PORT), timeout=20)
+                return socket.create_connection(address, timeout=20)
             except ConnectionRefusedError:
                 if time.monotonic() > until:
                     raise

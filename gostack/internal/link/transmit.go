@@ -16,8 +16,9 @@ const TransmitIovecs = 20
 type Transmitter struct {
 	mu      sync.Mutex
 	held    []*stack.PacketBuffer
+	pins    []runtime.Pinner // for each entry: one has room for five pointers, and forgets that it had more
 	headers []byte
-	pin     runtime.Pinner
+	pin     runtime.Pinner // of the headers
 }
 
 // Drain fills up to len(batch) entries and returns how many.
@@ -33,51 +34,68 @@ func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr) int {
 	if len(t.held) == 0 {
 		return 0
 	}
-	if len(t.headers) < VnetLen*len(batch) {
-		t.headers = make([]byte, VnetLen*len(batch))
-	}
-	t.pin.Pin(&t.headers[0])
+	t.make(len(batch))
 	bytes := 0
 	for i, pkt := range t.held {
 		v := t.headers[i*VnetLen : (i+1)*VnetLen]
 		vnetHeader(v, pkt)
 		bytes += pkt.Size()
-		t.fill(&batch[i], v, pkt)
+		fill(&batch[i], &t.pins[i], v, pkt)
 	}
 	e.Counters.FramesOut.Add(uint64(len(t.held)))
 	e.Counters.BytesOut.Add(uint64(bytes))
 	return len(t.held)
 }
 
-func (t *Transmitter) fill(entry *Mmsghdr, vnet []byte, pkt *stack.PacketBuffer) {
+// make has room for so many entries.
+func (t *Transmitter) make(entries int) {
+	if len(t.pins) >= entries {
+		return
+	}
+	t.pin.Unpin()
+	t.pins = make([]runtime.Pinner, entries)
+	t.headers = make([]byte, VnetLen*entries)
+	t.pin.Pin(&t.headers[0])
+}
+
+func fill(entry *Mmsghdr, pin *runtime.Pinner, vnet []byte, pkt *stack.PacketBuffer) {
 	iov := iovecs(entry, TransmitIovecs)
 	point(&iov[0], vnet)
 	used := 1
-	slices := pkt.AsSlices()
-	if len(slices) > TransmitIovecs-1 {
-		slices = [][]byte{pkt.ToView().AsSlice()}
+	views, unused := pkt.AsViewList()
+	if views.Len() > TransmitIovecs-1 {
+		whole := pkt.ToView().AsSlice()
+		pin.Pin(&whole[0])
+		point(&iov[1], whole)
+		entry.Hdr.SetIovlen(2)
+		return
 	}
-	for _, s := range slices {
-		if len(s) == 0 {
+	for view := views.Front(); view != nil; view = view.Next() {
+		s := view.AsSlice()
+		if unused >= len(s) {
+			unused -= len(s)
 			continue
 		}
-		t.pin.Pin(&s[0])
+		s, unused = s[unused:], 0
+		pin.Pin(&s[0])
 		point(&iov[used], s)
 		used++
 	}
 	entry.Hdr.SetIovlen(used)
 }
 
-// Release lets go of what the last Drain handed out.
+// Release lets go of what the last Drain handed out, and of all else.
 func (t *Transmitter) Release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.release()
+	t.pin.Unpin()
+	t.pins, t.headers = nil, nil
 }
 
 func (t *Transmitter) release() {
-	t.pin.Unpin()
 	for i, pkt := range t.held {
+		t.pins[i].Unpin()
 		pkt.DecRef()
 		t.held[i] = nil
 	}
