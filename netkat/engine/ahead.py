@@ -8,7 +8,6 @@ else goes on: capabilities belong to threads, and the command gives up those of 
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,4 +38,4 @@ def importing_ahead() -> Iterator[None]:
 def _import() -> None:
     with suppress(ImportError):  # told of where it is wanted
         for module in _WANTED:
-            importlib.import_module(module)
+            __import__(module)

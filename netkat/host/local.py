@@ -96,7 +96,7 @@ def routes_by(index: int, version: int) -> list[tuple[Network, IPAddress | None]
     best: dict[Network, tuple[int, IPAddress | None]] = {}
     with netlink.Netlink() as kernel:
         for route in table_routes(kernel, version, _MAIN_TABLE):
-            hop = next((hop for hop in route.hops if hop.index == index), None)
+            hop = next((hop for hop in route.hops if hop.interface == index), None)
             if route.kind != RTN_UNICAST or route.source_length or hop is None:
                 continue
             if hop.gateway is not None and hop.gateway.version != version:

@@ -57,7 +57,8 @@ _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 0x1, 0x4, 0x10
 class Hop(NamedTuple):
     """One next hop of a route."""
 
-    index: int
+    interface: int
+    """Its index."""
     gateway: IPAddress | None
     flags: int
 
@@ -176,7 +177,7 @@ def lookup(
         if route.kind == RTN_UNICAST and not _usable(route, index):
             continue
         own = route.prefix_length == destination.max_prefixlen
-        if own and any(hop.index in held_on and hop.gateway is None for hop in route.hops):
+        if own and any(hop.interface in held_on and hop.gateway is None for hop in route.hops):
             continue
         if route.kind != RTN_UNICAST and route.kind not in (*_REFUSALS, _RTN_THROW):
             continue
@@ -204,7 +205,7 @@ def resolved(
     if source is not None and not is_own(source):
         raise foreign_source(source)
     hop = next(_alive(found, index))
-    name = link(hop.index).name
+    name = link(hop.interface).name
     source = source or found.preferred_source or _source(destination, hop)
     if source is None:
         raise no_route(
@@ -212,7 +213,7 @@ def resolved(
         )
     return Route(
         interface=name,
-        index=hop.index,
+        index=hop.interface,
         source=source,
         gateway=hop.gateway,
         mtu=found.mtu,
@@ -238,7 +239,7 @@ def _usable(route: TableRoute, index: int | None) -> bool:
 
 def _alive(route: TableRoute, index: int | None) -> Iterator[Hop]:
     for hop in route.hops:
-        if hop.flags & (_RTNH_F_DEAD | _RTNH_F_LINKDOWN) == 0 and index in (None, hop.index):
+        if hop.flags & (_RTNH_F_DEAD | _RTNH_F_LINKDOWN) == 0 and index in (None, hop.interface):
             yield hop
 
 
@@ -324,6 +325,6 @@ def _source(destination: IPAddress, hop: Hop) -> IPAddress | None:
         near = towards.version == own.address.version and covers(
             own.address.packed, own.prefix_length, towards.packed
         )
-        return own.index != hop.index, not near, own.deprecated
+        return own.index != hop.interface, not near, own.deprecated
 
     return min(usable, key=rank).address if usable else None

@@ -1,7 +1,7 @@
-"""Much is sent at once: it is copied and sent by pieces, the last of them while the program is away.
+"""Much is sent at once: it is copied and sent by pieces, the last while the program is away.
 
-What arrives must be what was sent, also where the program writes to its memory after each call, where
-the send buffer is small, the peer reads slowly, or segments are lost.
+What arrives must be what was sent, also where the program writes to its memory after each
+call, where the send buffer is small, the peer reads slowly, or segments are lost.
 """
 
 from __future__ import annotations

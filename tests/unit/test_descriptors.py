@@ -17,7 +17,8 @@ over = threading.Event()
 for _ in range(threads):
     threading.Thread(target=over.wait).start()
 def size():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("FDSize"))
+    lines = open("/proc/self/status")
+    return next(int(line.split()[1]) for line in lines if line.startswith("FDSize"))
 before, opened = size(), os.listdir("/proc/self/fd")
 make_room()
 print(before, size(), opened == os.listdir("/proc/self/fd"))

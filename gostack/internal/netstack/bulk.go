@@ -19,15 +19,27 @@ func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
 	until := time.Now().Add(patience)
 	read, enough, done := e.reader(b)
 	defer func() { pump.leave(s, done()) }()
-	got := 0
+	for {
+		n, err := e.readOn(read, enough)
+		if n > 0 || !wouldBlock(err) {
+			return n, err
+		}
+		if !e.moved(e.canRead) && !e.await(s, e.ReadableFD, until) {
+			return 0, err
+		}
+	}
+}
+
+// readOn reads as long as there is more, and nobody else does meanwhile: what one call gives
+// is one piece of the stream.
+func (e *Endpoint) readOn(read func(got int) (int, tcpip.Error), enough int) (got int, _ tcpip.Error) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
 	for {
 		n, err := read(got)
 		got += n
-		if err == nil && (n == 0 || got >= enough) || err != nil && !wouldBlock(err) {
+		if n == 0 || got >= enough || !e.moved(e.canRead) {
 			return told(got, err)
-		}
-		if !e.moved(e.canRead) && (got > 0 || !e.await(s, e.ReadableFD, until)) {
-			return told(got, &tcpip.ErrWouldBlock{})
 		}
 	}
 }

@@ -41,6 +41,7 @@ type Endpoint struct {
 	// controlled is whether the sender's congestion control is ours (sender.go).
 	controlled atomic.Bool
 
+	reading sync.Mutex // TCP: held by who reads, until he has all of one piece
 	pourer  pourer
 	pouring sync.Mutex // held by who pours from a descriptor, into loans
 	loans   link.Loans

@@ -10,6 +10,14 @@ import (
 
 // Recv reads into b; 0 without error is the end of a stream. total is a datagram's whole length.
 func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
+	if e.tcp {
+		e.reading.Lock()
+		defer e.reading.Unlock()
+	}
+	return e.recv(b)
+}
+
+func (e *Endpoint) recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
 	e.engage()
 	if err := e.pendingError(); err != nil {
 		e.readable.settle(e.canRead)

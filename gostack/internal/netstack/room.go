@@ -40,7 +40,7 @@ func (e *Endpoint) reader(b []byte) (read func(got int) (int, tcpip.Error), enou
 	room := e.roomIn(b)
 	if room == nil {
 		return func(got int) (int, tcpip.Error) {
-			n, _, _, err := e.Recv(b[got:])
+			n, _, _, err := e.recv(b[got:])
 			return n, err
 		}, len(b), func() bool { return false }
 	}
