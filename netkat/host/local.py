@@ -112,7 +112,7 @@ def _default(version: int) -> Link | None:
         found = lookup(kernel, _ANY[version], _MAIN_TABLE)
     if found is None or not found.hops:
         return None
-    return link(found.hops[0].index)
+    return link(found.hops[0].interface)
 
 
 def _usable(held: Iterable[InterfaceAddress], version: int) -> Iterator[IPAddress]:
