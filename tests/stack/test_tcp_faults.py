@@ -44,7 +44,8 @@ def test_data_before_a_reset_is_read_first(version: int) -> None:
                 client.send(b"x")
             assert code(caught) is Code.RESET
             seen = network.a.stack.observe(network.flow(version=version))
-            assert (seen.resets, seen.reset_ttl) == (1, 64)
+            # One more where an acknowledgement of ours has crossed it.
+            assert seen.resets in (1, 2) and seen.reset_ttl == 64
 
 
 def test_reset_in_the_middle_of_a_transfer() -> None:
