@@ -18,6 +18,8 @@ const (
 	// mostPercent bounds that for the smallest of heaps: at 4 MiB times the percentage Go looks
 	// at one for the first time.
 	mostPercent = 400
+	// tooLargeForStacks and for static data is what lies in the heap (cmd/compile, ir.MaxImplicitStackVarSize).
+	tooLargeForStacks = 128 << 10
 )
 
 // Go collects what is garbage when as much has been allocated as was in use. That is some MiB here,
@@ -27,7 +29,8 @@ const (
 func init() {
 	useHugePages()
 	if os.Getenv("GOGC") == "" {
-		percent := debug.SetGCPercent(mostPercent)
+		percent := mostPercent
+		debug.SetGCPercent(percent)
 		afterEachCollection(func() {
 			if next := percentFor(inUse()); next != percent {
 				percent = next
@@ -40,8 +43,9 @@ func init() {
 // useHugePages is for the arena that most programs need no second one besides. Of small pages each is
 // a page fault, which costs microseconds in a virtual machine.
 func useHugePages() {
-	within := uintptr(unsafe.Pointer(new(cycle)))
-	_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, within&^(arena-1), arena, unix.MADV_HUGEPAGE)
+	large := make([]byte, tooLargeForStacks)
+	begin := uintptr(unsafe.Pointer(&large[0])) &^ (arena - 1)
+	_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, begin, arena, unix.MADV_HUGEPAGE)
 }
 
 // percentFor is GOGC for so many bytes in use: in steps, since each change stops the world.

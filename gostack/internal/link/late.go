@@ -31,6 +31,9 @@ func (l *late) takes(pkt *stack.PacketBuffer) (taken, held bool) {
 		return false, false
 	}
 	w := wordsOf(pkt)
+	if len(w.tcp) < header.TCPMinimumSize {
+		return false, false
+	}
 	if !w.mayWait() {
 		return false, l.holds(&w)
 	}
