@@ -6,6 +6,8 @@ import gc
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from netkat.flow import Flow, Protocol
 from netkat.stack import Stack
 from tests.helpers import netns
+from tests.helpers.forwarder import impaired_pair
 
 SETTLE = 2.0
 """Seconds that a process or a descriptor may take to go away after a test."""
@@ -96,3 +99,20 @@ def command(pid: str) -> str:
     except OSError:
         return "?"
     return b" ".join(words).decode(errors="replace").strip() or "ended, not waited for"
+
+
+PATHS = {
+    "clean": partial(netns.netns_pair, "nkl"),
+    "lossy": partial(
+        impaired_pair, "nkl", loss=0.01, delay=0.001, reorder=0.05, duplicate=0.02, seed=11
+    ),
+}
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> Iterator[tuple[str, netns.Pair]]:
+    """Two namespaces with nothing between them, and with losses, duplicates and reordering."""
+    name: str = request.param
+    made: AbstractContextManager[netns.Pair] = PATHS[name]()
+    with made as pair:
+        yield name, pair

@@ -12,15 +12,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.forwarder import impaired_pair
-from tests.helpers.netns import ROOT, Pair, netns_pair
+from tests.helpers.netns import ROOT, Pair
 
 READER = """
 import sys, threading
@@ -51,21 +47,6 @@ else:
     assert at == len(whole), at
 print(len(pieces))
 """
-
-PATHS = {
-    "clean": partial(netns_pair, "nkr"),
-    "lossy": partial(
-        impaired_pair, "nkr", loss=0.01, delay=0.001, reorder=0.05, duplicate=0.02, seed=11
-    ),
-}
-
-
-@pytest.fixture(params=PATHS)
-def path(request: pytest.FixtureRequest) -> Iterator[tuple[str, Pair]]:
-    name: str = request.param
-    made: AbstractContextManager[Pair] = PATHS[name]()
-    with made as pair:
-        yield name, pair
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -12,14 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from functools import partial
 from typing import NamedTuple
 
 import pytest
 
-from tests.helpers.forwarder import impaired_pair
 from tests.helpers.netns import ROOT, Pair, netns_pair
 
 SENDER = """
@@ -43,20 +39,6 @@ print(digest.hexdigest())
 """
 
 MIB = 1 << 20
-PATHS = {
-    "clean": partial(netns_pair, "nks"),
-    "lossy": partial(
-        impaired_pair, "nks", loss=0.01, delay=0.001, reorder=0.05, duplicate=0.02, seed=12
-    ),
-}
-
-
-@pytest.fixture(params=PATHS)
-def path(request: pytest.FixtureRequest) -> Iterator[tuple[str, Pair]]:
-    name: str = request.param
-    made: AbstractContextManager[Pair] = PATHS[name]()
-    with made as pair:
-        yield name, pair
 
 
 class Outcome(NamedTuple):
