@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from netkat.conn.base import Address, SocketShaped
@@ -79,11 +78,9 @@ class Connection(SocketShaped, Messages):
 
     def _send(self, data: Buffer, deadline: float | None) -> int:
         session, timeout = self._session, self._timeout
-        count = self._when_ready(
+        return self._when_ready(
             lambda: session.send(data, timeout), sending=True, deadline=deadline
         )
-        session.pass_on()
-        return count
 
     def _receive(self, view: memoryview) -> int:
         session, timeout = self._session, self._timeout
@@ -95,5 +92,5 @@ class Connection(SocketShaped, Messages):
     def _receive_from(self, view: memoryview) -> tuple[int, Address]:
         return self._receive(view), self.getpeername()
 
-    @abstractmethod
-    def _after_receive(self) -> None: ...
+    def _after_receive(self) -> None:
+        """What a kind of connection has to do after each."""

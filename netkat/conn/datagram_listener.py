@@ -63,7 +63,6 @@ class UdpListener(SocketShaped):
         endpoint = self._endpoint
         count = self._when_ready(lambda: endpoint.send_to(data, peer, port), sending=True)
         self._session.sent += count
-        self._session.pass_on()
         return count
 
 
@@ -95,5 +94,4 @@ class _LockedConnection(UdpConnection):
             lambda: endpoint.send_to(data, peer, port), sending=True, deadline=deadline
         )
         self._session.sent += count
-        self._session.pass_on()
         return count

@@ -34,7 +34,6 @@ def pouring(conn: object) -> Pour | None:
         except StackError as error:
             conn._check_open()  # closed by another thread just now
             raise session.fault(error) from None
-        session.pass_on()
         if not poured.taken:
             conn.raise_fault()
         return poured

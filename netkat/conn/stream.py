@@ -89,8 +89,6 @@ class TcpConnection(Connection):
             raise OSError(errno.EINVAL, f"{how}: neither SHUT_RD, SHUT_WR nor SHUT_RDWR")
         self._check_open()
         self._endpoint.shutdown(how)
-        if how != socket.SHUT_RD:
-            self._session.pass_on()
 
     def makefile(
         self,
@@ -156,10 +154,6 @@ class TcpConnection(Connection):
             self.abort()
             raise
         return tls
-
-    def _after_receive(self) -> None:
-        # A read may have opened the window: the update should not wait for a timer.
-        self._session.pass_on()
 
     # What socket.makefile's files call, by these names (Lib/socket.py).
 

@@ -1,10 +1,10 @@
 """The pump: frames between wire and stack, whole batches at a time.
 
 Nobody hands over to a sleeping thread what he can do himself, since that costs more than
-the work: whoever makes the stack produce frames calls flush() and sends them, and whoever
-waits for his connection calls wait(), and receives meanwhile. One thread of the pump's own
-does both while nobody else does. The library does the moving, without the interpreter
-lock: a program that computes in another thread does not hold up the frames.
+the work: whoever makes the stack produce frames sends them, in the same call of the library,
+and whoever waits for his connection calls wait(), and receives meanwhile. One thread of the
+pump's own does both while nobody else does. The library does the moving, without the
+interpreter lock: a program that computes in another thread does not hold up the frames.
 """
 
 from __future__ import annotations
@@ -72,10 +72,6 @@ class Pump:
             self._stack.flush()
         except OSError as error:
             self._failed(error)
-
-    def pass_on(self) -> None:
-        """Nothing to do: the library's calls send what comes of them. To ask again would be another
-        wait for the interpreter lock, 5 ms each beside a thread that computes."""
 
     def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
         """Move frames until one of the descriptors polls readable: those that do.

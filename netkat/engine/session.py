@@ -126,10 +126,6 @@ class Session:
         """Send what the stack has waiting, on this thread."""
         self.uplink.flush()
 
-    def pass_on(self) -> None:
-        """Send what a call of the endpoint has left, where it does not send itself."""
-        self.uplink.pass_on()
-
     def wait(self, descriptor: int, deadline: float | None, cancel_fd: int | None = None) -> bool:
         """Wait for the endpoint's descriptor; False when the deadline passed or cancel_fd fired.
 

@@ -49,10 +49,6 @@ class TappedPump(Pump):
             finally:
                 self._sending.release()
 
-    def pass_on(self) -> None:
-        """The frames pass through Python: the library has sent nothing."""
-        self.flush()
-
     def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
         """As Pump.wait; the pump's own threads move the frames."""
         return wait_readable(descriptors, deadline)

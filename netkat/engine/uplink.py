@@ -146,11 +146,6 @@ class Uplink:
         if self._pump is not None:
             self._pump.flush()
 
-    def pass_on(self) -> None:
-        """Send what a call of an endpoint has left to be sent; see Pump.pass_on."""
-        if self._pump is not None:
-            self._pump.pass_on()
-
     def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
         """Until one of the descriptors polls readable, moving frames; see Pump.wait."""
         if self._pump is not None:

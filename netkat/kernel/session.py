@@ -118,8 +118,6 @@ class KernelSession:
     def flush(self) -> None:
         """Nothing to do: the kernel sends by itself."""
 
-    pass_on = flush
-
     def wait(self, descriptor: int, deadline: float | None, cancel_fd: int | None = None) -> bool:
         """Wait for the endpoint's descriptor; False when the deadline passed or cancel_fd fired."""
         return descriptor in wait_readable((descriptor, cancel_fd), deadline)

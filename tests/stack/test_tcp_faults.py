@@ -160,6 +160,6 @@ def test_calls_that_make_no_sense_here() -> None:
             with pytest.raises(StackError):
                 client.accept()
             with pytest.raises(BufferError):
-                client.recv_into(b"not to be written")  # type: ignore[arg-type,unused-ignore]
+                client.recv_into(b"not to be written")
         with pytest.raises(NetkatError):
             retry(client.connect_result, -1)

@@ -1,8 +1,6 @@
 package link
 
 import (
-	"encoding/binary"
-
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
 )
@@ -32,45 +30,26 @@ func (e *Endpoint) readHead(b []byte, length int, flags uint8, h *head) bool {
 		return false
 	}
 	packet, size := b[link:], length-link
-	network := wholeTCP(packet, size, &h.key)
-	if network == 0 || len(packet) < network+header.TCPMinimumSize {
+	var p parsed
+	if !parseHead(packet, &p) || p.protocol != header.TCPProtocolNumber || !whole(packet, size) ||
+		len(p.segment) < header.TCPMinimumSize {
 		return false
 	}
-	segment := header.TCP(packet[network:])
+	segment := header.TCP(p.segment)
 	own := int(segment.DataOffset())
 	const others = header.TCPFlagSyn | header.TCPFlagRst | header.TCPFlagUrg
-	if own < header.TCPMinimumSize || own > len(segment) || network+own >= size || segment.Flags()&others != 0 {
+	if own < header.TCPMinimumSize || own > len(segment) || p.transport+own >= size || segment.Flags()&others != 0 {
 		return false
 	}
-	h.key.Protocol = uint8(header.TCPProtocolNumber)
-	h.key.RemotePort, h.key.LocalPort = segment.SourcePort(), segment.DestinationPort()
-	h.length, h.sequence = link+network+own, seqnum.Value(segment.SequenceNumber())
+	h.key, h.length, h.sequence = p.flow(), link+p.transport+own, seqnum.Value(segment.SequenceNumber())
 	return true
 }
 
-// wholeTCP is the length of the IP header of a packet that carries TCP and is neither a fragment
-// nor followed by anything; 0 for all else. It notes the addresses.
-func wholeTCP(packet []byte, length int, key *FlowKey) int {
-	switch {
-	case len(packet) >= header.IPv4MinimumSize && packet[0]>>4 == 4:
+// whole says whether a packet whose head was read is no fragment, and so long.
+func whole(packet []byte, length int) bool {
+	if packet[0]>>4 == 4 {
 		ip := header.IPv4(packet)
-		if ip.TransportProtocol() != header.TCPProtocolNumber || ip.More() || ip.FragmentOffset() != 0 ||
-			int(ip.TotalLength()) != length || ip.HeaderLength() < header.IPv4MinimumSize {
-			return 0
-		}
-		key.Version = 4
-		copy(key.Remote[:], packet[12:16])
-		copy(key.Local[:], packet[16:20])
-		return int(ip.HeaderLength())
-	case len(packet) >= header.IPv6MinimumSize && packet[0]>>4 == 6:
-		if packet[6] != uint8(header.TCPProtocolNumber) ||
-			header.IPv6MinimumSize+int(binary.BigEndian.Uint16(packet[4:])) != length {
-			return 0
-		}
-		key.Version = 6
-		copy(key.Remote[:], packet[8:24])
-		copy(key.Local[:], packet[24:40])
-		return header.IPv6MinimumSize
+		return !ip.More() && ip.FragmentOffset() == 0 && int(ip.TotalLength()) == length
 	}
-	return 0
+	return header.IPv6MinimumSize+int(header.IPv6(packet).PayloadLength()) == length
 }

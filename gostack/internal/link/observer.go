@@ -299,11 +299,7 @@ func (o *Observer) incoming(p *parsed, mac []byte) bool {
 }
 
 func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
-	key := FlowKey{Protocol: uint8(p.protocol), Version: uint8(p.version)}
-	copy(key.Local[:], p.destination)
-	copy(key.Remote[:], p.source)
-	key.RemotePort = binary.BigEndian.Uint16(p.segment)
-	key.LocalPort = binary.BigEndian.Uint16(p.segment[2:])
+	key := p.flow()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.find(&key)

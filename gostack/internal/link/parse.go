@@ -32,6 +32,16 @@ func (p *parsed) headers() int {
 	return p.transport + own
 }
 
+// flow is that of a segment that came in, which has ports.
+func (p *parsed) flow() FlowKey {
+	key := FlowKey{Protocol: uint8(p.protocol), Version: uint8(p.version)}
+	copy(key.Local[:], p.destination)
+	copy(key.Remote[:], p.source)
+	key.RemotePort = binary.BigEndian.Uint16(p.segment)
+	key.LocalPort = binary.BigEndian.Uint16(p.segment[2:])
+	return key
+}
+
 // extensionLimit bounds the IPv6 extension headers that are stepped over.
 const extensionLimit = 8
 

@@ -43,7 +43,7 @@ type Endpoint struct {
 
 	reading sync.Mutex // TCP: held by who reads, until he has all of one piece
 	pourer  pourer
-	pouring sync.Mutex // held by who pours from a descriptor, into loans
+	pouring sync.Mutex // held by who pours into loans
 	loans   link.Loans
 
 	mu     sync.Mutex

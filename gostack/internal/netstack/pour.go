@@ -100,7 +100,7 @@ func (e *Endpoint) pourWhatFits(ep *tcp.Endpoint, b []byte, leaving bool) (taken
 		}
 		taken += n
 		e.written.Add(uint64(n))
-		if !last && (pieces%handPieces == 0 || taken == len(b)) && e.stack.Flush() == nil {
+		if !last && (pieces%handPieces == 0 || taken == len(b)) && e.stack.wire.Flush() == nil {
 			_ = e.stack.wire.Glance()
 		}
 	}
