@@ -54,6 +54,8 @@ def main() -> int:
     figures: list[Figure] = []
     begun = time.monotonic()
     print(report.machine(extent, load), flush=True)
+    if given.against:
+        return against(extent, given.against)
     for part in given.only:
         found = measured(part, extent, time.monotonic() - begun)
         if given.short and falls(found):
@@ -77,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=PARTS, type=lambda text: text.split(","), metavar="PARTS")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--megabytes", type=int)
+    parser.add_argument("--against", metavar="REVISION", help="compare with another revision")
     parser.add_argument("--write", action="store_true", help="docs/performance.md, also of a part")
     given = parser.parse_args()
     if unknown := set(given.only) - set(PARTS):
@@ -85,6 +88,23 @@ def arguments() -> argparse.Namespace:
     given.runs = given.runs or (1 if given.short else 5)
     given.megabytes = given.megabytes or (128 if given.short else 4096)
     return given
+
+
+def against(extent: Extent, revision: str) -> int:
+    """Compare with another revision: 1 where a row is short of its bound."""
+    from bench.against import measure
+
+    rows = measure(extent, revision)
+    print(table(rows))
+    short = [
+        row.what
+        for row in rows
+        for tool in row.compared()
+        if row.verdict(row.ratio(tool), row.bounds[tool]) == "short"
+    ]
+    for what in short:
+        print(f"short: {what}", file=sys.stderr)
+    return 1 if short else 0
 
 
 def measured(part: str, extent: Extent, spent: float) -> list[Figure]:

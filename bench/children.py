@@ -153,16 +153,18 @@ import os; os._exit(0)
 """KiB of an idle connection more."""
 
 
-def ask(host: Host, tool: str, source: str, *arguments: object) -> Any:
-    """Run one to its end: what it printed. RuntimeError when it fails."""
+def ask(host: Host, tool: str, source: str, *arguments: object, **options: Any) -> Any:
+    """Run one to its end: what it printed. ``options`` are Popen's. RuntimeError when it fails."""
     argv = [sys.executable, "-c", CONNECT[tool] + source, *map(str, arguments)]
-    spent = run(host, argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    spent = run(host, argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     if spent.code:
         raise RuntimeError(f"{tool} ended with {spent.code}: {spent.said[-300:]}")
     return json.loads(spent.output)
 
 
-def begin(host: Host, prelude: str, source: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start one whose lines the caller reads."""
+def begin(
+    host: Host, prelude: str, source: str, *arguments: object, **options: Any
+) -> subprocess.Popen[str]:
+    """Start one whose lines the caller reads. ``options`` are Popen's."""
     argv = [sys.executable, "-c", prelude + source, *map(str, arguments)]
-    return start(host, argv, stdout=subprocess.PIPE, stderr=None)
+    return start(host, argv, stdout=subprocess.PIPE, stderr=None, **options)

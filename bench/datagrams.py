@@ -142,22 +142,26 @@ def search(row: Row, runs: int, attempts: dict[str, Attempt], most_lost: float, 
     interleave(runs, {tool: partial(highest, tool) for tool in attempts})
 
 
-def outgoing(pair: Pair, tool: str, seconds: float, rate: float) -> tuple[float, float]:
-    """From the host, by the tool; the kernel counts."""
+def outgoing(
+    pair: Pair, tool: str, seconds: float, rate: float, **options: Any
+) -> tuple[float, float]:
+    """From the host, by the tool; the kernel counts. ``options`` are Popen's."""
     with ended(begin(pair.peer, SOCKET, "conn = sock" + COUNT, pair.peer.ipv4)) as child:
         port = line(child)
         words = [pair.peer.ipv4, port, rate, seconds]
-        with ended(begin(pair.host, MAKE[tool], SENDER + POUR, *words)) as sender:
+        with ended(begin(pair.host, MAKE[tool], SENDER + POUR, *words, **options)) as sender:
             sent = line(sender)
             return arrived(line(child), sent)
 
 
-def incoming(pair: Pair, tool: str, seconds: float, rate: float) -> tuple[float, float]:
-    """To the host, by the tool, which says first where it is; the kernel sends."""
+def incoming(
+    pair: Pair, tool: str, seconds: float, rate: float, **options: Any
+) -> tuple[float, float]:
+    """To the host, by the tool, which sends the first datagram; the kernel answers."""
     with ended(begin(pair.peer, ANSWERING, POUR, pair.peer.ipv4, rate, seconds)) as child:
         port = line(child)
         words = [pair.peer.ipv4, port]
-        with ended(begin(pair.host, MAKE[tool], RECEIVER + COUNT, *words)) as receiver:
+        with ended(begin(pair.host, MAKE[tool], RECEIVER + COUNT, *words, **options)) as receiver:
             sent = line(child)
             return arrived(line(receiver), sent)
 

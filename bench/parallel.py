@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from functools import partial
@@ -52,18 +53,7 @@ def accepting(pair: Pair, extent: Extent) -> Row:
     def by(tool: str) -> None:
         server = begin(pair.host, SERVE[tool], ACCEPT, pair.host.ipv4, MANY)
         with ended(server) as child:
-            assert child.stdout is not None
-            port = json.loads(child.stdout.readline())
-            threads = [
-                threading.Thread(target=feed, args=(pair, port, extent.seconds), daemon=True)
-                for _ in range(MANY)
-            ]
-            for thread in threads:
-                thread.start()
-            total, took = json.loads(child.stdout.readline())
-            for thread in threads:
-                thread.join(20)
-        row.add(tool, total * 8 / took / 1e9)
+            row.add(tool, fed_by_peer(pair, child, extent.seconds))
 
     def by_iperf3() -> None:
         row.add("iperf3 -P 8 -R", rival.tcp(pair, ["-P", str(MANY), "-R", "-t", seconds]))
@@ -71,6 +61,21 @@ def accepting(pair: Pair, extent: Extent) -> Row:
     measures = {tool: partial(by, tool) for tool in SERVE}
     interleave(extent.runs, {**measures, "iperf3": by_iperf3})
     return row
+
+
+def fed_by_peer(pair: Pair, server: subprocess.Popen[str], seconds: float) -> float:
+    """Gbit/s that an ACCEPT child reads from the peer over all of its connections."""
+    assert server.stdout is not None
+    port = json.loads(server.stdout.readline())
+    threads = [
+        threading.Thread(target=feed, args=(pair, port, seconds), daemon=True) for _ in range(MANY)
+    ]
+    for thread in threads:
+        thread.start()
+    total, took = json.loads(server.stdout.readline())
+    for thread in threads:
+        thread.join(20)
+    return float(total * 8 / took / 1e9)
 
 
 def feed(pair: Pair, port: int, seconds: float) -> None:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import netkat
 from bench.figures import Row, interleave
@@ -55,14 +56,17 @@ def compiled() -> None:
         raise RuntimeError(f"{package} does not compile")
 
 
-def once(pair: Pair, argv: list[str]) -> tuple[float, float]:
-    """Seconds from exec to the first SYN that the peer sees, and to the exit."""
+def once(pair: Pair, argv: list[str], **options: Any) -> tuple[float, float]:
+    """Seconds from exec to the first SYN that the peer sees, and to the exit.
+
+    ``options`` are Popen's.
+    """
     tap = pair.peer.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
     with tap:
         tap.bind((pair.peer.interface, 0x0800))
         tap.settimeout(20)
         begun = time.monotonic()
-        with ended(start(pair.host, argv)) as child:
+        with ended(start(pair.host, argv, **options)) as child:
             while not is_syn(tap.recv(2048)):
                 pass
             first = time.monotonic() - begun

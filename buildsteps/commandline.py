@@ -17,7 +17,7 @@ COMMANDS = {
     "demo": "build, install into .venv, run `netkat demo` (root)",
     "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
     "check": "the same, and what takes longer",
-    "bench": "netkat beside iperf3, socat, nc, ncat and the kernel's sockets (root; --short)",
+    "bench": "netkat beside iperf3, socat, nc, ncat and kernel sockets (root; --short, --against)",
     "bpf": "compile netkat/bpf/*.c with the system's BCC",
     "build": "the shared library, cffi's modules and the manual page, where something changed",
     "api": "docs/api.md, from the docstrings",
@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     try:
         if options.short:
             rest = ["--short", *rest]
+        if options.against:
+            rest = ["--against", options.against, *rest]
         return _run(options.command, rest, ask=_may_ask(options.yes))
     except CannotBuild as error:
         print(f"netkat: {error}", file=sys.stderr)
@@ -54,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", nargs="?", default="help", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("--short", action="store_true", help="bench: under 90 s")
+    parser.add_argument(
+        "--against", metavar="REVISION", help="bench: compare with another revision, interleaved"
+    )
     parser.add_argument(
         "--yes",
         action="store_true",
@@ -113,7 +118,7 @@ def _bench(rest: list[str], *, ask: bool) -> int:
         raise CannotBuild("the measurements cannot run without them")
     environment.ensure(dev=True)
     environment.install()
-    if "--short" not in rest:
+    if "--short" not in rest and "--against" not in rest:
         environment.ensure_also("bench", "matplotlib")
     if not checks.is_root():
         raise CannotBuild("the measurements make network namespaces: run them as root (sudo)")
