@@ -68,12 +68,6 @@ func (e *Endpoint) Queued() int { return e.queue.length() }
 // HandOver wakes who polls WakeFD and has found nothing to drain, though the caller attends.
 func (e *Endpoint) HandOver() { e.queue.hand() }
 
-// Hold keeps who polls WakeFD asleep until the function it returns is called.
-func (e *Endpoint) Hold() (release func()) {
-	e.queue.attend()
-	return e.queue.leave
-}
-
 // Rouse wakes who polls WakeFD.
 func (e *Endpoint) Rouse() { e.queue.rouse() }
 

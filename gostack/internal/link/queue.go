@@ -33,7 +33,6 @@ type queue struct {
 	attending int  // threads that drain before they go
 	waited    bool // a sender of datagrams was told to wait
 	closed    bool
-	late      late
 }
 
 func newQueue() (*queue, error) {
@@ -56,46 +55,10 @@ func (q *queue) push(pkts []*stack.PacketBuffer) int {
 		pkts = pkts[:room]
 	}
 	for _, pkt := range pkts {
-		taken, held := q.late.takes(pkt)
-		if taken {
-			continue
-		}
-		if held {
-			q.pkts = q.late.goOn(q.pkts)
-		}
 		q.pkts = append(q.pkts, pkt.IncRef())
-	}
-	if len(q.late.words) >= mostLate {
-		q.pkts = q.late.goOn(q.pkts)
 	}
 	q.announce()
 	return len(pkts)
-}
-
-func (q *queue) bePatient() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.late.patient = true
-}
-
-// release is for what was kept; still: and for what comes after it as well.
-func (q *queue) release(still bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.late.patient = q.late.patient && still
-	q.pkts = q.late.goOn(q.pkts)
-}
-
-func (q *queue) prompt() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	waits := len(q.late.words) > 0
-	if !waits || !q.late.aged {
-		q.late.aged = waits
-		return false
-	}
-	q.pkts = q.late.goOn(q.pkts)
-	return true
 }
 
 // announce must be called with the lock held.
@@ -138,13 +101,6 @@ func (q *queue) leave() {
 	defer q.mu.Unlock()
 	q.attending--
 	q.announce()
-}
-
-// leaveSilently is for a thread after which somebody drains soon.
-func (q *queue) leaveSilently() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.attending--
 }
 
 // pop moves up to max packets to out. An empty answer arms the eventfd. roomy is
@@ -199,7 +155,7 @@ func (q *queue) close() {
 		return
 	}
 	q.closed = true
-	for _, pkt := range q.late.goOn(q.pkts[q.head:]) {
+	for _, pkt := range q.pkts[q.head:] {
 		pkt.DecRef()
 	}
 	q.pkts, q.head = nil, 0

@@ -108,13 +108,6 @@ func (w *Wire) Receive() error {
 	return err
 }
 
-// Collect is Receive that leaves what comes of it to the next Flush, without waking anybody.
-func (w *Wire) Collect() error {
-	w.edge.queue.attend()
-	defer w.edge.queue.leaveSilently()
-	return w.receive()
-}
-
 // Glance is Receive where nobody else receives at this moment.
 func (w *Wire) Glance() error {
 	if !w.receiving.TryLock() {
@@ -229,25 +222,42 @@ func (w *Wire) usable() error {
 	return nil
 }
 
-// Attend says that this thread is about to make the stack produce frames, and sends them:
-// nobody else is woken for that until the function it returns is called, which does it.
+// Attend is for a thread that is about to make the stack produce frames. No other thread is woken
+// for them. The function that it returns sends them: they have been handed to the kernel when it
+// returns.
 func (w *Wire) Attend() func() error {
 	if !w.attached.Load() {
 		return func() error { return nil }
 	}
 	w.edge.queue.attend()
-	return w.leave
+	return func() error {
+		err := w.Flush()
+		w.edge.queue.leave()
+		return err
+	}
 }
 
 func (w *Wire) leave() error {
-	err := w.Flush()
+	err := w.flush()
 	w.edge.queue.leave()
 	return err
 }
 
-// Flush sends all that waits, on this thread or on the one that is at it. The error is
-// an errno after which no frame would be sent either, or ErrDetached.
+// Flush sends every frame that is queued when it is called. Frames that another thread is sending
+// have been handed to the kernel when it returns. The error is an errno after which no frame would
+// be sent either, or ErrDetached.
 func (w *Wire) Flush() error {
+	w.sending.Lock()
+	err := w.drain()
+	w.sending.Unlock()
+	if err != nil {
+		return err
+	}
+	return w.flush() // for threads that found the lock held
+}
+
+// flush is Flush, but leaves frames to another thread that is sending.
+func (w *Wire) flush() error {
 	w.again.Store(true)
 	// A thread that finds the lock held leaves its frames to the holder, which looks
 	// once more after letting go.

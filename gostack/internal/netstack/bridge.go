@@ -45,7 +45,6 @@ type bridge struct {
 // Bridge moves bytes between the connection and fd, one end of a socketpair in which a
 // byte waits that is not the program's. On success fd is the bridge's.
 func (e *Endpoint) Bridge(fd int) tcpip.Error {
-	e.engage()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.tcp || e.closed || e.bridge != nil || !e.open {

@@ -37,7 +37,6 @@ type Endpoint struct {
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
 	bridged atomic.Bool
-	engaged atomic.Bool
 	// controlled is whether the sender's congestion control is ours (sender.go).
 	controlled atomic.Bool
 
@@ -91,7 +90,6 @@ func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Erro
 	if err != nil {
 		return nil, err
 	}
-	e.engage()
 	if err = s.sendWith(e); err == nil {
 		err = e.ep.Listen(backlog)
 	}
@@ -111,7 +109,6 @@ func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
 		return nil, netip.AddrPort{}, err
 	}
 	conn := e.stack.wrap(ep, wq, true)
-	conn.engage()
 	conn.open = true
 	conn.minTTL.Store(e.minTTL.Load())
 	conn.maxPayload.Store(e.maxPayload.Load())
@@ -138,7 +135,6 @@ func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Err
 	e := s.wrap(ep, wq, transport == tcp.ProtocolNumber)
 	e.key = flowKey(protocol, local, netip.AddrPort{})
 	if !e.tcp {
-		e.engage()
 		// RFC 8085: a sender that knows no better may fragment; PMTU discovery by
 		// dropping would turn a large datagram into an error nobody asked for.
 		_ = ep.SetSockOptInt(tcpip.MTUDiscoverOption, int(tcpip.PMTUDiscoveryDont))
@@ -213,6 +209,7 @@ func (e *Endpoint) ConnectResult() tcpip.Error {
 	case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1, tcp.StateFinWait2,
 		tcp.StateClosing, tcp.StateLastAck, tcp.StateTimeWait:
 		e.open = true
+		e.flushHandshake()
 		return nil
 	case tcp.StateError, tcp.StateClose:
 		e.failed = e.whyNot(e.ep.LastError())
@@ -227,6 +224,17 @@ func (e *Endpoint) ConnectResult() tcpip.Error {
 	}
 	e.writable.settle(e.canWrite)
 	return &tcpip.ErrConnectStarted{}
+}
+
+// flushHandshake returns when the final ACK of the handshake has been handed to the kernel. gVisor
+// reports the connection before it has made that segment, with the endpoint's lock held
+// (tcp/connect.go, synSentState), and another thread may be sending it.
+func (e *Endpoint) flushHandshake() {
+	if ep, ok := e.ep.(*tcp.Endpoint); ok {
+		ep.LockUser()
+		ep.UnlockUser()
+		_ = e.stack.wire.Flush()
+	}
 }
 
 func (e *Endpoint) whyNot(err tcpip.Error) tcpip.Error {
@@ -259,9 +267,6 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	if err == nil && how&2 != 0 {
 		e.finSent.Store(true)
 	}
-	if how == 3 {
-		e.disengage()
-	}
 	return err
 }
 
@@ -291,7 +296,6 @@ func (e *Endpoint) Close() {
 	e.leaveTimeWait()
 	e.ep.Close()
 	e.closeSignals()
-	e.disengageForGood()
 	e.freeLoans()
 	if e.watched {
 		e.stack.Link.Observer.Forget(e.key)
@@ -316,20 +320,17 @@ func timeWaitTimerExpired(e *tcp.Endpoint)
 
 // ReadableFD is level-triggered: readable while Recv or Accept would not wait.
 func (e *Endpoint) ReadableFD() (int, error) {
-	e.engage()
 	return e.readable.descriptor(e.canRead)
 }
 
 // WritableFD is level-triggered: readable while Send, or a decided connect, would not wait.
 func (e *Endpoint) WritableFD() (int, error) {
-	e.engage()
 	return e.writable.descriptor(e.canWrite)
 }
 
 // ReadinessFD polls readable while Recv or Accept would not wait, and writable while Send,
 // or a decided connect, would not.
 func (e *Endpoint) ReadinessFD() (int, error) {
-	e.engage()
 	fd, fresh, err := e.both.descriptor()
 	if fresh {
 		e.readable.showBy(e.both.showReadable, e.canRead)

@@ -18,7 +18,6 @@ func (e *Endpoint) Recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 }
 
 func (e *Endpoint) recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.Error) {
-	e.engage()
 	if err := e.pendingError(); err != nil {
 		e.readable.settle(e.canRead)
 		return 0, 0, from, err
@@ -92,7 +91,6 @@ func (e *Endpoint) lasting(err tcpip.Error) tcpip.Error {
 
 // Send writes b; TCP may take fewer. An invalid address means the peer.
 func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
-	e.engage()
 	if err := e.pendingError(); err != nil {
 		return 0, err
 	}

@@ -60,15 +60,14 @@ func (e *Endpoint) Pour(b []byte, patience time.Duration) (int, tcpip.Error) {
 // pourPieces is Pour for much: each piece is sent while it is in the processor's cache, and the
 // memory that it is copied to is used again, not cleared.
 func (e *Endpoint) pourPieces(ep *tcp.Endpoint, s *seat, b []byte, until time.Time) (taken int, err tcpip.Error) {
-	e.engage()
 	e.takeControl()
 	e.pouring.Lock()
 	defer e.donePouring()
-	leaving := e.cameBack(len(b))
+	e.cameBack(len(b))
 	defer e.leftForNow()
 	defer func() { e.writable.settle(e.canWrite) }()
 	for {
-		n, err := e.pourWhatFits(ep, b[taken:], leaving)
+		n, err := e.pourWhatFits(ep, b[taken:])
 		taken += n
 		if taken == len(b) || err != nil {
 			return told(taken, err)
@@ -80,10 +79,10 @@ func (e *Endpoint) pourPieces(ep *tcp.Endpoint, s *seat, b []byte, until time.Ti
 	}
 }
 
-// pourWhatFits queues and sends what there is room for. The rest of one that is about to leave is only
-// queued: the resident sends it, while whoever pours is away.
-func (e *Endpoint) pourWhatFits(ep *tcp.Endpoint, b []byte, leaving bool) (taken int, _ tcpip.Error) {
-	defer e.stack.Link.Hold()()
+// pourWhatFits queues as much of b as the send buffer has room for. Every segment that the windows
+// allow has been handed to the kernel when it returns.
+func (e *Endpoint) pourWhatFits(ep *tcp.Endpoint, b []byte) (taken int, _ tcpip.Error) {
+	defer e.stack.attend()()
 	for pieces := 1; taken < len(b); pieces++ {
 		room, err := roomIn(ep)
 		if err != nil && !wouldBlock(err) {
@@ -94,13 +93,12 @@ func (e *Endpoint) pourWhatFits(ep *tcp.Endpoint, b []byte, leaving bool) (taken
 			break
 		}
 		n := min(rest, piece, room)
-		last := leaving && rest <= room
 		if err := queueToSend(ep, e.stack.clock, e.lent(b[taken:taken+n])); err != nil {
 			return taken, e.lasting(err)
 		}
 		taken += n
 		e.written.Add(uint64(n))
-		if !last && (pieces%handPieces == 0 || taken == len(b)) && e.stack.wire.Flush() == nil {
+		if pieces%handPieces == 0 && e.stack.wire.Flush() == nil {
 			_ = e.stack.wire.Glance()
 		}
 	}
@@ -137,17 +135,17 @@ func (e *Endpoint) roomBy(s *seat, until time.Time, ready func() bool) bool {
 	}, until)
 }
 
-// cameBack is for who begins to pour so many bytes: whether he was away since the last time.
-func (e *Endpoint) cameBack(size int) (away bool) {
+// cameBack is for a thread that begins to send so many bytes. The send buffer grows if the thread was
+// away since it last sent: what it holds is sent while the thread is away again.
+func (e *Endpoint) cameBack(size int) {
 	if e.pourer.kept != nil {
 		e.pourer.kept.Stop()
 	}
 	left := e.pourer.left.Load()
-	away = left != 0 && time.Now().UnixNano()-left > awayAfter.Nanoseconds()
+	away := left != 0 && time.Now().UnixNano()-left > awayAfter.Nanoseconds()
 	if away && size > tcpBufferMax && !e.pourer.fixed.Swap(true) {
 		e.ep.SocketOptions().SetSendBufferSize(leftBehind, true)
 	}
-	return away
 }
 
 // leftForNow lets go of the memory if nobody comes back for a while.

@@ -32,8 +32,6 @@ type pump struct {
 	residing atomic.Bool // the resident polls it
 	fed      atomic.Bool // feed
 
-	lull lull
-
 	mu       sync.Mutex
 	fd       int
 	resident *seat
@@ -140,18 +138,17 @@ func (p *pump) sit() (*seat, error) {
 	return s, p.arm(s, true)
 }
 
-// leave hands over to the resident, or leaves things to who sat down later; back: the thread is
-// likely to sit down again at once. It returns whether there is a lull.
-func (p *pump) leave(s *seat, back bool) (lull bool) {
+// leave makes the resident receive again, unless another thread sat down later; back: the thread is
+// likely to sit down again at once.
+func (p *pump) leave(s *seat, back bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sitting--
-	lull = p.lull.on
 	if p.leader == s {
 		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
 		p.leader = nil
 		switch {
-		case p.closed || lull:
+		case p.closed:
 		case back && p.sitting == 0 && !p.resident.armed:
 			p.relief.begin()
 		default:
@@ -160,10 +157,9 @@ func (p *pump) leave(s *seat, back bool) (lull bool) {
 	}
 	if p.closed || len(p.spare) >= sparesKept {
 		_ = unix.Close(s.epoll)
-		return lull
+		return
 	}
 	p.spare = append(p.spare, s)
-	return lull
 }
 
 // wait moves frames until one of fds polls readable, whose bits it returns, or time is
@@ -178,24 +174,20 @@ func (p *pump) wait(fds []int32, until time.Time, once bool) (uint64, error) {
 	return p.move(s, fds, until, once)
 }
 
-// ask calls what makes the stack send, sends it, and receives what has come back by then, in
-// the resident's stead. A peer on this machine answers before the send returns. In a lull what
-// comes of that, an ACK, leaves with what is sent next: the peer then has both at once.
-func (p *pump) ask(what func()) {
+// ask calls a function that makes the stack send, sends the frames, and receives the answers that
+// have arrived by then. A peer on this machine answers before the send returns.
+func (p *pump) ask(request func()) {
 	s, err := p.sit()
 	if err != nil {
-		what()
+		request()
 		return
 	}
-	p.lull.asked.Add(1)
+	defer p.leave(s, false)
 	leave := p.wire.Attend()
-	what()
-	// What is wrong with the wire is told by who waits.
+	request()
+	// An error of the packet socket is reported to the threads that wait.
 	if leave() == nil {
-		_ = p.wire.Collect()
-	}
-	if lull := p.leave(s, false); !lull {
-		_ = p.wire.Flush()
+		_ = p.wire.Receive()
 	}
 }
 
@@ -260,11 +252,8 @@ func (s *Stack) attend() func() {
 	return func() { _ = leave() } // what is wrong with the wire is told by who waits
 }
 
-// Flush sends what waits, for whatever it does.
-func (s *Stack) Flush() error {
-	s.Link.Hasten()
-	return s.wire.Flush()
-}
+// Flush hands every queued frame to the kernel.
+func (s *Stack) Flush() error { return s.wire.Flush() }
 
 // Wait is pump.wait.
 func (s *Stack) Wait(fds []int32, until time.Time, once bool) (uint64, error) {

@@ -39,7 +39,7 @@ func (p *pump) relieve() {
 	var b [8]byte
 	_, _ = unix.Read(p.relief.timer, b[:])
 	p.relief.pending = false
-	if p.leader == nil && !p.closed && !p.lull.on {
+	if p.leader == nil && !p.closed {
 		_ = p.arm(p.resident, true)
 	}
 }

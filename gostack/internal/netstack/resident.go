@@ -8,8 +8,7 @@ import (
 )
 
 // reside is wait for the thread that does nothing else, and sends for those who cannot. It leaves
-// to others what comes where they look for it themselves: in a lull (lull.go), while it is fed
-// (feed.go), and until nobody has come back to read for a while (relief.go).
+// to others what comes where they look for it themselves: while it is fed (feed.go), and until nobody has come back to read for a while (relief.go).
 func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	p.mu.Lock()
 	s := p.resident
@@ -23,8 +22,7 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	timer := uint64(1) << len(fds)
 	for {
 		fed := p.fed.Load()
-		rest, lull := p.rest(until)
-		n, err := w.poll(rest, fed)
+		n, err := w.poll(until, fed)
 		if err != nil {
 			return 0, err
 		}
@@ -33,7 +31,7 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 			p.relieve()
 			bits &^= timer
 		}
-		if bits == 0 && n == 0 && !fed && !lull || n == 0 && over(until) {
+		if bits == 0 && n == 0 && !fed || n == 0 && over(until) {
 			return 0, nil
 		}
 		if n == 0 && fed {
@@ -42,13 +40,6 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 		}
 		if bits == 0 && (fed || w.frames() || w.woken()) {
 			err = p.round(fed || w.frames(), w.woken())
-		}
-		switch {
-		case err != nil:
-		case lull:
-			err = p.look()
-		case bits == 0:
-			p.beginLull(s)
 		}
 		if bits != 0 || err != nil {
 			return bits, err
