@@ -37,7 +37,7 @@ class _Program(ctypes.Structure):
 
 
 class LibpcapMissing(SetupError, ImportError):
-    """libpcap is not installed. Only filters beyond hosts, ports and protocols need it."""
+    """libpcap is not installed. Filter expressions require it; a capture without one does not."""
 
 
 class FilterRefused(BadArgument):
@@ -60,9 +60,9 @@ def library() -> ctypes.CDLL:
             continue
         return _declare(lib)
     raise LibpcapMissing(
-        "this filter needs libpcap, which is not installed",
-        hint="apt-get install libpcap0.8 (Debian, Ubuntu) or dnf install libpcap; "
-        "host, net, port and protocol terms joined by 'and' work without it",
+        "filter expressions require libpcap, which is not installed",
+        hint="apt-get install libpcap0.8 (Debian, Ubuntu),"
+        " dnf install libpcap (Fedora) or apk add libpcap (Alpine)",
     )
 
 

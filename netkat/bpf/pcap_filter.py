@@ -11,7 +11,6 @@ from netkat.bpf.libpcap import (
     FilterRefused,
     Handle,
     Instruction,
-    LibpcapMissing,
 )
 from netkat.errors import BadArgument
 
@@ -52,18 +51,13 @@ def compile_filter(
     ``device`` is needed by ``vlan`` in a live capture only: the kernel takes
     the tag out of the frame, and libpcap looks at the metadata instead only for
     an activated handle (gen_vlan in its gencode.c).
-    Without libpcap a built-in compiler takes hosts, nets, ports and protocols.
+    An empty expression matches every packet, and does not load libpcap.
     Errors: FilterRefused (with the place), LibpcapMissing.
     """
     if not expression.strip():
         return [(_RET, 0, 0, snaplen)]
     live = device if device is not None and _VLAN_WORD.search(expression) else None
-    try:
-        handle = Handle(linktype, snaplen, live)
-    except LibpcapMissing:
-        from netkat.bpf.plain_filter import compile_plain
-
-        return compile_plain(expression, linktype=linktype, snaplen=snaplen)
+    handle = Handle(linktype, snaplen, live)
     try:
         return handle.compile(expression, optimize=optimize, netmask=netmask)
     except FilterRefused as refused:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from netkat.bpf import libpcap
+from netkat.bpf.libpcap import LibpcapMissing
 from netkat.capture.sniffer import sniff
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound
 from tests.helpers.netns import Pair
@@ -84,14 +85,11 @@ def test_without_libpcap(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     libpcap.library.cache_clear()
     try:
         for interface in ("eth0", "any"):
-            for expression in ("", f"icmp and host {pair.peer.ipv4}"):
-                with sniff(
-                    expression, interface=interface, count=2, netns=pair.host.name
-                ) as watching:
-                    ping(pair)
-                    assert len(list(watching)) == 2
-        with pytest.raises(BadArgument, match="needs libpcap"):
-            sniff("icmp or tcp", interface="eth0", netns=pair.host.name)
+            with sniff(interface=interface, count=2, netns=pair.host.name) as watching:
+                ping(pair)
+                assert len(list(watching)) == 2
+        with pytest.raises(LibpcapMissing, match="require libpcap"):
+            sniff("icmp", interface="eth0", netns=pair.host.name)
     finally:
         libpcap.library.cache_clear()
 
