@@ -7,7 +7,6 @@ import "C"
 
 import (
 	"net/netip"
-	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 
@@ -42,34 +41,6 @@ func gs_connect_result(h C.uint64_t) C.int32_t {
 		return C.int32_t(eBadHandle)
 	}
 	return C.int32_t(code(e.ConnectResult()))
-}
-
-//export gs_take_over
-func gs_take_over(h C.uint64_t, terms *C.gs_takeover) C.int64_t {
-	e, ok := endpointOf(h)
-	if !ok {
-		return C.int64_t(eBadHandle)
-	}
-	if terms == nil {
-		return C.int64_t(eInvalid)
-	}
-	taken, err := e.TakeOver(netstack.Takeover{
-		Guard: netstack.GuardCount{
-			Map:   int(terms.guard),
-			Key:   unsafe.Pointer(&terms.flow[0]),
-			Value: (*uint64)(unsafe.Pointer(&terms.kept)),
-		},
-		News:       int32(terms.news),
-		Census:     int(terms.census),
-		MaxSegment: uint32(terms.max_segment),
-	})
-	if err != nil {
-		return C.int64_t(code(err))
-	}
-	table.Remove(uint64(h))
-	terms.outcome = C.int32_t(code(taken.Outcome))
-	terms.kept_before, terms.proved = C.uint64_t(taken.KeptBefore), flag(taken.Proved)
-	return C.int64_t(table.Add(taken.Endpoint))
 }
 
 //export gs_bind

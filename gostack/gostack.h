@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 8
+#define GS_ABI 9
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -191,24 +191,6 @@ int32_t gs_writable_fd(uint64_t endpoint);
  * GS_EAGAIN, POLLOUT while a write, or a finished connect, would not. Neither read nor
  * write it. Two descriptors and some system calls more than the others. */
 int32_t gs_readiness_fd(uint64_t endpoint);
-
-/* What a connection wants to know before it takes over the flow of another, and what it learns. */
-typedef struct {
-    int32_t guard;             /* descriptor of the guard's map: packets kept from the kernel (64 bits), by flow */
-    int32_t news;              /* descriptor that polls readable once the way to the peer may be another */
-    int32_t census;            /* descriptor of conntrack's count of entries, as text; -1: nobody need ask */
-    uint32_t max_segment;      /* GS_OPT_MAX_SEGMENT for this connection; 0: as the stack has it */
-    int32_t outcome;           /* out: as gs_connect_result */
-    uint64_t kept_before;      /* out: the guard's count of the flow when the SYN had not been sent */
-    uint64_t kept;             /* out: and last */
-    uint8_t proved;            /* out: 1 where the connection is open, and the guard has counted since */
-    uint8_t flow[40];          /* the map's key */
-} gs_takeover;
-/* Connects anew between the two ends of a connection that rests in TIME-WAIT, which ends
- * with that, and waits for no answer but takes one that is there: the new endpoint. GS_EAGAIN where
- * the old one does not rest, GS_EUNREACH where there are news, GS_EADDRINUSE where conntrack has entries and would have to be
- * asked for them, GS_EINVAL where the guard cannot be asked: nothing has changed then. */
-int64_t gs_take_over(uint64_t endpoint, gs_takeover *terms);
 
 /* Bytes read; 0 is end of stream (TCP). UDP: one datagram, cut at n; `full` gets its whole length. */
 int64_t gs_recv(uint64_t endpoint, void *buffer, uint64_t n);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import re
 import threading
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
@@ -13,11 +13,10 @@ from netkat.engine.ahead import also
 from netkat.engine.bypass import Bypass
 from netkat.engine.descriptors import make_room
 from netkat.engine.process import Process
-from netkat.engine.rested import Revisits
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.resolve import is_address, resolve
+from netkat.host.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +78,6 @@ class Stack(Closing):
             qdisc_bypass=qdisc_bypass,
         )
         self._bypass.load()
-        choices = self._interface, self._via, self._table
-        self._revisits = Revisits(partial(self._bypass.revisit, *choices))
 
     def create_connection(
         self,
@@ -97,13 +94,7 @@ class Stack(Closing):
         Errors: Refused, NoAnswer, Unreachable and the other NetworkErrors of
         the last address tried; any SetupError.
         """
-        session = None
-        if source_address is None:
-            session = self._revisits.begin(address)
-        if session is None:
-            session = self._dial(Protocol.TCP, address, timeout, source_address)
-        elif not session.proved:
-            self._bypass.finish(session, timeout=timeout)
+        session = self._dial(Protocol.TCP, address, timeout, source_address)
         return _tcp_connection()(session, timeout=timeout)
 
     @overload
@@ -176,12 +167,6 @@ class Stack(Closing):
 
     def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
         """One address on its way: the SYN is sent. For whoever waits by other means than here."""
-        if protocol is Protocol.TCP and target.source is None and not target.source_port:
-            where = target.address, target.port
-            session = self._revisits.begin(where)
-            if session is not None:
-                return session
-            self._revisits.remember(where, *where)
         attempt = self._bypass.prepare(
             target.address,
             target.port,
@@ -213,8 +198,6 @@ class Stack(Closing):
             except NetkatError as error:
                 last = error
             else:
-                if source_address is None and protocol is Protocol.TCP and is_address(address[0]):
-                    self._revisits.remember(address, target.address, target.port)
                 return session
         assert last is not None, "there is at least one target"
         raise last

@@ -19,15 +19,6 @@ class Protocol(enum.IntEnum):
         return self.name.lower()
 
 
-Peer = tuple[int, int, int, int]
-"""Numbers that are quickly compared: protocol, IP version, address (without its zone), port."""
-
-
-def peer_of(protocol: Protocol, remote: IPAddress, port: int) -> Peer:
-    """A flow's ``peer``, where there is no flow yet."""
-    return int(protocol), remote.version, int(remote) or -1, port
-
-
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One flow as this host sees it. ``remote`` None and ``remote_port`` 0 are wildcards.
@@ -41,8 +32,6 @@ class Flow:
     local_port: int
     remote: IPAddress | None = None
     remote_port: int = 0
-    peer: Peer = field(init=False, repr=False, compare=False)
-    """What flows to the same port of the same host have in common."""
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -51,8 +40,6 @@ class Flow:
         remote = None if self.remote is None else int(self.remote)
         ends = int(self.local), self.local_port, remote or -1, self.remote_port
         object.__setattr__(self, "_hash", hash((int(self.protocol), *ends)))
-        peer = int(self.protocol), self.version, remote or -1, self.remote_port
-        object.__setattr__(self, "peer", peer)
 
     def __hash__(self) -> int:
         return self._hash

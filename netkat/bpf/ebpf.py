@@ -85,9 +85,6 @@ class EbpfGuard(Guard):
                 ) from None
             raise GuardFailed(f"adding {flow} to the guard: {error.strerror}") from None
 
-    def counts(self) -> int | None:
-        return self._ingress.flows.fd
-
     def packets(self) -> Packets | None:
         from netkat.bpf.packets import Packets
 

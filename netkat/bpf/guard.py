@@ -84,13 +84,6 @@ class Guard(ABC):
         Nothing to do at most steps: they see as much without privileges.
         """
 
-    def counts(self) -> int | None:
-        """The descriptor of a map that has kept()'s number by key_of() a flow; None: it has none.
-
-        For who asks often enough to ask the kernel himself.
-        """
-        return None
-
     def packets(self) -> Packets | None:
         """A filter for the packet socket that knows this guard's flows; None: it has none."""
         return None

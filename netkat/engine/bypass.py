@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from netkat.engine.lane import Lane
     from netkat.engine.options import Options
     from netkat.engine.pump import Tap
-    from netkat.engine.rested import Revisit
     from netkat.engine.session import Session
     from netkat.host.netns import NetworkNamespace
     from netkat.stack import StackError
@@ -308,37 +307,6 @@ class Bypass:
             self._undo.close()
             while self._waiting:
                 self._waiting.pop().reservation.close()
-
-    def revisit(
-        self,
-        interface: str | None,
-        via: IPAddress | bytes | None,
-        table: int | str | None,
-        destination: IPAddress,
-        port: int,
-    ) -> Revisit | None:
-        """For TCP connections to a peer, over and over; None where each has its own port.
-
-        It does what prepare() and begin() would do, in few steps: a program that opens
-        thousands of connections spends its time here.
-        """
-        if self._claim is not None:
-            return None
-        from netkat.engine.rested import Revisit
-
-        return Revisit(
-            destination,
-            port,
-            choices=(interface, via, table),
-            forked=self._process.forked,
-            paths=self._paths,
-            uplinks=self._uplinks,
-            ports=self._ports,
-            still_free=self._still_free,
-        )
-
-    def _still_free(self, held: Reservation, flow: Flow) -> bool:
-        return self.inside(lambda: self._ports.still_free(held, flow))
 
     def begin(self, attempt: Attempt) -> Session:
         """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.

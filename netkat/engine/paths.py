@@ -34,10 +34,7 @@ class Paths:
         self._known: dict[tuple[object, ...], Path] = {}
         self._asked = 0
         self._ports_decide: bool | None = None
-        self.epoch = 0
-        """Another number as soon as what was remembered is forgotten."""
-        self.until = 0.0
-        """What is remembered holds until then (monotonic seconds), unless there are news."""
+        self._until = 0.0
 
     def plan(
         self,
@@ -78,24 +75,6 @@ class Paths:
                 self._known[key] = path
         return path
 
-    def known(self, destination: IPAddress, *choices: Any) -> Path | None:
-        """The path that is remembered for any port; None where the kernel has to be asked.
-
-        ``choices`` are plan()'s, in its order.
-        """
-        with self._lock:
-            if self._changes is None:
-                return None
-            self._forget_what_changed()
-            if self._ports_decide is not False:
-                return None
-            return self._known.get((destination, None, *choices))
-
-    def news(self) -> int:
-        """A descriptor that polls readable when something has changed; -1 before the first path."""
-        changes = self._changes
-        return -1 if changes is None else changes.fileno()
-
     def ports_decide(self) -> bool:
         """Whether the way may depend on ports, so that it is asked for again once they are known.
 
@@ -115,9 +94,8 @@ class Paths:
         now = time.monotonic()
         if self._changes is None:
             self._changes = Changes()
-        elif not self._changes.seen() and now < self.until:
+        elif not self._changes.seen() and now < self._until:
             return
         self._ports_decide = None
         self._known.clear()
-        self.until = now + LONGEST
-        self.epoch += 1
+        self._until = now + LONGEST

@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from netkat.errors import KernelTooOld
-from netkat.flow import Flow, IPAddress, Protocol
+from netkat.flow import IPAddress, Protocol
 from netkat.host.conntrack import Census
-from netkat.host.ports import Reservation, reserve, still_free
+from netkat.host.ports import Reservation, reserve
 
 if TYPE_CHECKING:
     from netkat.bpf.drop_all import DropAll
@@ -32,14 +32,6 @@ class Ports:
         """As host.ports.reserve, by the thread that is in the network namespace."""
         filter_fd = self._filter()
         return reserve(protocol, local, port, filter_fd=filter_fd, census=self._census, **peer)
-
-    def still_free(self, held: Reservation, flow: Flow) -> bool:
-        """Whether conntrack knows no flow on a port that was held all the time."""
-        return still_free(held, flow, self._census)
-
-    def census(self) -> int:
-        """The descriptor of conntrack's own count of entries, once it was asked for; else -1."""
-        return self._census.fileno()
 
     def close(self) -> None:
         """Let go of what was made; a socket that the filter is attached to keeps it."""

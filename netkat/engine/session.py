@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
     from netkat.host.ports import Reservation
-    from netkat.stack import Endpoint, Poured, StackError, Takeover
+    from netkat.stack import Endpoint, Poured, StackError
 
 
 THROWN_AWAY = errno.ENOBUFS
@@ -49,20 +49,16 @@ class Session:
         flow: Flow,
         path: Path,
         reservation: Reservation | None,
-        kept: int = 0,
     ) -> None:
-        """``kept`` is what the guard has counted of an earlier connection on the same flow."""
         self.endpoint, self.uplink = endpoint, uplink
         self.flow, self.path = flow, path
         self.reservation = reservation
-        self._kept_before, self._holds = kept, True
+        self._holds = True
         self._lock = threading.Lock()
         self._bridged = self.ended = False
         """``ended`` once close() or abort() was called, or bridge()."""
         self.proved = False
         """Whether the guard has shown that it keeps this flow from the kernel."""
-        self.terms: Takeover | None = None
-        """Those by which the flow was taken over, if it was: they hold for the next one too."""
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = uplink.wire.tally[THROWN_AWAY]
         self.received = 0
@@ -147,7 +143,7 @@ class Session:
         if self.proved:
             return
         try:
-            self.uplink.prove(self.flow, self._kept_before)
+            self.uplink.prove(self.flow)
         except NetkatError:
             self.abort()
             raise
@@ -274,17 +270,6 @@ class Session:
                 return
             self.ended = True
         self.uplink.drop(self)
-
-    def hand_on(self) -> Reservation | None:
-        """The flow is another's from now on, with its port; None where it was given back before."""
-        with self._lock:
-            held, self._holds = self._holds, False
-        return self.reservation if held else None
-
-    def take_back(self) -> None:
-        """After hand_on(), which came to nothing."""
-        with self._lock:
-            self._holds = True
 
     def release(self) -> None:
         """Give back what was held for the flow: the uplink calls it, after the endpoint is gone."""

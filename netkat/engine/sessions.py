@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat.engine.session import Session
-    from netkat.flow import Peer
 
 ORPHAN = 60.0
 """Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
@@ -30,7 +28,6 @@ class Sessions:
         self._in_use: set[Session] = set()
         self._bridged: set[Session] = set()
         self._closing: dict[Session, float] = {}
-        self._resting: dict[Peer, OrderedDict[Session, float]] = {}
 
     def add(self, session: Session) -> None:
         """It is in use."""
@@ -50,36 +47,15 @@ class Sessions:
             self._in_use.discard(session)
             self._bridged.discard(session)
             alone = not self._closing
-            self._keep(session, time.monotonic() + ORPHAN)
+            self._closing[session] = time.monotonic() + ORPHAN
             return alone
-
-    def put_back(self, session: Session, end: float) -> None:
-        """As it was before take_one_that_may_rest()."""
-        with self._lock:
-            self._keep(session, end)
-
-    def _keep(self, session: Session, end: float) -> None:
-        self._closing[session] = end
-        if session.reservation is not None:
-            of_this_peer = self._resting.get(session.flow.peer)
-            if of_this_peer is None:
-                of_this_peer = self._resting[session.flow.peer] = OrderedDict()
-            of_this_peer[session] = end
 
     def discard(self, session: Session) -> None:
         """It is over."""
         with self._lock:
             self._in_use.discard(session)
             self._bridged.discard(session)
-            if self._closing.pop(session, None) is not None:
-                self._rests_no_more(session)
-
-    def _rests_no_more(self, session: Session) -> None:
-        of_its_peer = self._resting.get(session.flow.peer)
-        if of_its_peer is not None and session in of_its_peer:
-            del of_its_peer[session]
-            if not of_its_peer:
-                del self._resting[session.flow.peer]
+            self._closing.pop(session, None)
 
     def all(self) -> list[Session]:
         """Every one."""
@@ -107,28 +83,10 @@ class Sessions:
                 ended.append(session)
         return ended + resting[:-RESTING]
 
-    def take_one_that_may_rest(self, enough: int, peer: Peer) -> tuple[Session, float] | None:
-        """Takes away the one that was closed first of those to a peer, where ``enough`` close.
-
-        With what put_back() wants; its caller's from now on.
-        """
-        with self._lock:
-            of_this_peer = self._resting.get(peer)
-            if of_this_peer is None or len(self._closing) < enough:
-                return None
-            session, end = of_this_peer.popitem(last=False)
-            if not of_this_peer:
-                del self._resting[peer]
-            del self._closing[session]
-            return session, end
-
     def take(self, session: Session) -> bool:
         """Takes away one of the closing; False where it is in another's hands by now."""
         with self._lock:
-            if self._closing.pop(session, None) is None:
-                return False
-            self._rests_no_more(session)
-            return True
+            return self._closing.pop(session, None) is not None
 
     def parting(self) -> bool:
         """Whether a peer of those that are closing still counts on one."""

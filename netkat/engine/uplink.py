@@ -34,7 +34,6 @@ from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
     from netkat.engine.options import Options
-    from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
     from netkat.stack import Endpoint, Stack
@@ -218,10 +217,6 @@ class Uplink:
             finally:
                 self.stack.set_option(Option.MAX_SEGMENT, self.link.mtu - headers)
 
-    def largest_segment(self, path: Path, flow: Flow) -> int:
-        """As connect() has it, in bytes of payload; 0 where the link alone decides."""
-        return 0 if path.mtu >= self.link.mtu else path.mtu - _TCP_HEADERS[flow.version]
-
     def _take_address(self, stack: Stack, source: IPAddress) -> None:
         if source != self._claim:
             stack.add_address(source)
@@ -231,15 +226,13 @@ class Uplink:
             # An advertisement finds its way to any neighbour that asks.
             stack.add_route(IPv6Network("::/0"))
 
-    def prove(self, flow: Flow, before: int = 0) -> None:
+    def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
-
-        ``before`` is what it had kept of the flow until the SYN.
 
         Errors: GuardFailed, naming the program in its way.
         """
         end = time.monotonic() + PROOF
-        while self.guard.kept(flow) == before:
+        while self.guard.kept(flow) == 0:
             if time.monotonic() > end:
                 program = self.guard.in_the_way()
                 raise GuardFailed(

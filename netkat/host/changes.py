@@ -53,10 +53,6 @@ class Changes:
             self._socket.close()
             raise
 
-    def fileno(self) -> int:
-        """Polls readable where seen() would be True; -1 once closed."""
-        return self._socket.fileno()
-
     def seen(self) -> bool:
         """True where anything has changed since the last call."""
         seen = False

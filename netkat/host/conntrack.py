@@ -121,10 +121,6 @@ class Census:
                     return True
             return os.pread(self._descriptor, 32, 0).strip() == b"0"
 
-    def fileno(self) -> int:
-        """The descriptor of the count, as text; -1 where nobody asked yet, or there is none."""
-        return self._descriptor
-
     def close(self) -> None:
         """Close; more than once is once."""
         with self._lock:

@@ -29,7 +29,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
-from netkat.flow import Flow, IPAddress, Protocol
+from netkat.flow import IPAddress, Protocol
 from netkat.host import conntrack
 from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
@@ -131,20 +131,6 @@ def reserve(
         " that only conntrack knows",
         owner=str(entry),
     )
-
-
-def still_free(held: Reservation, flow: Flow, census: conntrack.Census) -> bool:
-    """Whether conntrack knows nothing of a flow whose port was held all the time.
-
-    True where nobody may ask, as with reserve().
-    """
-    try:
-        found = conntrack.entry_on(
-            flow.protocol, flow.local, held.port, flow.remote, flow.remote_port, census=census
-        )
-    except SetupError:
-        return True
-    return found is None
 
 
 class _Wish(NamedTuple):

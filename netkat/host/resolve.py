@@ -72,11 +72,6 @@ def resolve(
     return [(_of_version(address, version), number) for address, number in found]
 
 
-def is_address(host: str) -> bool:
-    """Whether no resolver is asked for it."""
-    return _literal(host) is not None
-
-
 class _Question:
     """One getaddrinfo in a thread of its own, which may outlive our interest in it."""
 

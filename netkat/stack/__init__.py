@@ -9,7 +9,6 @@ from netkat.stack.endpoint import Endpoint, Option, Poured
 from netkat.stack.facts import Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
 from netkat.stack.stack import Stack
-from netkat.stack.takeover import Takeover
 
 __all__ = [
     "Code",
@@ -23,7 +22,6 @@ __all__ = [
     "StackError",
     "StackStatistics",
     "State",
-    "Takeover",
     "WireFailed",
     "live_handles",
 ]

@@ -10,14 +10,12 @@ from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
-from netkat.stack.takeover import ASKED
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
     from netkat.stack.ffi import CData, Loaded
-    from netkat.stack.takeover import Takeover
 
 
 class Option(enum.IntEnum):
@@ -62,27 +60,6 @@ class Endpoint(Owner[EndpointHandle]):
     def connect_result(self) -> None:
         """Return once the connection is open. Errors: BlockingIOError while it is not decided."""
         check(self._lib.gs_connect_result(self._handle))
-
-    def take_over(self, terms: Takeover, *, free: bool = False) -> tuple[Endpoint, int, bool]:
-        """Connect anew between the ends of this connection, which rests in TIME-WAIT and ends so.
-
-        The endpoint; the guard's count of the flow before its SYN; whether the connection is
-        open already and the guard has proved itself. ``free``: conntrack was asked.
-        Errors: BlockingIOError (it does not rest), StackError (UNREACHABLE: there are news; IN_USE:
-        conntrack has to be asked; INVALID: the guard does not tell), where nothing has changed;
-        other StackErrors.
-        """
-        raw = terms.raw
-        if free:
-            census, raw.census = raw.census, ASKED
-        result = self._lib.gs_take_over(self._handle, raw)
-        if free:
-            raw.census = census
-        if result < 0:
-            raise fault(result)
-        self._handle = EndpointHandle(0)
-        endpoint = Endpoint(self._loaded, EndpointHandle(result), self._version)
-        return endpoint, raw.kept_before, raw.proved == 1
 
     def accept(self) -> tuple[Endpoint, IPAddress, int]:
         """A client's connection, with its address and port."""

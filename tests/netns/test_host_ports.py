@@ -14,9 +14,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.engine.ports import Ports
 from netkat.errors import BadArgument, InterfaceNotFound, MissingCapability, PortTaken
-from netkat.flow import Flow, Protocol
+from netkat.flow import Protocol
 from netkat.host.conntrack import entry_on
 from netkat.host.ports import reserve
 from tests.helpers.capture import capture
@@ -249,27 +248,6 @@ def test_masqueraded_pod_keeps_its_port(pair: Pair) -> None:
                 assert pair.host.call(lambda: take(0, server.port)) == (4445, True)
             flow.sendall(b"still here")
             assert flow.recv(64) == b"still here"
-
-
-def test_a_port_that_was_held_all_the_time_may_be_a_masqueraded_flows(pair: Pair) -> None:
-    local, remote = ip_address(pair.host.ipv4), ip_address(pair.peer.ipv4)
-    ports = Ports()
-    with pod_behind(pair) as pod, peer(pair.peer, "tcp-echo") as server:
-        mine = Flow(Protocol.TCP, local, 4444, remote, server.port)
-        other = Flow(Protocol.TCP, local, 4444, remote, server.port + 1)
-        held = pair.host.call(lambda: reserve(Protocol.TCP, local, 4444))
-        assert pair.host.call(lambda: ports.still_free(held, mine))
-
-        def dial() -> socket.socket:
-            return socket.create_connection(
-                (pair.peer.ipv4, server.port), timeout=5, source_address=("", 4444)
-            )
-
-        with pod.call(dial):
-            found = [pair.host.call(lambda f=f: ports.still_free(held, f)) for f in (mine, other)]  # type: ignore[misc]
-            assert found == [False, True]
-        held.close()
-        ports.close()
 
 
 def test_every_port_in_use_is_said(pair: Pair) -> None:

@@ -36,13 +36,6 @@ func keyLocal(k link.FlowKey) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(k.Local), k.LocalPort)
 }
 
-func keyRemote(k link.FlowKey) netip.AddrPort {
-	if k.Version == 4 {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(k.Remote[:4])), k.RemotePort)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16(k.Remote), k.RemotePort)
-}
-
 // Key names a flow by its two ends.
 func Key(protocol uint8, local, remote netip.AddrPort) link.FlowKey {
 	return flowKey(protocol, local, remote)

@@ -56,16 +56,11 @@ const readEvents = waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr | w
 const writeEvents = waiter.WritableEvents | waiter.EventHUp | waiter.EventErr
 
 // Connect begins a TCP connection, or opens a connected UDP endpoint.
-func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (*Endpoint, tcpip.Error) {
+func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (_ *Endpoint, err tcpip.Error) {
 	e, err := s.open(protocol, local)
 	if err != nil {
 		return nil, err
 	}
-	return e.connect(remote)
-}
-
-// connect is for an endpoint that is bound; it is closed where there is an error.
-func (e *Endpoint) connect(remote netip.AddrPort) (_ *Endpoint, err tcpip.Error) {
 	e.takeAll()
 	e.watch(remote)
 	e.stack.pump.ask(func() { err = e.ep.Connect(full(remote)) })
