@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Attempt, Bypass, Cancelled
-from netkat.engine.options import Options as Options
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
+from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
     from netkat.conn import TcpConnection, UdpConnection
     from netkat.conn.session import Session
     from netkat.engine.pump import Tap
     from netkat.kernel.sockets import KernelAttempt, KernelSockets
+    from netkat.options import SocketOptions
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -47,9 +48,8 @@ AnyAttempt: TypeAlias = "Attempt | KernelAttempt | FailedAttempt"
 class Outbound(Closing):
     """Every target made ready at once, so that privileges can be dropped before the first packet.
 
-    With ``kernel`` the connections are the kernel's own, for comparison; ``via``, ``guard``,
-    ``tap``, ``claim`` and ``qdisc_bypass`` mean nothing to those. Each is for one peer, or with
-    ``peers`` for that many ports of the target.
+    With ``kernel`` they are connections of kernel sockets, for comparison. Each is for one
+    peer, or with ``peers`` for that many ports of the target.
 
     Made, it holds wires, guards and reserved ports. load() brings the Go library
     and its threads; what follows needs neither privileges nor host facts any more.
@@ -60,17 +60,9 @@ class Outbound(Closing):
         targets: Iterable[tuple[IPAddress, int]],
         *,
         protocol: Protocol = Protocol.TCP,
-        source: IPAddress | None = None,
-        source_port: int = 0,
-        interface: str | None = None,
-        via: IPAddress | bytes | None = None,
-        table: int | str | None = None,
-        guard: str = "auto",
+        options: PathOptions = DEFAULT_PATH,
+        socket_options: SocketOptions | None = None,
         tap: Tap | None = None,
-        netns: str | int | None = None,
-        claim: IPAddress | None = None,
-        qdisc_bypass: bool = False,
-        options: Options | None = None,
         kernel: bool = False,
         peers: int = 1,
     ) -> None:
@@ -78,28 +70,12 @@ class Outbound(Closing):
         if kernel:
             from netkat.kernel.sockets import KernelSockets
 
-            self._way = KernelSockets(netns=netns, options=options)
+            self._way = KernelSockets(options, socket_options=socket_options)
         else:
-            self._way = Bypass(
-                guard=guard,
-                tap=tap,
-                netns=netns,
-                claim=claim,
-                qdisc_bypass=qdisc_bypass,
-                options=options,
-            )
+            self._way = Bypass(options, socket_options=socket_options, tap=tap)
         self._protocol = protocol
         self.attempts: list[AnyAttempt] = []
-        prepare = partial(
-            self._way.prepare,
-            protocol=protocol,
-            source=source,
-            source_port=source_port,
-            interface=interface,
-            via=via,
-            table=table,
-            peers=peers,
-        )
+        prepare = partial(self._way.prepare, protocol=protocol, peers=peers)
         try:
             for address, port in targets:
                 try:

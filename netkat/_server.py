@@ -12,11 +12,12 @@ from netkat.engine.listening import Claim, claim, open_datagrams, open_listener,
 from netkat.errors import BadArgument, NetkatError, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
 from netkat.host.nat import unseen
+from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
     from netkat.host.local import Place
+    from netkat.options import SocketOptions
 
 _TRIES = 8
 """Free ports of one address that may turn out to be taken on another."""
@@ -45,15 +46,14 @@ class Server(Closing):
         protocol: Protocol = Protocol.TCP,
         take_over: bool = False,
         reply_mac: bool = False,
-        guard: str = "auto",
-        netns: str | int | None = None,
+        options: PathOptions = DEFAULT_PATH,
+        socket_options: SocketOptions | None = None,
         tap: Tap | None = None,
-        options: Options | None = None,
     ) -> None:
         self._protocol, self._take_over, self._reply_mac = protocol, take_over, reply_mac
         self._claims: list[Claim] = []
         self._passed_over: list[str] = []
-        self._bypass = Bypass(guard=guard, tap=tap, netns=netns, options=options)
+        self._bypass = Bypass(options, socket_options=socket_options, tap=tap)
         # Asked while privileges are held.
         self._unseen = None if take_over else unseen()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import re
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, overload
@@ -17,6 +16,7 @@ from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
+from netkat.options import PathOptions, parse_address, parse_next_hop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,15 +68,16 @@ class Stack(Closing):
         qdisc_bypass: bool = False,
     ) -> None:
         make_room()
-        self._interface, self._table = interface, table
-        self._via = next_hop(via) if isinstance(via, str) else via
-        self._claims = claim is not None
-        self._bypass = Bypass(
-            guard=guard,
+        self._options = PathOptions(
+            interface=interface,
+            via=parse_next_hop(via) if isinstance(via, str) else via,
+            table=table,
             netns=netns,
-            claim=_address(claim) if isinstance(claim, str) else claim,
+            claim=parse_address(claim, "claim") if isinstance(claim, str) else claim,
+            guard=guard,
             qdisc_bypass=qdisc_bypass,
         )
+        self._bypass = Bypass(self._options)
         self._bypass.load()
 
     def create_connection(
@@ -147,12 +148,12 @@ class Stack(Closing):
         from netkat.conn import TcpListener
         from netkat.engine.listening import listen
 
-        if self._claims:
+        if self._options.claim is not None:
             raise BadArgument("a stack with a claimed address connects, it does not listen")
         host, port = address
-        local = _address(host) if host else None
+        local = parse_address(host) if host else None
         version = _version(family)
-        at = self._interface
+        at = self._options.interface
         return TcpListener(
             listen(self._bypass, local, port, interface=at, backlog=backlog, version=version)
         )
@@ -171,11 +172,7 @@ class Stack(Closing):
             target.address,
             target.port,
             protocol=protocol,
-            source=target.source,
-            source_port=target.source_port,
-            interface=self._interface,
-            via=self._via,
-            table=self._table,
+            options=self._options._replace(source=target.source, source_port=target.source_port),
         )
         return self._bypass.begin(attempt)
 
@@ -208,14 +205,12 @@ class Stack(Closing):
         from netkat.conn import UdpSocket
         from netkat.engine.datagrams import DatagramPort
 
-        if self._claims:
+        if self._options.claim is not None:
             raise BadArgument("a stack with a claimed address has peers, it does not listen")
-        port = DatagramPort(
-            self._bypass, interface=self._interface, via=self._via, table=self._table
-        )
+        port = DatagramPort(self._bypass, self._options)
         if source_address is not None:
             host, number = source_address
-            port.bind(_address(host) if host else None, number)
+            port.bind(parse_address(host) if host else None, number)
         return UdpSocket(
             port,
             lambda host, to: resolve(host, str(to), protocol=Protocol.UDP)[0][0],
@@ -240,7 +235,7 @@ def targets(
     """Every address of (host, port), in the resolver's order. Errors: NameNotFound, BadArgument."""
     host, port = address
     source_host, source_port = source_address or ("", 0)
-    source = _address(source_host) if source_host else None
+    source = parse_address(source_host) if source_host else None
     family = source.version if source is not None else None
     return [
         Target(found, number, source, source_port)
@@ -347,28 +342,6 @@ def open_datagram(
     Errors: any SetupError; PortTaken with its owner.
     """
     return default_stack().open_datagram(address, timeout, source_address)
-
-
-def next_hop(word: str, option: str = "via") -> IPAddress | bytes:
-    """An address, or the six bytes of a MAC. Errors: BadArgument, which names the option."""
-    if re.fullmatch(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}", word):
-        mac = bytes.fromhex(word.replace(":", "").replace("-", ""))
-        if mac[0] & 1 or not any(mac):
-            raise BadArgument(f"{option}: {word} is not one host's MAC")
-        return mac
-    try:
-        return _address(word)
-    except BadArgument:
-        raise BadArgument(f"{option}: {word!r} is neither an IP address nor a MAC") from None
-
-
-def _address(text: str) -> IPAddress:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise BadArgument(f"{text}: not an IP address") from None
 
 
 def _version(family: int) -> int | None:

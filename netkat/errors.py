@@ -79,7 +79,7 @@ class NetkatError(Exception):
     ...     netkat.create_connection(("10.111.111.129", 80), source_address=("nowhere", 0))
     ... except netkat.NetkatError as error:
     ...     print(error, error.exit_code)
-    nowhere: not an IP address 2
+    'nowhere' is not an IP address 2
     """
 
     exit_code: ClassVar[int] = 1

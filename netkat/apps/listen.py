@@ -74,9 +74,8 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
         protocol=request.protocol,
         take_over=request.take_over,
         reply_mac=request.reply_mac,
-        guard=request.guard,
-        netns=request.netns,
-        options=request.options,
+        options=request.path,
+        socket_options=request.socket_options,
     )
     return bring_up(make, request, say, signals, undo)
 

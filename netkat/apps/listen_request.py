@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
+from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
-    from netkat._api import Options
     from netkat.apps.command import Command
     from netkat.apps.tls import Tls
+    from netkat.options import SocketOptions
 
 Network = IPv4Network | IPv6Network
 
@@ -35,15 +36,14 @@ class ListenRequest:
     reply: str | None = None
     take_over: bool = False
     reply_mac: bool = False
-    guard: str = "auto"
-    netns: str | int | None = None
+    path: PathOptions = DEFAULT_PATH
+    socket_options: SocketOptions | None = None
     numeric: bool = False
     read_stdin: bool = True
     verbosity: int = 0
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
-    options: Options | None = None
     command: Command | None = None
     tls: Tls | None = None
 

@@ -89,19 +89,11 @@ def make_ready(
     undo: ExitStack,
 ) -> O:
     """``make`` is a Dialer or a Scanner, but for what the request says of the way."""
-    way = partial(
+    complete = partial(
         make,
         protocol=request.protocol,
-        source=request.source,
-        source_port=request.source_port,
-        interface=request.interface,
-        via=request.via,
-        table=request.table,
-        netns=request.netns,
-        claim=request.claim,
-        qdisc_bypass=request.qdisc_bypass,
-        guard=request.guard,
+        options=request.path,
+        socket_options=request.socket_options,
         kernel=request.kernel,
-        options=request.options,
     )
-    return bring_up(way, request, say, signals, undo)
+    return bring_up(complete, request, say, signals, undo)

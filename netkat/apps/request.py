@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
-from netkat.flow import IPAddress, Protocol
+from netkat.flow import Protocol
+from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
-    from netkat._api import Options
     from netkat.apps.command import Command
     from netkat.apps.through import Through
     from netkat.apps.tls import Tls
+    from netkat.options import SocketOptions
 
 
 class Request(NamedTuple):
@@ -24,16 +25,9 @@ class Request(NamedTuple):
     host: str
     port: str
     protocol: Protocol = Protocol.TCP
-    source: IPAddress | None = None
-    source_port: int = 0
-    interface: str | None = None
-    via: IPAddress | bytes | None = None
+    path: PathOptions = DEFAULT_PATH
+    socket_options: SocketOptions | None = None
     wait: float | None = None
-    table: int | str | None = None
-    netns: str | int | None = None
-    claim: IPAddress | None = None
-    qdisc_bypass: bool = False
-    guard: str = "auto"
     kernel: bool = False
     version: int | None = None
     numeric: bool = False
@@ -46,17 +40,14 @@ class Request(NamedTuple):
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
-    options: Options | None = None
     command: Command | None = None
     tls: Tls | None = None
     through: Through | None = None
 
     @property
     def ip_version(self) -> int | None:
-        """The IP version to look up: asked for, or what fits -s, --claim and --via."""
+        """The IP version to resolve: -4 or -6, else that of -s, --claim or --via."""
         if self.version is not None:
             return self.version
-        for given in (self.source, self.claim, self.via):
-            if given is not None and not isinstance(given, bytes):
-                return given.version
-        return None
+        given = self.path.addresses()
+        return given[0][1].version if given else None

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from netkat.errors import BadArgument
+from netkat.options import PathOptions
 
 if TYPE_CHECKING:
     from netkat.apps.request import Request
@@ -24,8 +25,9 @@ _WITHOUT_KERNEL = (
 
 def refuse_with_kernel(request: Request) -> None:
     """--kernel, and what only netkat's own stack can do. Errors: BadArgument."""
-    for field, unasked, option, why in _WITHOUT_KERNEL:
-        if getattr(request, field) != unasked:
+    for field, default, option, why in _WITHOUT_KERNEL:
+        owner = request.path if field in PathOptions._fields else request
+        if getattr(owner, field) != default:
             raise BadArgument(
                 f"{option} does not go with --kernel: {why}", hint="leave one of the two away"
             )
@@ -33,11 +35,8 @@ def refuse_with_kernel(request: Request) -> None:
 
 def refuse_two_families(request: Request) -> None:
     """Addresses as they were written, and -4 or -6. Errors: BadArgument."""
-    options = (("-s", request.source), ("--claim", request.claim), ("--via", request.via))
     said: list[tuple[str, int]] = [
-        (f"{option} {address}", address.version)
-        for option, address in options
-        if address is not None and not isinstance(address, bytes)
+        (f"{option} {address}", address.version) for option, address in request.path.addresses()
     ]
     if request.version is not None:
         said.append((f"-{request.version}", request.version))
@@ -48,7 +47,7 @@ def refuse_two_families(request: Request) -> None:
     for words, version in said[1:]:
         if version != said[0][1]:
             raise BadArgument(
-                f"{said[0][0]} does not go with {words}", hint="one is IPv4, the other is IPv6"
+                f"{said[0][0]} cannot be used with {words}", hint="one is IPv4, the other is IPv6"
             )
 
 

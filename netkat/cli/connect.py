@@ -17,6 +17,7 @@ from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
+from netkat.options import PathOptions, parse_next_hop
 
 if TYPE_CHECKING:
     from netkat.apps.request import Request
@@ -62,16 +63,19 @@ def connect(
         host=values.host(host),
         port=str(asked[0]),
         protocol=protocol,
-        source=None if source is None else values.address(source, "-s"),
-        source_port=values.source_port(source_port, protocol),
-        interface=None if interface is None else values.interface(interface),
-        via=None if via is None else values.next_hop(via),
-        table=table,
-        netns=place.namespace(),
-        claim=None if claim is None else values.address(claim, "--claim"),
-        qdisc_bypass=qdisc_bypass,
+        path=PathOptions(
+            source=None if source is None else values.address(source, "-s"),
+            source_port=values.source_port(source_port, protocol),
+            interface=None if interface is None else values.interface(interface),
+            via=None if via is None else parse_next_hop(via, "--via"),
+            table=table,
+            netns=place.namespace(),
+            claim=None if claim is None else values.address(claim, "--claim"),
+            guard=guard,
+            qdisc_bypass=qdisc_bypass,
+        ).check(),
+        socket_options=packets.options(udp=udp),
         wait=None if wait is None else values.seconds(wait, "-w"),
-        guard=values.guard(guard),
         kernel=kernel,
         version=4 if ipv4 else 6 if ipv6 else None,
         numeric=numeric,
@@ -82,7 +86,6 @@ def connect(
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
         tls=secured.tls(udp=udp),
-        options=packets.options(udp=udp),
         through=proxied.through(udp=udp),
         command=running.command(
             against={
@@ -109,8 +112,6 @@ def _check(request: Request, *, both_versions: bool) -> None:
         _check_zero(request)
     if request.kernel:
         refuse_with_kernel(request)
-    if request.claim is not None and request.source is not None:
-        raise BadArgument("-s and --claim exclude each other: both name the source")
     refuse_two_families(request)
 
 

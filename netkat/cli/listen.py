@@ -18,6 +18,7 @@ from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
+from netkat.options import PathOptions
 
 if TYPE_CHECKING:
     from netkat.apps.listen_request import Network
@@ -149,14 +150,13 @@ def listen(
         reply=None if reply is None else _reply(reply),
         take_over=take_over,
         reply_mac=reply_mac,
-        guard=values.guard(guard),
-        netns=place.namespace(),
+        path=PathOptions(netns=place.namespace(), guard=guard).check(),
+        socket_options=packets.options(udp=udp),
         numeric=numeric,
         read_stdin=relaying.read_stdin,
         # A listener on UDP goes on after the end of its input.
         relay=relaying.options(wait=wait, udp=udp, linger=FOR_EVER if udp else None),
         tls=secured.tls(udp=udp, server_side=True),
-        options=packets.options(udp=udp),
         command=running.command(
             against={
                 "--reply": reply is not None,

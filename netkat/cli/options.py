@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from netkat._version import GVISOR, __version__
-from netkat.cli.values import GUARDS
+from netkat.options import GUARD_MODES
 
 
 def _guards(incomplete: str) -> list[str]:
-    return [step for step in GUARDS if step.startswith(incomplete)]
+    return [step for step in GUARD_MODES if step.startswith(incomplete)]
 
 
 def interface_names(incomplete: str) -> list[str]:
@@ -175,7 +175,7 @@ Guard = Annotated[
     str,
     typer.Option(
         "--guard",
-        metavar="|".join(GUARDS),
+        metavar="|".join(GUARD_MODES),
         help="How the kernel is kept from answering for us.",
         autocompletion=_guards,
         rich_help_panel="The way",

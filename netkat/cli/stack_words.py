@@ -7,7 +7,7 @@ import typer
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from netkat._api import Options
+    from netkat.options import SocketOptions
 
 _PANEL = "Packets"
 _LARGEST_BUFFER = 1 << 30
@@ -72,15 +72,15 @@ class StackWords(NamedTuple):
         ),
     ] = False
 
-    def options(self, *, udp: bool) -> "Options | None":
+    def options(self, *, udp: bool) -> "SocketOptions | None":
         """The values; None where nothing was asked for. Errors: BadArgument."""
         if self == StackWords():
             return None
         if self.broadcast and not udp:
             raise BadArgument("-b is about datagrams: -u is missing")
-        from netkat._api import Options
+        from netkat.options import SocketOptions
 
-        return Options(
+        return SocketOptions(
             receive_buffer=_number(self.receive_buffer, "-I", 1, _LARGEST_BUFFER),
             send_buffer=_number(self.send_buffer, "-O", 1, _LARGEST_BUFFER),
             tos=None if self.tos is None else type_of_service(self.tos),

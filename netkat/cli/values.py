@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import ip_address
 
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import IPAddress, Protocol
+from netkat.options import parse_address
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 _LONGEST = 7 * 86400.0
-GUARDS = ("auto", "tcx", "clsact", "cbpf", "socket", "none")
 
 
 def seconds(word: str, option: str) -> float:
@@ -74,22 +73,12 @@ def host(word: str) -> str:
 
 def address(word: str, option: str) -> IPAddress:
     """An IP address, of either version, a zone allowed."""
-    try:
-        given = ip_address(word)
-    except ValueError:
-        raise BadArgument(f"{option}: {word!r} is not an IP address") from None
+    given = parse_address(word, option)
     if given.is_unspecified:
         raise BadArgument(
             f"{option} {word} is every address", hint=f"without {option} the route chooses one"
         )
     return given
-
-
-def next_hop(word: str) -> IPAddress | bytes:
-    """--via: an address, or the six bytes of a MAC."""
-    from netkat._stack import next_hop as named
-
-    return named(word, "--via")
 
 
 def interface(word: str) -> str:
@@ -103,11 +92,4 @@ def interface(word: str) -> str:
         )
     if not word:
         raise BadArgument("-i: the interface's name is empty")
-    return word
-
-
-def guard(word: str) -> str:
-    """--guard: a step of the ladder."""
-    if word not in GUARDS:
-        raise BadArgument(f"--guard: {word!r} is not a step", hint=", ".join(GUARDS))
     return word

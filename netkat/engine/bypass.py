@@ -19,13 +19,14 @@ from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.ports import Reservation
+from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
     from netkat.engine.lane import Lane
-    from netkat.engine.options import Options
     from netkat.engine.pump import Tap
     from netkat.engine.session import Session
     from netkat.host.netns import NetworkNamespace
+    from netkat.options import SocketOptions
     from netkat.stack import StackError
 
 T = TypeVar("T")
@@ -58,18 +59,14 @@ class Bypass:
 
     def __init__(
         self,
+        options: PathOptions = DEFAULT_PATH,
         *,
-        guard: str = "auto",
+        socket_options: SocketOptions | None = None,
         tap: Tap | None = None,
-        netns: str | int | None = None,
-        claim: IPAddress | None = None,
-        qdisc_bypass: bool = False,
-        options: Options | None = None,
     ) -> None:
+        self.options = options.check()
+        self._socket_options, self._tap = socket_options, tap
         self._process = Process()
-        self._claim = claim
-        self._guard, self._tap, self._qdisc_bypass = guard, tap, qdisc_bypass
-        self._options = options
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
         self._undo = ExitStack()
@@ -80,10 +77,10 @@ class Bypass:
         self._loaded = False
         self._waiting: set[Attempt] = set()
         self._netns: NetworkNamespace | None = None
-        if netns is not None:
+        if options.netns is not None:
             from netkat.host.netns import NetworkNamespace
 
-            self._netns = NetworkNamespace(netns)
+            self._netns = NetworkNamespace(options.netns)
             self._undo.callback(self._netns.close)
 
     def inside(self, function: Callable[[], T]) -> T:
@@ -101,39 +98,31 @@ class Bypass:
         port: int,
         *,
         protocol: Protocol,
-        source: IPAddress | None = None,
-        source_port: int = 0,
-        interface: str | None = None,
-        via: IPAddress | bytes | None = None,
-        table: int | str | None = None,
+        options: PathOptions | None = None,
         peers: int = 1,
     ) -> Attempt:
         """Plan the path, reserve a port, and have guard and filter know the flow.
 
-        ``table`` is the routing table to look in, in place of the policy rules. With
-        more ``peers`` than one the local port is for all that go the same way (lane()).
-        Errors: any SetupError.
+        ``options`` are this flow's, where they differ from the Bypass's. With more ``peers``
+        than one, the local port is for all ports of the destination (lane()).
+        Errors: any SetupError; BadArgument for an option that all flows of a Bypass share.
         """
-
-        plan = partial(
-            self._paths.plan,
-            destination,
-            protocol=protocol,
-            remote_port=port,
-            interface=interface,
-            via=via,
-            table=table,
-        )
+        chosen = self.options if options is None else self._shared_with(options)
+        plan = partial(self._paths.plan, destination, protocol=protocol, remote_port=port)
 
         def make_ready() -> Attempt:
-            path = plan(source=source, source_port=source_port)
-            if path.broadcast and not (self._options and self._options.broadcast):
+            path = plan(options=chosen)
+            if path.broadcast and not (self._socket_options and self._socket_options.broadcast):
                 raise BadArgument(
                     f"{destination} is a broadcast address", hint="-b sends to all hosts there"
                 )
-            if self._claim is not None:
-                path = self._claimed(path, destination)
-            return self._ready(plan, path, protocol, source_port, destination, port, peers)
+            if chosen.claim is not None:
+                from netkat.engine import claim
+
+                claim.check(chosen.claim, path.link)
+                # The kernel has no route from this address.
+                path = path._replace(source=chosen.claim)
+            return self._ready(plan, path, protocol, chosen, destination, port, peers)
 
         try:
             attempt = self.inside(make_ready)
@@ -150,7 +139,7 @@ class Bypass:
         plan: Callable[..., Path],
         path: Path,
         protocol: Protocol,
-        source_port: int,
+        options: PathOptions,
         destination: IPAddress,
         port: int,
         peers: int,
@@ -160,15 +149,16 @@ class Bypass:
             reservation = self._ports.reserve(
                 protocol,
                 path.source,
-                source_port,
+                options.source_port,
                 remote=remote,
                 remote_port=remote_port,
-                foreign=self._claim is not None,
+                foreign=options.claim is not None,
             )
             undo.callback(reservation.close)
-            if not source_port and self._claim is None and self._paths.ports_decide():
-                # Now that the port is known: rules and multipath go by all five.
-                path = plan(source=path.source, source_port=reservation.port)
+            if not options.source_port and options.claim is None and self._paths.ports_decide():
+                # Now that the port is known: rules and multipath use all five.
+                bound = options._replace(source=path.source, source_port=reservation.port)
+                path = plan(options=bound)
             flow = Flow(protocol, path.source, reservation.port, remote, remote_port)
             uplink = self._uplink(path)
             uplink.add(flow, path.next_hop)
@@ -177,15 +167,12 @@ class Bypass:
         self._waiting.add(attempt)
         return attempt
 
-    def _claimed(self, path: Path, destination: IPAddress) -> Path:
-        """The path with the claimed address as its source. The kernel knows no routes from it."""
-        from netkat.engine import claim
-
-        assert self._claim is not None
-        if self._claim.version != destination.version:
-            raise BadArgument(f"--claim {self._claim} does not go with {destination}")
-        claim.check(self._claim, path.link)
-        return path._replace(source=self._claim)
+    def _shared_with(self, options: PathOptions) -> PathOptions:
+        """Return the options. Errors: BadArgument where they need attachments of their own."""
+        for name in ("netns", "claim", "guard", "qdisc_bypass"):
+            if getattr(options, name) != getattr(self.options, name):
+                raise BadArgument(f"{name} cannot differ between connections of one stack")
+        return options.check()
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
@@ -199,11 +186,9 @@ class Bypass:
             if uplink is None:
                 uplink = Uplink(
                     path.link,
-                    guard=self._guard,
+                    options=self.options,
+                    socket_options=self._socket_options,
                     tap=self._tap,
-                    qdisc_bypass=self._qdisc_bypass,
-                    claim=self._claim,
-                    options=self._options,
                 )
                 self._undo.callback(uplink.close)
                 self._uplinks[path.link.index] = uplink

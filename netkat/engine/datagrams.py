@@ -10,6 +10,7 @@ from netkat.engine.path import Path, plan_path
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
 from netkat.host.local import Place
+from netkat.options import PathOptions
 
 if TYPE_CHECKING:
     from netkat.engine.bypass import Bypass
@@ -18,16 +19,8 @@ if TYPE_CHECKING:
 class DatagramPort:
     """Opens a session on an interface when the first datagram wants to leave there."""
 
-    def __init__(
-        self,
-        bypass: Bypass,
-        *,
-        interface: str | None = None,
-        via: IPAddress | bytes | None = None,
-        table: int | str | None = None,
-    ) -> None:
-        self._bypass = bypass
-        self._interface, self._via, self._table = interface, via, table
+    def __init__(self, bypass: Bypass, options: PathOptions) -> None:
+        self._bypass, self._options = bypass, options
         self._source: IPAddress | None = None
         self._port = 0
         self._lock = threading.Lock()
@@ -40,7 +33,7 @@ class DatagramPort:
         """
         version = None if local else 4
         found = self._bypass.inside(
-            lambda: places(local, interface=self._interface, version=version)
+            lambda: places(local, interface=self._options.interface, version=version)
         )
         self._source = local
         self._open(found[0], port)
@@ -66,10 +59,7 @@ class DatagramPort:
             destination,
             protocol=Protocol.UDP,
             remote_port=port,
-            source=self._source,
-            interface=self._interface,
-            via=self._via,
-            table=self._table,
+            options=self._options._replace(source=self._source),
         )
 
     def _on(self, path: Path) -> DatagramSession | None:

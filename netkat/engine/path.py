@@ -9,6 +9,7 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host.link import Link, addresses, link
 from netkat.host.neighbor import known_mac
 from netkat.host.route import Route, route_past_local, route_to
+from netkat.options import DEFAULT_PATH, PathOptions
 
 OWN_ADDRESS_HINT = "use nc for it, or ask from another host"
 
@@ -46,27 +47,23 @@ def plan_path(
     *,
     protocol: Protocol,
     remote_port: int,
-    source: IPAddress | None = None,
-    source_port: int = 0,
-    interface: str | None = None,
-    via: IPAddress | bytes | None = None,
-    table: int | str | None = None,
+    options: PathOptions = DEFAULT_PATH,
 ) -> Path:
     """Ask the kernel for the flow's route, without changing anything.
 
-    ``via`` replaces the next hop for this flow alone: an address on a link of
-    this host, or a MAC. ``table`` is the routing table to look in, in place of the rules.
+    ``options.via`` replaces the next hop for this flow alone: an address on a link of
+    this host, or a MAC.
     Errors: OwnAddress, NoRoute, InterfaceDown, InterfaceNotFound, BadArgument.
     """
     _refuse_pointless(destination, protocol)
+    options.require_destination(destination)
+    via, source, interface = options.via, options.source, options.interface
     hop, past_local = via if via is not None and not isinstance(via, bytes) else None, False
-    if hop is not None and hop.version != destination.version:
-        raise BadArgument(f"--via {hop}: not of the same family as {destination}")
     if hop is not None:
         route = _route_by(hop, source, interface)
     else:
-        flow = _Flow(source, interface, protocol, source_port, remote_port)
-        route = route_to(destination, table=_number(table), **flow._asdict())
+        flow = _Flow(source, interface, protocol, options.source_port, remote_port)
+        route = route_to(destination, table=_number(options.table), **flow._asdict())
         if route.local:
             route, past_local = _past_local(destination, flow), True
     out = link(route.index)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 from netkat.engine.path import Path, plan_path
 from netkat.flow import IPAddress, Protocol
 from netkat.host.changes import Changes
+from netkat.options import PathOptions
 
 LONGEST = 1.0
 """Seconds that an answer is believed while no change is seen."""
@@ -42,9 +42,7 @@ class Paths:
         *,
         protocol: Protocol,
         remote_port: int,
-        source: IPAddress | None = None,
-        source_port: int = 0,
-        **choices: Any,
+        options: PathOptions,
     ) -> Path:
         """As plan_path, by the thread that is in the network namespace. Errors: the same."""
         with self._lock:
@@ -53,21 +51,14 @@ class Paths:
                 from netkat.host.policy import ports_decide
 
                 self._ports_decide = ports_decide()
-            if self._ports_decide is False:
-                key = (destination, source, *choices.values())
-            else:
-                key = (destination, source, *choices.values(), protocol, remote_port, source_port)
+            key: tuple[object, ...]
+            key = (destination, options.source, options.interface, options.via, options.table)
+            if self._ports_decide is not False:
+                key = (*key, protocol, remote_port, options.source_port)
             path = self._known.get(key)
         if path is not None:
             return path
-        path = plan_path(
-            destination,
-            protocol=protocol,
-            remote_port=remote_port,
-            source=source,
-            source_port=source_port,
-            **choices,
-        )
+        path = plan_path(destination, protocol=protocol, remote_port=remote_port, options=options)
         with self._lock:
             self._asked += 1
             # A change in the meantime lies in the queue, and is seen before this is used.

@@ -24,6 +24,7 @@ from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.closing import close_together
 from netkat.engine.admission import Admission
 from netkat.engine.ahead import importing_ahead
+from netkat.engine.options import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
@@ -33,9 +34,9 @@ from netkat.host.link import Link
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
-    from netkat.engine.options import Options
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
+    from netkat.options import PathOptions, SocketOptions
     from netkat.stack import Endpoint, Stack
 
 PROOF = 0.25
@@ -56,15 +57,13 @@ class Uplink:
         self,
         link: Link,
         *,
-        guard: str = "auto",
+        options: PathOptions,
+        socket_options: SocketOptions | None = None,
         tap: Tap | None = None,
-        qdisc_bypass: bool = False,
-        claim: IPAddress | None = None,
-        options: Options | None = None,
     ) -> None:
         self.link = link
-        self._options = options
-        self._claim = claim
+        self._socket_options = socket_options
+        self._claim = claim = options.claim
         self._mac = link.mac if link.ethernet else None
         self._tap = tap
         self._lock = threading.RLock()
@@ -88,12 +87,12 @@ class Uplink:
                 link.index,
                 ethernet=link.ethernet,
                 filter=BLOCK_ALL,
-                qdisc_bypass=qdisc_bypass,
+                qdisc_bypass=options.qdisc_bypass,
             )
             undo.callback(self.wire.close)
             place = GuardLink(link.name, link.index, link.ethernet)
             with importing_ahead():
-                self.guard: Guard = attach(place, guard)
+                self.guard: Guard = attach(place, options.guard)
             # To let go of either waits for every processor; so they are let go of at once.
             undo.callback(close_together, self.guard.close, self.wire.close)
             self._admission = Admission(self.wire, self.guard, claimed=claim is not None)
@@ -118,8 +117,8 @@ class Uplink:
                 return
             stack = Stack(self.link.mtu, self._mac)
             self._undo.callback(stack.close)
-            if self._options is not None:
-                stack.set_options(self._options.by_number())
+            if self._socket_options is not None:
+                stack.set_options(by_number(self._socket_options))
             self._pump = self._new_pump(stack)
             self._undo.callback(self._pump.close)
             self._stack = stack

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from ipaddress import IPv6Address
 
-from netkat.engine.options import Options
+from netkat.engine.options import by_number
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
 from netkat.host.ports import bind, bind_to_device
+from netkat.options import DEFAULT_SOCKET, SocketOptions
 from netkat.stack import Option
 
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT = 10, 23, 0
@@ -46,7 +47,7 @@ def open_socket(
     source: IPAddress | None = None,
     source_port: int = 0,
     interface: str | None = None,
-    options: Options | None = None,
+    options: SocketOptions = DEFAULT_SOCKET,
 ) -> socket.socket:
     """A socket of the calling thread's network namespace. It never blocks.
 
@@ -63,7 +64,7 @@ def open_socket(
         else:
             # As our stack: what is written leaves at once.
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        set_options(opened, destination.version, options or Options())
+        set_options(opened, destination.version, options)
         if source is not None or source_port:
             # A port of an earlier connection that waits out its last segments is free (nc too).
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -90,9 +91,9 @@ def sockaddr(destination: IPAddress, port: int) -> Sockaddr:
     return str(destination).partition("%")[0], port, 0, index
 
 
-def set_options(opened: socket.socket, version: int, options: Options) -> None:
+def set_options(opened: socket.socket, version: int, options: SocketOptions) -> None:
     """Errors: BadArgument, for what the kernel does not take."""
-    for option, value in options.by_number().items():
+    for option, value in by_number(options).items():
         try:
             opened.setsockopt(*place(option, version), value)
         except OSError as error:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
-from netkat.engine.options import Options
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
@@ -17,6 +16,7 @@ from netkat.host.tables import vrf
 from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.opening import Sockaddr, open_socket, sockaddr
 from netkat.kernel.session import KernelSession
+from netkat.options import DEFAULT_PATH, DEFAULT_SOCKET, PathOptions, SocketOptions
 
 if TYPE_CHECKING:
     import socket
@@ -66,15 +66,21 @@ class KernelLane:
 class KernelSockets:
     """prepare() may need privileges (a low port, --netns), dial() does not."""
 
-    def __init__(self, *, netns: str | int | None = None, options: Options | None = None) -> None:
-        self._options = options
+    def __init__(
+        self,
+        options: PathOptions = DEFAULT_PATH,
+        *,
+        socket_options: SocketOptions | None = None,
+    ) -> None:
+        self.options = options.check()
+        self._socket_options = socket_options or DEFAULT_SOCKET
         self._waiting: set[KernelAttempt] = set()
         self._sessions: WeakSet[KernelSession] = WeakSet()
         self._kept: list[socket.socket] = []
         self._undo = ExitStack()
         self._resident: Resident | None = None
-        if netns is not None:
-            namespace = self._undo.enter_context(NetworkNamespace(netns))
+        if options.netns is not None:
+            namespace = self._undo.enter_context(NetworkNamespace(options.netns))
             try:
                 self._resident = self._undo.enter_context(Resident(namespace))
             except BaseException:
@@ -87,19 +93,17 @@ class KernelSockets:
         port: int,
         *,
         protocol: Protocol,
-        source: IPAddress | None = None,
-        source_port: int = 0,
-        interface: str | None = None,
-        via: IPAddress | bytes | None = None,
-        table: int | str | None = None,
+        options: PathOptions | None = None,
         peers: int = 1,
     ) -> KernelAttempt:
         """Open and bind a socket in the namespace.
 
-        ``via`` must be None, and ``table`` None or the name of a VRF's interface: the kernel's
-        routes hold. Errors: PortTaken, BadArgument and the like.
+        ``options.table`` is None or the name of a VRF's interface; the kernel has no other way
+        to choose a next hop or table for one socket. Errors: PortTaken, BadArgument and the like.
         """
-        assert via is None, "a kernel socket goes by the host's routes"
+        chosen = options or self.options
+        assert chosen.via is None, "a kernel socket uses the host's routes"
+        source_port, table = chosen.source_port, chosen.table
         if source_port in _PRIVILEGED and peers > _MOST_PRIVILEGED:
             raise BadArgument(
                 f"-p {source_port} is a privileged port, and with --kernel that goes with"
@@ -111,10 +115,10 @@ class KernelSockets:
             return open_socket(
                 destination,
                 protocol,
-                source=source,
+                source=chosen.source,
                 source_port=source_port,
-                interface=interface if table is None else vrf(table),
-                options=self._options,
+                interface=chosen.interface if table is None else vrf(table),
+                options=self._socket_options,
             )
 
         opened = self._inside(another)

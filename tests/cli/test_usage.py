@@ -19,6 +19,7 @@ from netkat.apps.relay_options import FOR_EVER, RelayOptions
 from netkat.apps.request import Request
 from netkat.cli import commands
 from netkat.flow import Protocol
+from netkat.options import PathOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 NETKAT = [sys.executable, "-m", "netkat"]
@@ -165,14 +166,14 @@ def test_completion(line: str, expected: set[str]) -> None:
         (["host", "80", "-s", "nowhere"], "-s"),
         (["host", "80", "-p", "70000"], "-p"),
         (["-46", "host", "80"], "exclude"),
-        (["-6", "-s", "10.0.0.1", "host", "80"], "does not go with"),
-        (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "does not go with"),
-        (["-s", "::1", "10.0.0.1", "80"], "-s ::1 does not go with 10.0.0.1"),
-        (["--claim", "10.0.0.9", "::1", "80"], "--claim 10.0.0.9 does not go with ::1"),
-        (["--via", "fe80::1", "10.0.0.1", "80"], "--via fe80::1 does not go with 10.0.0.1"),
-        (["-6", "::ffff:10.0.0.1", "80"], "-6 does not go with ::ffff:10.0.0.1"),
-        (["-4", "::1", "80"], "-4 does not go with ::1"),
-        (["-s", "10.0.0.1", "--claim", "10.0.0.2", "host", "80"], "exclude each other"),
+        (["-6", "-s", "10.0.0.1", "host", "80"], "-s 10.0.0.1 cannot be used with -6"),
+        (["-s", "::1", "--via", "10.0.0.1", "host", "80"], "-s ::1 cannot be used with --via"),
+        (["-s", "::1", "10.0.0.1", "80"], "-s ::1 cannot be used with 10.0.0.1"),
+        (["--claim", "10.0.0.9", "::1", "80"], "--claim 10.0.0.9 cannot be used with ::1"),
+        (["--via", "fe80::1", "10.0.0.1", "80"], "--via fe80::1 cannot be used with 10.0.0.1"),
+        (["-6", "::ffff:10.0.0.1", "80"], "-6 cannot be used with ::ffff:10.0.0.1"),
+        (["-4", "::1", "80"], "-4 cannot be used with ::1"),
+        (["-s", "10.0.0.1", "--claim", "10.0.0.2", "host", "80"], "-s cannot be used with --claim"),
         (["-s", "0.0.0.0", "host", "80"], "-s 0.0.0.0 is every address"),
         (["-i", "5", "host", "80"], "interface"),
         (["-q", "soon", "host", "80"], "'soon' is not a time"),
@@ -284,12 +285,10 @@ def test_all_options_arrive(requests: list[Request]) -> None:
             host="host",
             port="53",
             protocol=Protocol.UDP,
-            source=ip_address("fe80::1%lo"),
-            source_port=4000,
-            interface="lo",
-            via=b"\x02\0\0\0\0\x01",
+            path=PathOptions(
+                ip_address("fe80::1%lo"), 4000, "lo", b"\x02\0\0\0\0\x01", guard="cbpf"
+            ),
             wait=0.5,
-            guard="cbpf",
             version=6,
             numeric=True,
             zero=True,

@@ -14,8 +14,8 @@ import pytest
 
 from netkat._api import Dialer
 from netkat.conn import TcpConnection
-from netkat.engine.options import Options
 from netkat.kernel.opening import place
+from netkat.options import SocketOptions
 from netkat.stack import Option
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import pattern, peer
@@ -187,7 +187,9 @@ def test_it_is_a_connection_like_any_other(pair: Pair, version: int) -> None:
         target = [(ip_address(pair.peer.address(version)), server.port)]
 
         def talk() -> None:
-            with Dialer(target, kernel=True, options=Options(ttl=9, tos=0x10)) as dialer:
+            with Dialer(
+                target, kernel=True, socket_options=SocketOptions(ttl=9, tos=0x10)
+            ) as dialer:
                 conn = dialer.connect(dialer.attempts[0], timeout=5)
                 assert isinstance(conn, TcpConnection)
                 level, number = place(Option.TTL, version)

@@ -10,6 +10,7 @@ import pytest
 from netkat._api import Dialer
 from netkat.engine.bypass import Attempt
 from netkat.flow import Protocol
+from netkat.options import PathOptions
 from tests.helpers.capture import capture
 from tests.helpers.exchange import run, tcp_echo, udp_echo
 from tests.helpers.netns import Pair, join, namespace, netns_pair, wait_usable
@@ -41,10 +42,17 @@ def two_ways(pair: Pair) -> Pair:
     return pair
 
 
-def prepared(pair: Pair, version: int, port: int, **options: object) -> Attempt:
-    """The way that netkat takes; nothing is sent."""
+def prepared(
+    pair: Pair,
+    version: int,
+    port: int,
+    protocol: Protocol = Protocol.TCP,
+    **wanted: object,
+) -> Attempt:
+    """The path that netkat chooses; nothing is sent."""
     targets = [(ip_address(FAR[version]), port)]
-    with Dialer(targets, netns=pair.host.name, guard="none", **options) as dialer:  # type: ignore[arg-type]
+    options = PathOptions(netns=pair.host.name, guard="none", **wanted)  # type: ignore[arg-type]
+    with Dialer(targets, protocol=protocol, options=options) as dialer:
         attempt = dialer.attempts[0]
         assert isinstance(attempt, Attempt)
         return attempt

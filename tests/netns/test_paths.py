@@ -12,6 +12,7 @@ from netkat.engine import paths
 from netkat.engine.path import Path
 from netkat.flow import Protocol
 from netkat.host.policy import ports_decide
+from netkat.options import PathOptions
 from tests.helpers.netns import Pair
 
 ANSWERED = 60.0
@@ -34,10 +35,7 @@ def plan(pair: Pair, made: paths.Paths, *, port: int = 0) -> Path:
             ip_address(pair.peer.ipv4),
             protocol=Protocol.TCP,
             remote_port=80,
-            source_port=port,
-            interface=None,
-            via=None,
-            table=None,
+            options=PathOptions(source_port=port),
         )
     )
 

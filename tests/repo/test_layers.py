@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"closing", "errors", "flow", "frame", "netlink"}
+BASE = {"closing", "errors", "flow", "frame", "netlink", "options"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {
     "netkat",
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "flow": set[str](),
     "frame": {"errors", "flow"},
     "netlink": {"closing", "errors"},
+    "options": {"errors", "flow"},
     "_version": set[str](),
     "wire": BASE,
     "bpf": BASE,

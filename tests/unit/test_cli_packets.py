@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netkat._api import Options
 from netkat.cli.stack_words import StackWords, type_of_service
 from netkat.errors import BadArgument
+from netkat.options import SocketOptions
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_no_type_of_service(word: str) -> None:
 
 def test_what_was_asked_for() -> None:
     words = StackWords("4096", "8192", "ef", "5", "255", broadcast=True)
-    assert words.options(udp=True) == Options(5, 255, 0xB8, 4096, 8192, broadcast=True)
+    assert words.options(udp=True) == SocketOptions(5, 255, 0xB8, 4096, 8192, broadcast=True)
     assert StackWords().options(udp=False) is None
 
 

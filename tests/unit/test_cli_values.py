@@ -13,6 +13,7 @@ from netkat.cli import values
 from netkat.cli.console import printable
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import Protocol
+from netkat.options import PathOptions, parse_next_hop
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,12 @@ def test_source_ports() -> None:
 
 @pytest.mark.parametrize("word", ["02:00:00:00:00:01", "02-00-00-00-00-01"])
 def test_a_next_hop_by_mac(word: str) -> None:
-    assert values.next_hop(word) == b"\x02\0\0\0\0\x01"
+    assert parse_next_hop(word) == b"\x02\0\0\0\0\x01"
 
 
 @pytest.mark.parametrize("word", ["10.0.0.1", "fe80::1", "fe80::1%eth0"])
 def test_a_next_hop_by_address(word: str) -> None:
-    assert values.next_hop(word) == ip_address(word)
+    assert parse_next_hop(word) == ip_address(word)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_next_hop_by_address(word: str) -> None:
 )
 def test_no_next_hop(word: str) -> None:
     with pytest.raises(BadArgument, match="--via"):
-        values.next_hop(word)
+        parse_next_hop(word, "--via")
 
 
 @pytest.mark.parametrize("word", ["1", "0.5", "500ms", "10s"])
@@ -81,10 +82,11 @@ def test_an_interface_is_a_name() -> None:
 
 def test_the_version_follows_what_was_given() -> None:
     assert Request("h", "1").ip_version is None
-    assert Request("h", "1", source=ip_address("::1")).ip_version == 6
-    assert Request("h", "1", via=ip_address("10.0.0.1")).ip_version == 4
-    assert Request("h", "1", via=b"\x02\0\0\0\0\x01").ip_version is None
-    assert Request("h", "1", version=6, via=ip_address("10.0.0.1")).ip_version == 6
+    assert Request("h", "1", path=PathOptions(source=ip_address("::1"))).ip_version == 6
+    via = PathOptions(via=ip_address("10.0.0.1"))
+    assert Request("h", "1", path=via).ip_version == 4
+    assert Request("h", "1", path=PathOptions(via=b"\x02\0\0\0\0\x01")).ip_version is None
+    assert Request("h", "1", version=6, path=via).ip_version == 6
 
 
 @given(st.text())

@@ -31,6 +31,7 @@ from netkat.errors import (
     Refused,
 )
 from netkat.flow import IPAddress, Protocol
+from netkat.options import PathOptions
 from tests.helpers.kernel_conn import KernelConn, reset
 
 RST = "Connection refused [RST from 10.9.0.2 ttl 64]"
@@ -151,19 +152,15 @@ def test_options_reach_the_dialer(door: FakeDoor) -> None:
     door.answers["10.9.0.2"] = over()
     via = ip_address("10.9.0.9")
     where: dict[str, Any] = {"interface": "eth0", "via": via, "table": "main", "netns": "pod"}
-    run(asked(read_stdin=False, wait=0.5, source_port=7, guard="cbpf", qdisc_bypass=True, **where))
+    path = PathOptions(source_port=7, guard="cbpf", qdisc_bypass=True, **where)
+    run(asked(read_stdin=False, wait=0.5, path=path))
     assert door.log[-2] == "connect 10.9.0.2 0.5"
     assert door.options == {
         "protocol": Protocol.TCP,
-        "source": None,
-        "source_port": 7,
-        **where,
-        "claim": None,
-        "qdisc_bypass": True,
-        "guard": "cbpf",
+        "options": path,
+        "socket_options": None,
         "tap": None,
         "kernel": False,
-        "options": None,
     }
 
 
