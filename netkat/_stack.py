@@ -79,6 +79,8 @@ class Stack(Closing):
         )
         self._bypass = Bypass(self._options)
         self._bypass.load()
+        # Else connections that are open at the end of the program would end without a RST.
+        atexit.register(self.close)
 
     def create_connection(
         self,
@@ -164,6 +166,7 @@ class Stack(Closing):
         Connections that were closed before have up to two seconds for their peers to
         acknowledge what they still hold; those that are open end by RST.
         """
+        atexit.unregister(self.close)
         self._bypass.close(linger=_LINGER)
 
     def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
@@ -270,7 +273,6 @@ class _Default:
         with self._lock:
             if self._stack is None:
                 self._stack = Stack()
-                atexit.register(self._stack.close)
             return self._stack
 
 

@@ -39,7 +39,8 @@ def leavings(handles: int, threads: set[threading.Thread]) -> list[str]:
     left = [
         f"thread {thread.name}"
         for thread in set(threading.enumerate()) - threads
-        if not thread.name.startswith("Trio thread")  # it keeps idle ones for ten seconds
+        # Trio keeps idle ones for ten seconds, netkat one for good.
+        if not thread.name.startswith(("Trio thread", "netkat-finalizers"))
     ]
     if (more := live_handles() - handles) > 0:
         left.append(f"{more} open handles of libgostack")

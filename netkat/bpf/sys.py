@@ -14,9 +14,10 @@ import errno
 import os
 import struct
 import threading
-import warnings
+from collections.abc import Callable
 from typing import Final
 
+from netkat import finalizers
 from netkat.errors import KernelTooOld
 
 SYSCALL_NUMBER: Final = {
@@ -112,10 +113,9 @@ class Descriptor:
         if fd >= 0:
             os.close(fd)
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_unclosed) -> None:
         if self.fd >= 0:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            finalize(self, self.close)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} fd={self.fd}>"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from netkat import finalizers
 from netkat.capture.interfaces import chosen
 from netkat.capture.live import Counts, LiveCapture
 from netkat.capture.ours import OwnFrames
@@ -42,6 +42,7 @@ class Sniffer(Closing):
 
     def __init__(self, watch: Watch, netns: str | int | None, count: int, timeout: float | None):
         """Errors: any SetupError."""
+        finalizers.start()
         self._capture = in_place(netns, lambda: LiveCapture(watch, OwnFrames()))
         self._waiting: deque[Packet] = deque()
         self._left = count or None
@@ -154,10 +155,9 @@ class Sniffer(Closing):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_unclosed) -> None:
         if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            finalize(self, self.close)
 
     def _next(self) -> Packet | None:
         if self._left == 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from netkat import finalizers
 from netkat.closing import Closing
 from netkat.engine.wait import deadline_after
 from netkat.flow import IPAddress, Protocol
@@ -13,7 +14,6 @@ from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from netkat.conn.session import Session
     from netkat.stack import Info
@@ -32,6 +32,7 @@ class SocketShaped(Closing):
     """
 
     def __init__(self, session: Session, *, timeout: float | None = None) -> None:
+        finalizers.start()
         self._session = session
         self._endpoint = session.endpoint
         self._timeout = timeout
@@ -189,12 +190,10 @@ class SocketShaped(Closing):
         self._closed = True
         self._session.abort()
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_unclosed) -> None:
         session = getattr(self, "_session", None)
         if session is not None and not session.ended:
-            words = f"unclosed {self!r}"
-            session.abort()
-            warnings.warn(words, ResourceWarning, source=self, stacklevel=2)
+            finalize(self, session.abort)
 
     def __repr__(self) -> str:
         session = self._session

@@ -6,12 +6,12 @@ import errno
 import os
 import select
 import socket
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from netkat import finalizers
 from netkat.closing import Closing
 from netkat.conn.base import Address
 from netkat.conn.datagram_listener import UdpListener
@@ -55,6 +55,7 @@ class UdpSocket(Closing, Messages):
         *,
         timeout: float | None = None,
     ) -> None:
+        finalizers.start()
         self._port, self._resolve = port, resolve
         self._timeout = timeout
         self._poll = select.epoll()
@@ -186,11 +187,9 @@ class UdpSocket(Closing, Messages):
         self._poll.close()
         os.close(self._wake)
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_unclosed) -> None:
         if not getattr(self, "_closed", True):
-            words = f"unclosed {self!r}"
-            self.close()
-            warnings.warn(words, ResourceWarning, source=self, stacklevel=2)
+            finalize(self, self.close)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

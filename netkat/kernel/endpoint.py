@@ -8,10 +8,11 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from netkat import finalizers
 from netkat.flow import Protocol
 from netkat.kernel import facts
 from netkat.kernel.opening import place
@@ -190,12 +191,15 @@ class KernelEndpoint:
         self._socket.close()
         # The pollers and what wakes them stay as long as this object: somebody may wait in poll().
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_later) -> None:
         if hasattr(self, "_wake"):
-            self._socket.close()
-            for poller in self._pollers.values():
-                poller.close()
-            os.close(self._wake)
+            finalize(self._free)
+
+    def _free(self) -> None:
+        self._socket.close()
+        for poller in self._pollers.values():
+            poller.close()
+        os.close(self._wake)
 
     @contextmanager
     def _in_use(self) -> Iterator[socket.socket]:

@@ -6,9 +6,11 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from netkat import finalizers
 from netkat.engine.bypass import Cancelled
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import NetkatError, NetworkError, TimedOut
@@ -179,6 +181,9 @@ class KernelSession:
         with self._lock:
             self._ended = True
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_later) -> None:
         if getattr(self, "_fault_fd", -1) >= 0:
-            os.close(self._fault_fd)
+            finalize(self._free)
+
+    def _free(self) -> None:
+        os.close(self._fault_fd)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from netkat import finalizers
 from netkat.closing import Closing
 from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
 
@@ -15,6 +16,7 @@ class Owner(Closing, Generic[H]):
     """Base of Stack and Endpoint. A closed one has handle 0, which the library refuses."""
 
     def __init__(self, loaded: Loaded, handle: H) -> None:
+        finalizers.start()
         self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
         self._handle: H = handle
 
@@ -34,10 +36,9 @@ class Owner(Closing, Generic[H]):
     def _let_go(self, handle: H) -> None:
         raise NotImplementedError
 
-    def __del__(self) -> None:
+    def __del__(self, finalize: Callable[..., None] = finalizers.close_unclosed) -> None:
         if getattr(self, "_handle", 0) and self._loaded.usable:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            finalize(self, self.close)
 
     def __repr__(self) -> str:
         state = f"handle {self._handle}" if self._handle else "closed"

@@ -15,6 +15,7 @@ import pytest
 import netkat
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import Peer, pattern, peer
+from tests.helpers.waiting import wait_until
 
 BEGIN = """
 import os, signal, socket, sys, threading, time
@@ -115,9 +116,10 @@ except KeyboardInterrupt:
 def test_a_forgotten_connection_warns_and_is_reset(pair: Pair) -> None:
     with peer(pair.peer, "tcp-echo") as server, netkat.Stack(netns=pair.host.name) as stack:
         conn = stack.create_connection((pair.peer.ipv4, server.port), 5)
-        with pytest.warns(ResourceWarning, match=r"unclosed <netkat\.TcpConnection open"):  # noqa: PT031
+        with pytest.warns(ResourceWarning, match=r"unclosed <netkat\.TcpConnection open") as warned:  # noqa: PT031
             del conn
             gc.collect()
+            wait_until(lambda: len(warned) > 0)
         assert server.event("failed")["error"] == "ConnectionResetError"
 
 

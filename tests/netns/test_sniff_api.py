@@ -13,6 +13,7 @@ from netkat.bpf.libpcap import LibpcapMissing
 from netkat.capture.sniffer import sniff
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound
 from tests.helpers.netns import Pair
+from tests.helpers.waiting import wait_until
 
 
 def ping(pair: Pair, count: int = 1) -> None:
@@ -123,5 +124,6 @@ def test_faults(pair: Pair) -> None:
 
 def test_an_unclosed_one_says_so(pair: Pair) -> None:
     watching = sniff("icmp", interface="eth0", netns=pair.host.name)
-    with pytest.warns(ResourceWarning, match="unclosed"):
+    with pytest.warns(ResourceWarning, match="unclosed") as warned:  # noqa: PT031
         del watching
+        wait_until(lambda: len(warned) > 0)

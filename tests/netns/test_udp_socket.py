@@ -14,6 +14,7 @@ import netkat
 from netkat.errors import BadArgument, NextHopSilent, NoRoute, PortTaken, TimedOut
 from tests.helpers.netns import Pair, join, wait_usable
 from tests.helpers.peers import peer
+from tests.helpers.waiting import wait_until
 from tests.helpers.wires import udp_socket
 
 
@@ -120,8 +121,9 @@ def test_its_errors_and_its_end(pair: Pair) -> None:
 def test_one_that_is_forgotten_says_so(pair: Pair) -> None:
     with netkat.Stack(netns=pair.host.name) as stack:
         sock = stack.open_datagram(None)
-        with pytest.warns(ResourceWarning, match="unclosed <netkat.UdpSocket"):
+        with pytest.warns(ResourceWarning, match="unclosed <netkat.UdpSocket") as warned:  # noqa: PT031
             del sock
+            wait_until(lambda: len(warned) > 0)
 
 
 def say_goodbye(stack: netkat.Stack, to: tuple[str, int], connected: bool) -> None:

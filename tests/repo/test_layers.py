@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"closing", "errors", "flow", "frame", "netlink", "options"}
+BASE = {"closing", "errors", "finalizers", "flow", "frame", "netlink", "options"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {
     "netkat",
@@ -26,6 +26,7 @@ DOOR = {
 MAY_IMPORT = {
     "closing": set[str](),
     "errors": {"flow"},
+    "finalizers": set[str](),
     "flow": set[str](),
     "frame": {"errors", "flow"},
     "netlink": {"closing", "errors"},

@@ -19,6 +19,7 @@ from netkat.flow import Flow, Protocol
 from netkat.stack import Code, Option, Stack, StackError, State, live_handles
 from netkat.stack.ffi import CALLS, LIBRARY, load, open_library
 from netkat.wire import batch
+from tests.helpers.waiting import wait_until
 from tests.stack.network import Network, readable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,6 +138,7 @@ def test_forgotten_objects_warn_and_are_closed() -> None:
         warnings.simplefilter("always")
         del stack
         gc.collect()
+        wait_until(lambda: len(caught) > 0)
     assert [one.category for one in caught] == [ResourceWarning]
     assert live_handles() == 0
 
