@@ -1,7 +1,7 @@
-"""Much is read at once: segments are received straight into the reader's memory.
+"""Large reads return what was sent.
 
-What is read must be what was sent, also where segments are lost, come twice or in another order,
-where two threads read the same connection, and where the memory is written to between reads.
+Also if segments are lost, duplicated or reordered, if two threads read the same connection, and if
+the program writes to its buffer between reads.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ func TestTheLayoutIsGVisors(t *testing.T) {
 }
 
 func TestAViewOverOthersMemory(t *testing.T) {
-	memory := make([]byte, SmallestRoom)
+	memory := make([]byte, 2*firstView)
 	copy(memory[10:], "others' memory")
 	v := viewOver(memory)
 	if sharesChunk(v) {

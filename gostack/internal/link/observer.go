@@ -38,12 +38,9 @@ type Seen struct {
 	Acked uint64
 	// FinReceived is set by the first segment with FIN, in order or not.
 	FinReceived bool
-	// PeerMSS is the MSS option of the peer's SYN, Timestamps whether it had that option, and
-	// PeerInitial its sequence number, where SynReceived.
-	PeerMSS     uint16
-	Timestamps  bool
-	SynReceived bool
-	PeerInitial uint32
+	// PeerMSS is the MSS option of the peer's SYN, Timestamps whether it had that option.
+	PeerMSS    uint16
+	Timestamps bool
 }
 
 // unclaimedLimit bounds what a flood of SYNs at a listener makes the observer keep:
@@ -346,7 +343,6 @@ func (r *record) segment(tcp header.TCP, ttl uint8) {
 	if offset := int(tcp.DataOffset()); flags&header.TCPFlagSyn != 0 && offset >= header.TCPMinimumSize && offset <= len(tcp) {
 		options := header.ParseSynOptions(tcp.Options(), flags&header.TCPFlagAck != 0)
 		r.PeerMSS, r.Timestamps = options.MSS, options.TS
-		r.SynReceived, r.PeerInitial = true, tcp.SequenceNumber()
 	}
 	r.steadyWindow(tcp, r.acknowledge(tcp))
 }

@@ -53,7 +53,6 @@ type Wire struct {
 	fd        int
 	in, out   []Mmsghdr
 	tally     *[TallySize]uint64
-	placer    placer
 }
 
 // NewWire makes a wire that is not attached; inject is given a function that hands what was
@@ -91,9 +90,6 @@ func (w *Wire) Detach() {
 	w.in, w.out, w.tally = nil, nil, nil
 }
 
-// Attached reports whether there is a socket to use.
-func (w *Wire) Attached() bool { return w.attached.Load() }
-
 // FD is the socket, as long as it is attached.
 func (w *Wire) FD() int { return w.fd }
 
@@ -129,9 +125,6 @@ func (w *Wire) receive() error {
 // take must be called with the lock held, and lets go of it: while what came is handed to
 // the stack, another thread fills the other half.
 func (w *Wire) take() error {
-	if room := w.placer.room.Load(); room != nil && w.place(room) {
-		return nil
-	}
 	first, n, err := w.fetch()
 	if n == 0 {
 		w.receiving.Unlock()
@@ -142,25 +135,6 @@ func (w *Wire) take() error {
 	defer w.injecting.Unlock()
 	w.inject(func() { w.receiver.Inject(w.in, first, n) })
 	return nil
-}
-
-// place is take for frames whose payload has a place where somebody waits for it; false where the
-// next frame is another, and the lock is still held.
-func (w *Wire) place(room *Room) bool {
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	if room.view == nil || w.usable() != nil {
-		return false
-	}
-	w.placer.take(w.edge, w.fd, room)
-	if len(w.placer.placed) == 0 {
-		return false
-	}
-	defer w.receiving.Unlock()
-	w.injecting.Lock()
-	defer w.injecting.Unlock()
-	w.inject(func() { w.placer.deliver(w.edge, room) })
-	return true
 }
 
 // fetch fills the half whose turn it is: where in the batch it begins, and how many came.

@@ -17,10 +17,9 @@ func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
 		return n, err
 	}
 	until := time.Now().Add(patience)
-	read, enough, done := e.reader(b)
-	defer func() { pump.leave(s, done()) }()
+	defer pump.leave(s)
 	for {
-		n, err := e.readOn(read, enough)
+		n, err := e.readOn(b)
 		if n > 0 || !wouldBlock(err) {
 			return n, err
 		}
@@ -32,13 +31,13 @@ func (e *Endpoint) Gather(b []byte, patience time.Duration) (int, tcpip.Error) {
 
 // readOn reads as long as there is more, and nobody else does meanwhile: what one call gives
 // is one piece of the stream.
-func (e *Endpoint) readOn(read func(got int) (int, tcpip.Error), enough int) (got int, _ tcpip.Error) {
+func (e *Endpoint) readOn(b []byte) (got int, _ tcpip.Error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
 	for {
-		n, err := read(got)
+		n, _, _, err := e.recv(b[got:])
 		got += n
-		if n == 0 || got >= enough || !e.moved(e.canRead) {
+		if n == 0 || got == len(b) || !e.moved(e.canRead) {
 			return told(got, err)
 		}
 	}

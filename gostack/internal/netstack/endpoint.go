@@ -29,7 +29,6 @@ type Endpoint struct {
 	readable, writable signal
 	both               readiness
 	written            atomic.Uint64 // payload bytes that gVisor took
-	read               atomic.Uint32 // payload bytes that were read, modulo 2^32
 	finSent            atomic.Bool
 	icmpReported       atomic.Uint32 // how many ICMP errors the caller was told of
 	hop                nextHop

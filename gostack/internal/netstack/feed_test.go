@@ -99,7 +99,7 @@ func TestWhoWaitsBesideAFedResidentDoesNotReceive(t *testing.T) {
 	if seat.armed || s.pump.leader != nil || !s.pump.resident.armed {
 		t.Error("the resident receives while it is fed")
 	}
-	s.pump.leave(seat, false)
+	s.pump.leave(seat)
 	s.pump.pause()
 	if seat, err = s.pump.sit(); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestWhoWaitsBesideAFedResidentDoesNotReceive(t *testing.T) {
 	if seat.armed || !s.pump.resident.armed {
 		t.Error("what is fed is the resident's from then on")
 	}
-	s.pump.leave(seat, false)
+	s.pump.leave(seat)
 	if !s.pump.resident.armed {
 		t.Error("nobody receives")
 	}

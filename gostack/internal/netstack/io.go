@@ -26,20 +26,14 @@ func (e *Endpoint) recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		return e.recvNothing()
 	}
 	w := tcpip.SliceWriter(b)
-	return e.readBy(&w)
-}
-
-// readBy reads what there is room for in w.
-func (e *Endpoint) readBy(w io.Writer) (n, total int, from netip.AddrPort, err tcpip.Error) {
 	if e.tcp {
 		// A read may open the window: the update should not wait for a timer.
 		defer e.stack.attend()()
 	}
-	res, err := e.ep.Read(w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
+	res, err := e.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: !e.tcp})
 	e.readable.settle(e.canRead)
 	if err == nil {
 		if e.tcp {
-			e.read.Add(uint32(res.Count))
 			e.ep.ModerateRecvBuf(res.Count)
 		} else {
 			from = addrPort(res.RemoteAddr)

@@ -39,7 +39,7 @@ func (e *Endpoint) Pour(b []byte, patience time.Duration) (int, tcpip.Error) {
 	if err != nil {
 		return e.Send(b, netip.AddrPort{})
 	}
-	defer pump.leave(s, false)
+	defer pump.leave(s)
 	until := time.Now().Add(patience)
 	if ep, ok := e.ep.(*tcp.Endpoint); ok && len(b) >= inPieces {
 		return e.pourPieces(ep, s, b, until)

@@ -37,8 +37,6 @@ type pump struct {
 	resident *seat
 	leader   *seat
 	spare    []*seat
-	sitting  int
-	relief   relief
 	closed   bool
 }
 
@@ -60,10 +58,6 @@ func (p *pump) attach() error {
 	if err != nil {
 		return err
 	}
-	if p.relief, err = newRelief(); err != nil {
-		_ = unix.Close(s.epoll)
-		return err
-	}
 	p.resident = s
 	return p.arm(s, true)
 }
@@ -79,7 +73,6 @@ func (p *pump) close() {
 	p.spare = nil
 	if p.resident != nil {
 		_ = unix.Close(p.resident.epoll)
-		_ = unix.Close(p.relief.timer)
 		p.resident = nil
 	}
 }
@@ -125,7 +118,6 @@ func (p *pump) sit() (*seat, error) {
 			return nil, err
 		}
 	}
-	p.sitting++
 	if p.fed.Load() {
 		return s, p.arm(s, false)
 	}
@@ -138,20 +130,14 @@ func (p *pump) sit() (*seat, error) {
 	return s, p.arm(s, true)
 }
 
-// leave makes the resident receive again, unless another thread sat down later; back: the thread is
-// likely to sit down again at once.
-func (p *pump) leave(s *seat, back bool) {
+// leave makes the resident receive again, unless another thread sat down later.
+func (p *pump) leave(s *seat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sitting--
 	if p.leader == s {
 		// The seat stays armed: nobody polls it, and who takes it next need not arm it.
 		p.leader = nil
-		switch {
-		case p.closed:
-		case back && p.sitting == 0 && !p.resident.armed:
-			p.relief.begin()
-		default:
+		if !p.closed {
 			_ = p.arm(p.resident, true)
 		}
 	}
@@ -170,7 +156,7 @@ func (p *pump) wait(fds []int32, until time.Time, once bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer p.leave(s, false)
+	defer p.leave(s)
 	return p.move(s, fds, until, once)
 }
 
@@ -182,7 +168,7 @@ func (p *pump) ask(request func()) {
 		request()
 		return
 	}
-	defer p.leave(s, false)
+	defer p.leave(s)
 	leave := p.wire.Attend()
 	request()
 	// An error of the packet socket is reported to the threads that wait.

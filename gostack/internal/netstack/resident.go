@@ -1,14 +1,13 @@
 package netstack
 
 import (
-	"slices"
 	"time"
 
 	"netkat/gostack/internal/link"
 )
 
-// reside is wait for the thread that does nothing else, and sends for those who cannot. It leaves
-// to others what comes where they look for it themselves: while it is fed (feed.go), and until nobody has come back to read for a while (relief.go).
+// reside is wait for the thread that does nothing else, and sends for those who cannot. While it is
+// fed (feed.go) it is not woken by frames that come.
 func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	p.mu.Lock()
 	s := p.resident
@@ -18,8 +17,7 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	}
 	p.residing.Store(true)
 	defer p.residing.Store(false)
-	w := newWatch(append(slices.Clip(fds), int32(p.relief.timer)), s.epoll, p.wake)
-	timer := uint64(1) << len(fds)
+	w := newWatch(fds, s.epoll, p.wake)
 	for {
 		fed := p.fed.Load()
 		n, err := w.poll(until, fed)
@@ -27,10 +25,6 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 			return 0, err
 		}
 		bits := w.ready()
-		if bits&timer != 0 {
-			p.relieve()
-			bits &^= timer
-		}
 		if bits == 0 && n == 0 && !fed || n == 0 && over(until) {
 			return 0, nil
 		}

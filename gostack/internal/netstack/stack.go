@@ -37,8 +37,6 @@ type Stack struct {
 	wire  *link.Wire
 	pump  *pump
 
-	readers readers
-
 	mtu uint32
 
 	mu        sync.Mutex
