@@ -3,7 +3,7 @@ package link
 import "testing"
 
 func TestStallIsTheOldestSegmentSentFourTimes(t *testing.T) {
-	r := &record{started: true, acked: 1000}
+	r := &record{sequence: sequence{started: true, acked: 1000, next: 9000}}
 	for range 3 {
 		if mtu := r.stalled(1000, 4, 1500); mtu != 0 {
 			t.Fatalf("too early: %d", mtu)
@@ -22,7 +22,7 @@ func TestStallIsTheOldestSegmentSentFourTimes(t *testing.T) {
 }
 
 func TestStallEndsWithAnAcknowledgment(t *testing.T) {
-	r := &record{started: true, acked: 1000}
+	r := &record{sequence: sequence{started: true, acked: 1000, next: 9000}}
 	for range 3 {
 		r.stalled(1000, 6, 1500)
 	}
@@ -33,7 +33,7 @@ func TestStallEndsWithAnAcknowledgment(t *testing.T) {
 }
 
 func TestNoPathIsTooNarrowForSmallSegments(t *testing.T) {
-	r := &record{started: true, acked: 1000}
+	r := &record{sequence: sequence{started: true, acked: 1000, next: 9000}}
 	for range 20 {
 		if mtu := r.stalled(1000, 6, 1280); mtu != 0 {
 			t.Fatalf("%d", mtu)

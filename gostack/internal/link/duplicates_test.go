@@ -45,7 +45,7 @@ func TestDuplicatesOfferTheWindowOfTheOneBefore(t *testing.T) {
 		{"one of an older number", acknowledgment(1500, 0, ack, true, 0), 95, 95},
 		{"something new, beside a gap", acknowledgment(2500, 0, ack, true, 0), 120, 120},
 	}
-	r := &record{started: true, initial: 1000, acked: 1000}
+	r := &record{sequence: sequence{started: true, initial: 1000, acked: 1000, next: 9000}}
 	for _, step := range steps {
 		binary.BigEndian.PutUint16(step.segment[windowAt:], step.offered)
 		r.segment(step.segment, 64)

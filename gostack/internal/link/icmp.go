@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/binary"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
@@ -59,18 +60,18 @@ type icmpError struct {
 	mtu        uint32
 }
 
-// note keeps an error under the flow whose packet it quotes; false when it is about
-// none of ours, or made up, so that the stack must not see it.
+// note records an error under the flow whose packet it quotes. False for an error that the stack
+// must not get: of an unknown flow, or about a packet that the flow has not in flight.
 func (o *Observer) note(e icmpError, quoted []byte) bool {
-	key, number, ok := quotedFlow(quoted)
+	key, transport, ok := quotedFlow(quoted)
 	if !ok {
 		return false
 	}
 	o.mu.Lock()
 	r := o.flows[key]
-	if r == nil || (r.started && r.Acked == 0 && number != r.initial) {
+	if r == nil || !r.quotes(key.Protocol, transport, o.now()) {
 		o.mu.Unlock()
-		return false // nobody's, or (before the handshake is over) not about our SYN
+		return false
 	}
 	if e.tooBig {
 		defer o.mu.Unlock()
@@ -97,12 +98,26 @@ func (o *Observer) note(e icmpError, quoted []byte) bool {
 // smallestMTU is what every link of IPv4 (RFC 791) and of IPv6 (RFC 8200) carries.
 var smallestMTU = map[bool]uint32{false: 68, true: 1280}
 
-// quotedFlow reads the packet inside an ICMP error, which may be cut short: its
-// header and eight bytes are all that RFC 792 promises, so ports and TCP's number.
-func quotedFlow(b []byte) (key FlowKey, number uint32, ok bool) {
+// quotes is whether a flow may have sent the packet whose first eight bytes an ICMP error quotes.
+// Whoever cannot see the flow's packets has to guess the number: SND.UNA <= SEQ < SND.NXT
+// (RFC 5927, 4.1; the kernel also accepts SND.NXT, net/ipv4/tcp_ipv4.c, tcp_v4_err). While a
+// connection is opened that is the number of the SYN alone.
+func (r *record) quotes(protocol uint8, transport []byte, now time.Time) bool {
+	if protocol == uint8(header.TCPProtocolNumber) {
+		return r.inFlight(binary.BigEndian.Uint32(transport[4:]))
+	}
+	return r.datagrams != nil && r.datagrams.contains(header.UDP(transport), now)
+}
+
+// quotedFlow reads the packet inside an ICMP error. It may be cut short: its header and eight
+// bytes of transport are all that RFC 792 promises. A later fragment has no ports there.
+func quotedFlow(b []byte) (key FlowKey, transport []byte, ok bool) {
 	at := 0
 	switch {
 	case len(b) >= header.IPv4MinimumSize && b[0]>>4 == 4:
+		if header.IPv4(b).FragmentOffset() != 0 {
+			return key, nil, false
+		}
 		key.Version, key.Protocol, at = 4, b[9], int(b[0]&15)*4
 		copy(key.Local[:], b[12:16])
 		copy(key.Remote[:], b[16:20])
@@ -112,17 +127,18 @@ func quotedFlow(b []byte) (key FlowKey, number uint32, ok bool) {
 		copy(key.Remote[:], b[24:40])
 		key.Protocol, at = quotedTransport(b)
 	default:
-		return key, 0, false
+		return key, nil, false
 	}
-	if len(b) < at+8 {
-		return key, 0, false
+	if at < header.IPv4MinimumSize || len(b) < at+8 {
+		return key, nil, false
 	}
 	key.LocalPort = binary.BigEndian.Uint16(b[at:])
 	key.RemotePort = binary.BigEndian.Uint16(b[at+2:])
-	return key, binary.BigEndian.Uint32(b[at+4:]), true
+	return key, b[at : at+8], true
 }
 
-// quotedTransport steps over the extension headers of a quoted IPv6 packet.
+// quotedTransport steps over the extension headers of a quoted IPv6 packet; at is the packet's end
+// where there is no transport header.
 func quotedTransport(b []byte) (protocol uint8, at int) {
 	protocol, at = b[6], header.IPv6MinimumSize
 	for range extensionLimit {
@@ -134,7 +150,7 @@ func quotedTransport(b []byte) (protocol uint8, at int) {
 			}
 			protocol, at = b[at], at+8+8*int(b[at+1])
 		case header.IPv6FragmentExtHdrIdentifier:
-			if at+8 > len(b) {
+			if at+8 > len(b) || binary.BigEndian.Uint16(b[at+2:])>>3 != 0 {
 				return protocol, len(b)
 			}
 			protocol, at = b[at], at+8

@@ -49,22 +49,22 @@ const unclaimedLimit = 4096
 
 type record struct {
 	Seen
-	initial uint32 // our first sequence number
-	acked   uint32 // the highest acknowledgment number, to begin with the first sequence number
-	started bool   // our SYN was seen, so both mean something
-	synAt   time.Time
-	claimed bool // an endpoint watches it
-	minTTL  uint8
-	window  uint16 // what the last segment offered
-	stall   stall
-	limit   uint32
-	fatal   func() // told of an ICMP error, so that a connect need not wait it out
+	sequence
+	datagrams *datagrams // UDP: those that were sent, from the first on
+	synAt     time.Time
+	claimed   bool // an endpoint watches it
+	minTTL    uint8
+	window    uint16 // what the last segment offered
+	stall     stall
+	limit     uint32
+	fatal     func() // told of an ICMP error, so that a connect need not wait it out
 }
 
 // Observer watches the frames of known flows go by. gVisor turns what it sees into
 // an error code; who sent it, with which TTL, is lost there.
 type Observer struct {
 	ethernet bool
+	now      func() time.Time
 
 	mu               sync.Mutex
 	flows            map[FlowKey]*record
@@ -80,6 +80,7 @@ type Observer struct {
 func newObserver(ethernet bool) *Observer {
 	return &Observer{
 		ethernet: ethernet,
+		now:      time.Now,
 		flows:    make(map[FlowKey]*record),
 		claimed:  make(map[netip.Addr]struct{}),
 		required: make(map[FlowKey]uint8),
@@ -171,7 +172,7 @@ func (o *Observer) outgoing(pkt *stack.PacketBuffer) (mtu uint32, fits bool) {
 		case len(transport) < header.TCPMinimumSize:
 		case header.TCP(transport).Flags()&header.TCPFlagSyn != 0:
 			o.countSent(pkt, header.TCPProtocolNumber, transport)
-		case pkt.Data().Size() > 0:
+		case pkt.Data().Size() > 0 || header.TCP(transport).Flags()&header.TCPFlagFin != 0:
 			return o.countData(pkt, header.TCP(transport))
 		}
 	case header.UDPProtocolNumber:
@@ -219,13 +220,18 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 		r = o.addUnclaimed(key)
 	}
 	r.SynsSent++
-	if protocol == header.TCPProtocolNumber {
-		r.synAt = time.Now()
-		// Another number is another connection of the same two ends.
-		if number := header.TCP(transport).SequenceNumber(); !r.started || r.initial != number {
-			r.started, r.initial, r.acked = true, number, number
-			r.Acked, r.Handshake, r.FinReceived = 0, 0, false
+	now := o.now()
+	if protocol == header.UDPProtocolNumber {
+		if r.datagrams == nil {
+			r.datagrams = &datagrams{}
 		}
+		r.datagrams.sent(header.UDP(transport), now)
+		return
+	}
+	r.synAt = now
+	// Another number is another connection of the same two ends.
+	if r.start(header.TCP(transport).SequenceNumber()) {
+		r.Acked, r.Handshake, r.FinReceived = 0, 0, false
 	}
 }
 
@@ -249,7 +255,7 @@ func outgoingKey(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber
 	return key
 }
 
-// countData watches segments with payload for a path MTU that nobody tells of; false
+// countData watches segments with payload or FIN for a path MTU that nobody tells of; false
 // for one that must not leave.
 func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (uint32, bool) {
 	key := outgoingKey(pkt, header.TCPProtocolNumber, segment)
@@ -259,6 +265,7 @@ func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (uint3
 	if r == nil {
 		return 0, true
 	}
+	r.advance(segmentEnd(segment, pkt.Data().Size()))
 	size := packetSize(pkt)
 	if r.limit != 0 && size > int(r.limit) {
 		return r.limit, false
@@ -344,22 +351,21 @@ func (r *record) segment(tcp header.TCP, ttl uint8) {
 		options := header.ParseSynOptions(tcp.Options(), flags&header.TCPFlagAck != 0)
 		r.PeerMSS, r.Timestamps = options.MSS, options.TS
 	}
-	r.steadyWindow(tcp, r.acknowledge(tcp))
+	r.steadyWindow(tcp, r.acknowledges(tcp))
 }
 
-// acknowledge is whether a segment acknowledges something new.
-func (r *record) acknowledge(tcp header.TCP) bool {
-	if tcp.Flags()&header.TCPFlagAck == 0 || !r.started {
+// acknowledges is whether a segment acknowledges something new.
+func (r *record) acknowledges(tcp header.TCP) bool {
+	if tcp.Flags()&header.TCPFlagAck == 0 {
 		return false
 	}
-	ahead := tcp.AckNumber() - r.acked
-	if ahead == 0 || ahead >= 1<<31 {
+	ahead := r.sequence.acknowledge(tcp.AckNumber())
+	if ahead == 0 {
 		return false
 	}
 	if r.Acked == 0 {
 		r.Handshake = time.Since(r.synAt)
 	}
-	r.acked += ahead
 	r.Acked += uint64(ahead)
 	return true
 }
