@@ -8,9 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from netkat.closing import Closing
-from netkat.engine.ahead import also
 from netkat.engine.bypass import Bypass
-from netkat.engine.descriptors import make_room
 from netkat.engine.process import Process
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.engine.session import Session
-
-also("netkat.host.policy", "netkat.host.tables", "netkat.bpf.drop_all")
 
 _LINGER = 2.0
 """Seconds that closed connections have to deliver what they hold when their stack ends: with
@@ -67,7 +63,6 @@ class Stack(Closing):
         claim: IPAddress | str | None = None,
         qdisc_bypass: bool = False,
     ) -> None:
-        make_room()
         self._options = PathOptions(
             interface=interface,
             via=parse_next_hop(via) if isinstance(via, str) else via,

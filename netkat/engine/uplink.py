@@ -23,7 +23,6 @@ from netkat.bpf.namespace import Namespace
 from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.closing import close_together
 from netkat.engine.admission import Admission
-from netkat.engine.ahead import importing_ahead
 from netkat.engine.options import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
@@ -91,8 +90,7 @@ class Uplink:
             )
             undo.callback(self.wire.close)
             place = GuardLink(link.name, link.index, link.ethernet)
-            with importing_ahead():
-                self.guard: Guard = attach(place, options.guard)
+            self.guard: Guard = attach(place, options.guard)
             # To let go of either waits for every processor; so they are let go of at once.
             undo.callback(close_together, self.guard.close, self.wire.close)
             self._admission = Admission(self.wire, self.guard, claimed=claim is not None)
