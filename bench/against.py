@@ -59,7 +59,7 @@ def bulk_send(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     def by(build: Build, file: Path, port: int) -> None:
         with file.open("rb") as stdin:
             argv = [*build.command, pair.peer.ipv4, str(port)]
-            spent = run(pair.host, argv, stdin=stdin, env=build.environment)
+            spent = run(pair.host, argv, stdin=stdin, **build.options)
         counts = end.take()
         if spent.code or counts[0].total != file.stat().st_size:
             raise RuntimeError(f"{build.name} sent {counts[0].total} bytes, exit {spent.code}")
@@ -87,7 +87,7 @@ def _received(pair: Pair, extent: Extent, both: Sequence[Build], control: str) -
 
     def by(build: Build, port: int) -> None:
         argv = [*build.command, pair.peer.ipv4, str(port)]
-        spent = run(pair.host, argv, env=build.environment)
+        spent = run(pair.host, argv, **build.options)
         if spent.code:
             raise RuntimeError(f"{build.name} ended with {spent.code}")
         row.add(build.name, rate([counts.get(timeout=60)]))
@@ -104,12 +104,12 @@ def eight_connections(pair: Pair, extent: Extent, both: Sequence[Build]) -> list
 
     def sending(build: Build, port: int) -> None:
         words = [pair.peer.ipv4, port, extent.seconds, BLOCK, MANY, 0]
-        ask(pair.host, "netkat", SEND, *words, env=build.environment)
+        ask(pair.host, "netkat", SEND, *words, **build.options)
         send.add(build.name, end.rate(MANY))
 
     def accepting(build: Build) -> None:
         words = [pair.host.ipv4, MANY]
-        server = begin(pair.host, SERVE["netkat"], ACCEPT, *words, env=build.environment)
+        server = begin(pair.host, SERVE["netkat"], ACCEPT, *words, **build.options)
         with ended(server) as child:
             read.add(build.name, fed_by_peer(pair, child, extent.seconds))
 
@@ -127,11 +127,11 @@ def round_trips(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
 
     def ping(build: Build, port: int) -> None:
         words = [pair.peer.ipv4, port, rounds]
-        p50.add(build.name, ask(pair.host, "netkat", PING_PONG, *words, env=build.environment)[0])
+        p50.add(build.name, ask(pair.host, "netkat", PING_PONG, *words, **build.options)[0])
 
     def reconnect(build: Build, port: int) -> None:
         words = [pair.peer.ipv4, port, connects]
-        opened.add(build.name, ask(pair.host, "netkat", RECONNECT, *words, env=build.environment))
+        opened.add(build.name, ask(pair.host, "netkat", RECONNECT, *words, **build.options))
 
     with listening(pair.peer, echo) as port:
         interleave(extent.runs, {one.name: partial(ping, one, port) for one in both})
@@ -147,7 +147,7 @@ def startup(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
 
     def by(build: Build) -> None:
         argv = [*build.command, pair.peer.ipv4, "9"]
-        first, whole = once(pair, argv, env=build.environment)
+        first, whole = once(pair, argv, **build.options)
         syn.add(build.name, first * 1000)
         refused.add(build.name, whole * 1000)
 
@@ -161,7 +161,7 @@ def port_scan(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
 
     def by(build: Build) -> None:
         argv = [*build.command, "-z", pair.peer.ipv4, SCANNED]
-        spent = run(pair.host, argv, env=build.environment)
+        spent = run(pair.host, argv, **build.options)
         if spent.code != 1:
             raise RuntimeError(f"{build.name} -z of closed ports ended with {spent.code}")
         row.add(build.name, spent.wall)
@@ -178,13 +178,13 @@ def memory(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
 
     def idling(build: Build, port: int) -> None:
         argv = [*build.command, pair.peer.ipv4, str(port)]
-        child = start(pair.host, argv, stdin=subprocess.PIPE, env=build.environment)
+        child = start(pair.host, argv, stdin=subprocess.PIPE, **build.options)
         with ended(child):
             idle.add(build.name, settled(child.pid) / 1e3)
 
     def holding(build: Build, port: int) -> None:
         words = [pair.peer.ipv4, port, count]
-        held.add(build.name, ask(pair.host, "netkat", HOLD, *words, env=build.environment))
+        held.add(build.name, ask(pair.host, "netkat", HOLD, *words, **build.options))
 
     with listening(pair.peer, rest, at_once=True) as port:
         interleave(extent.runs, {one.name: partial(idling, one, port) for one in both})
@@ -200,7 +200,7 @@ def datagrams(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
         row = Row(f"UDP, 1,400 bytes, {what}", "Gbit/s", True, {kernel: PYTHON_UDP})
         seconds = min(1.0, extent.seconds)
         attempts: dict[str, Attempt] = {
-            one.name: partial(way, pair, "netkat", seconds, env=one.environment) for one in both
+            one.name: partial(way, pair, "netkat", seconds, **one.options) for one in both
         }
         attempts[kernel] = partial(way, pair, "kernel", seconds)
         search(row, extent.runs, attempts, 0.001, 12)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.place import ROOT
 
@@ -27,9 +28,11 @@ class Build:
         return [sys.executable, "-m", "netkat"]
 
     @property
-    def environment(self) -> dict[str, str]:
-        """Environment in which `import netkat` finds this build."""
-        return {**os.environ, "PYTHONPATH": str(self.tree)}
+    def options(self) -> dict[str, Any]:
+        """Popen's options with which `import netkat` finds this build: the working directory comes
+        before PYTHONPATH.
+        """
+        return {"cwd": self.tree, "env": {**os.environ, "PYTHONPATH": str(self.tree)}}
 
 
 @contextlib.contextmanager

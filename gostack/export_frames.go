@@ -50,5 +50,5 @@ func gs_drain(h C.uint64_t, mmsghdrs unsafe.Pointer, max C.uint32_t) C.int32_t {
 	if !ok {
 		return C.int32_t(eBadHandle)
 	}
-	return C.int32_t(s.Tx.Drain(s.Link, batch(mmsghdrs, max)))
+	return C.int32_t(s.Tx.Drain(s.Link, batch(mmsghdrs, max), false))
 }

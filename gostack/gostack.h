@@ -53,7 +53,7 @@
  * they are and Python touches no frame. msg_hdr.msg_iov must point to as many
  * iovecs as named here. */
 #define GS_RX_IOVECS 3
-#define GS_TX_IOVECS 20
+#define GS_TX_IOVECS 72
 #define GS_VNET_LEN 10
 
 typedef struct {

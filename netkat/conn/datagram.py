@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from netkat.conn.connection import Connection
 from netkat.conn.messages import LARGEST
 from netkat.errors import NetworkError
+from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from netkat.conn.base import Address
 
 
@@ -22,6 +25,9 @@ class UdpConnection(Connection):
     b'hello'
     """
 
+    _answered = False
+    """Whether a datagram has come, and the guard was checked by it."""
+
     def recv(self, bufsize: int = LARGEST, flags: int = 0) -> bytes:
         """One datagram, cut at ``bufsize`` bytes. Errors: as recv_into."""
         return super().recv(bufsize, flags)
@@ -29,6 +35,41 @@ class UdpConnection(Connection):
     def recvfrom(self, bufsize: int = LARGEST, flags: int = 0) -> tuple[bytes, Address]:
         """As recv, with the peer's address beside it."""
         return super().recvfrom(bufsize, flags)
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        """One datagram, cut at the buffer (or ``nbytes``); how many bytes.
+
+        Errors: as Connection.recv_into.
+        """
+        session = self._session
+        if type(buffer) is not bytearray or nbytes or flags or not self._answered or session.ended:
+            return super().recv_into(buffer, nbytes, flags)
+        try:
+            count = self._endpoint.recv_into(buffer)
+        except BlockingIOError:
+            return super().recv_into(buffer)
+        except StackError as error:
+            self._check_open()  # closed by another thread just now
+            raise session.fault(error) from None
+        session.received += count
+        return count
+
+    def send(self, data: Buffer, flags: int = 0) -> int:
+        """One datagram; its length. Errors: as Connection.send.
+
+        Of datagrams that follow each other at once, several leave together: after 64 of them or
+        half a millisecond, and before a receive, a wait or close.
+        """
+        session = self._session
+        if flags or session.ended:
+            return super().send(data, flags)
+        try:
+            return session.send(data, 0.0)
+        except BlockingIOError:
+            return super().send(data)
+        except StackError as error:
+            self._check_open()  # closed by another thread just now
+            raise session.fault(error) from None
 
     def unanswered(self) -> NetworkError | None:
         """Why no datagram has come back so far, where the wire shows it: Hairpin,
@@ -42,3 +83,4 @@ class UdpConnection(Connection):
     def _after_receive(self) -> None:
         # The first answer: the guard must have kept it from the kernel.
         self._session.prove()
+        self._answered = True

@@ -88,7 +88,7 @@ class Session:
         """
         # An answer may be there before it returns: who is told of it must find the count.
         with self._sending:
-            if self._at_length(memoryview(data), timeout):
+            if timeout != 0.0 and self._at_length(memoryview(data), timeout):
                 count = self.endpoint.pour(data, _slice(timeout))
             else:
                 count = self.endpoint.send(data)
@@ -111,7 +111,7 @@ class Session:
         With a ``timeout`` other than 0.0 and room for many bytes of a stream it waits for
         SLICE seconds, or the timeout, and takes what comes meanwhile.
         """
-        if self._at_length(view, timeout):
+        if timeout != 0.0 and self._at_length(view, timeout):
             return self.endpoint.gather(view, _slice(timeout))
         return self.endpoint.recv_into(view)
 

@@ -104,8 +104,11 @@ class Endpoint(Owner[EndpointHandle]):
 
     def send(self, data: Buffer) -> int:
         """Hand over bytes; how many were taken (TCP: perhaps fewer than all)."""
-        with self._ffi.from_buffer(data) as raw:
-            count = self._lib.gs_send(self._handle, raw, len(raw))
+        if type(data) is bytes:  # cffi takes it as it is, at half the cost
+            count = self._lib.gs_send(self._handle, data, len(data))
+        else:
+            with self._ffi.from_buffer(data) as raw:
+                count = self._lib.gs_send(self._handle, raw, len(raw))
         if count < 0:
             raise fault(count)
         return count

@@ -18,7 +18,7 @@ VNET_LENGTH = 10
 """Bytes of struct virtio_net_hdr (Linux uapi virtio_net.h); gostack.h's GS_VNET_LEN."""
 RECEIVE_IOVECS = 3
 """Iovecs a received frame; gostack.h's GS_RX_IOVECS."""
-SEND_IOVECS = 20
+SEND_IOVECS = 72
 """Iovecs that a frame to be sent has at most; gostack.h's GS_TX_IOVECS."""
 
 

@@ -68,6 +68,18 @@ func (e *Endpoint) Queued() int { return e.queue.length() }
 // HandOver wakes who polls WakeFD and has found nothing to drain, though the caller attends.
 func (e *Endpoint) HandOver() { e.queue.hand() }
 
+// HoldQuietly is Hold where the frames may stay queued: with quietly they wake nobody.
+func (e *Endpoint) HoldQuietly() (release func(quietly bool)) {
+	e.queue.attend()
+	return func(quietly bool) {
+		if quietly {
+			e.queue.leaveQuietly()
+		} else {
+			e.queue.leave()
+		}
+	}
+}
+
 // Rouse wakes who polls WakeFD.
 func (e *Endpoint) Rouse() { e.queue.rouse() }
 

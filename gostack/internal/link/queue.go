@@ -103,6 +103,13 @@ func (q *queue) leave() {
 	q.announce()
 }
 
+// leaveQuietly is for a thread that knows when its frames will be drained.
+func (q *queue) leaveQuietly() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.attending--
+}
+
 // pop moves up to max packets to out. An empty answer arms the eventfd. roomy is
 // true once after crowded was, when there is room again.
 func (q *queue) pop(out []*stack.PacketBuffer, max int) (popped []*stack.PacketBuffer, roomy bool) {

@@ -119,6 +119,10 @@ func (r *Receiver) inject(i, length int, flags uint8, entry *Mmsghdr) {
 		r.held = acknowledgement{visible, protocol, p}
 		return
 	}
+	if size := segmentSize(r.headers[i*VnetLen:], &p); size > 0 {
+		r.deliverDatagrams(s.wholeFrame(length), &p, size, protocol)
+		return
+	}
 	if length <= copyBelow {
 		r.deliver(buffer.MakeWithData(visible), protocol)
 		r.lent.settle()

@@ -4,11 +4,12 @@ import (
 	"runtime"
 	"sync"
 
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // TransmitIovecs is how many iovecs an entry of a send batch has (GS_TX_IOVECS).
-const TransmitIovecs = 20
+const TransmitIovecs = 72
 
 // Transmitter fills a batch with gVisor's own views for sendmmsg to read. What it
 // handed out stays pinned and referenced until the next Drain. One thread at a time;
@@ -21,8 +22,13 @@ type Transmitter struct {
 	pin     runtime.Pinner // of the headers
 }
 
-// Drain fills up to len(batch) entries and returns how many.
-func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr) int {
+// scratchLen holds the headers of an entry: virtio-net, and of a packet that the kernel is to cut
+// into datagrams also Ethernet, IP and UDP.
+const scratchLen = VnetLen + header.EthernetMinimumSize + header.IPv6MinimumSize + header.UDPMinimumSize
+
+// Drain fills up to len(batch) entries and returns how many. segment: datagrams of one flow may
+// leave as one packet that the kernel cuts (udpgso.go).
+func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr, segment bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.release()
@@ -35,16 +41,30 @@ func (t *Transmitter) Drain(e *Endpoint, batch []Mmsghdr) int {
 		return 0
 	}
 	t.make(len(batch))
-	bytes := 0
-	for i, pkt := range t.held {
-		v := t.headers[i*VnetLen : (i+1)*VnetLen]
-		vnetHeader(v, pkt)
-		bytes += pkt.Size()
-		fill(&batch[i], &t.pins[i], v, pkt)
+	bytes, entries := 0, 0
+	for at := 0; at < len(t.held); entries++ {
+		n := t.fillNext(&batch[entries], entries, t.held[at:], segment)
+		for _, pkt := range t.held[at : at+n] {
+			bytes += pkt.Size()
+		}
+		at += n
 	}
 	e.Counters.FramesOut.Add(uint64(len(t.held)))
 	e.Counters.BytesOut.Add(uint64(bytes))
-	return len(t.held)
+	return entries
+}
+
+// fillNext fills an entry from the first of the packets, and returns how many it took.
+func (t *Transmitter) fillNext(entry *Mmsghdr, i int, pkts []*stack.PacketBuffer, segment bool) int {
+	scratch := t.headers[i*scratchLen : (i+1)*scratchLen]
+	if segment {
+		if run := runOf(pkts); run.n > 1 && fillSegmented(entry, &t.pins[i], scratch, pkts, run) {
+			return run.n
+		}
+	}
+	vnetHeader(scratch[:VnetLen], pkts[0])
+	fill(entry, &t.pins[i], scratch[:VnetLen], pkts[0])
+	return 1
 }
 
 // make has room for so many entries.
@@ -54,7 +74,7 @@ func (t *Transmitter) make(entries int) {
 	}
 	t.pin.Unpin()
 	t.pins = make([]runtime.Pinner, entries)
-	t.headers = make([]byte, VnetLen*entries)
+	t.headers = make([]byte, scratchLen*entries)
 	t.pin.Pin(&t.headers[0])
 }
 
@@ -95,7 +115,7 @@ func (t *Transmitter) Release() {
 
 func (t *Transmitter) release() {
 	for i, pkt := range t.held {
-		t.pins[i].Unpin()
+		t.pins[i].Unpin() // there are as many entries as packets, or fewer
 		pkt.DecRef()
 		t.held[i] = nil
 	}

@@ -90,6 +90,9 @@ func (w *Wire) Detach() {
 	w.in, w.out, w.tally = nil, nil, nil
 }
 
+// Attached reports whether there is a socket to use.
+func (w *Wire) Attached() bool { return w.attached.Load() }
+
 // FD is the socket, as long as it is attached.
 func (w *Wire) FD() int { return w.fd }
 
@@ -251,7 +254,7 @@ func (w *Wire) drain() error {
 		if err := w.usable(); err != nil {
 			return err
 		}
-		n := w.transmit.Drain(w.edge, w.out)
+		n := w.transmit.Drain(w.edge, w.out, w.edge.gso && kernelCutsDatagrams())
 		if n == 0 {
 			return nil
 		}

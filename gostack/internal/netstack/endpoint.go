@@ -30,7 +30,8 @@ type Endpoint struct {
 	both               readiness
 	written            atomic.Uint64 // payload bytes that gVisor took
 	finSent            atomic.Bool
-	icmpReported       atomic.Uint32 // how many ICMP errors the caller was told of
+	icmpArrived        atomic.Uint32 // ICMP errors about the flow
+	icmpReported       atomic.Uint32 // how many of them were reported to the caller
 	hop                nextHop
 	minTTL             atomic.Uint32
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
@@ -155,7 +156,7 @@ func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.key = flowKey(e.key.Protocol, keyLocal(e.key), remote)
 	e.peer = remote.Addr()
 	e.watched = true
-	e.stack.Link.Observer.Watch(e.key, e.raise)
+	e.stack.Link.Observer.Watch(e.key, e.icmpError)
 	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
 	e.stack.Link.Observer.LimitSize(e.key, e.largestPacket())
 }
@@ -182,6 +183,12 @@ func (e *Endpoint) NotifyEvent(mask waiter.EventMask) {
 	if mask&writeEvents != 0 {
 		e.writable.raise()
 	}
+}
+
+// icmpError is called for each ICMP error about the flow.
+func (e *Endpoint) icmpError() {
+	e.icmpArrived.Add(1)
+	e.raise()
 }
 
 func (e *Endpoint) raise() {
@@ -286,6 +293,7 @@ func (e *Endpoint) Close() {
 	if bridge != nil {
 		bridge.fail()
 	}
+	e.stack.pump.flushBurst()
 	e.queue.EventUnregister(&e.entry)
 	e.leaveTimeWait()
 	e.ep.Close()
@@ -359,5 +367,5 @@ func (e *Endpoint) hasError() bool {
 	if e.tcp {
 		return tcp.EndpointState(e.ep.State()) == tcp.StateSynSent && e.seen().ICMPErrors > 0
 	}
-	return e.hop.failed() || e.seen().ICMPErrors != e.icmpReported.Load()
+	return e.hop.failed() || e.icmpArrived.Load() != e.icmpReported.Load()
 }

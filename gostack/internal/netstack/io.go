@@ -40,7 +40,10 @@ func (e *Endpoint) recv(b []byte) (n, total int, from netip.AddrPort, err tcpip.
 		}
 		return res.Count, res.Total, from, nil
 	}
-	if e.tcp && !wouldBlock(err) {
+	switch {
+	case !e.tcp:
+		e.stack.pump.flushBurst() // a program that reads waits for answers
+	case !wouldBlock(err):
 		err = e.lasting(err)
 	}
 	if _, eof := err.(*tcpip.ErrClosedForReceive); eof {
@@ -98,19 +101,29 @@ func (e *Endpoint) Send(b []byte, to netip.AddrPort) (int, tcpip.Error) {
 			return 0, err
 		}
 	}
+	if !e.tcp {
+		n, err := e.sendDatagram(b, options)
+		return int(n), err
+	}
 	e.takeControl()
 	defer e.stack.attend()()
 	n, err := e.ep.Write(&payload{b}, options)
-	if e.tcp {
-		e.written.Add(uint64(n))
-	}
-	if wouldBlock(err) || (e.tcp && int(n) < len(b)) {
+	e.written.Add(uint64(n))
+	if wouldBlock(err) || int(n) < len(b) {
 		e.writable.settle(e.canWrite)
 	}
-	if e.tcp && err != nil && !wouldBlock(err) {
+	if err != nil && !wouldBlock(err) {
 		err = e.lasting(err)
 	}
 	return int(n), err
+}
+
+func (e *Endpoint) sendDatagram(b []byte, options tcpip.WriteOptions) (n int64, err tcpip.Error) {
+	e.stack.pump.sendDatagram(func() { n, err = e.ep.Write(&payload{b}, options) })
+	if wouldBlock(err) {
+		e.writable.settle(e.canWrite)
+	}
+	return n, err
 }
 
 // mayFollow holds a datagram back, by ErrWouldBlock, while it would be lost on this side.
@@ -142,10 +155,11 @@ func (e *Endpoint) pendingError() tcpip.Error {
 	if e.hop.takeFailure() {
 		return &NextHopSilent{}
 	}
-	seen := e.seen()
-	if seen.ICMPErrors == e.icmpReported.Swap(seen.ICMPErrors) {
+	arrived := e.icmpArrived.Load()
+	if arrived == e.icmpReported.Load() || arrived == e.icmpReported.Swap(arrived) {
 		return nil
 	}
+	seen := e.seen()
 	portUnreachable := seen.ICMPVersion == 4 && seen.ICMPType == 3 && seen.ICMPCode == 3 ||
 		seen.ICMPVersion == 6 && seen.ICMPType == 1 && seen.ICMPCode == 4
 	if portUnreachable {

@@ -115,7 +115,7 @@ func (j *joined) carry(from, to *Stack, loss float64, seed int64) {
 		{Fd: int32(j.stop), Events: unix.POLLIN},
 	}
 	for {
-		n := from.Tx.Drain(from.Link, out)
+		n := from.Tx.Drain(from.Link, out, false)
 		kept := 0
 		for i := range n {
 			if random.Float64() >= loss {

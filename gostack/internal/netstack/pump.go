@@ -37,6 +37,7 @@ type pump struct {
 	resident *seat
 	leader   *seat
 	spare    []*seat
+	burst    *burst // nil until a packet socket is attached
 	closed   bool
 }
 
@@ -58,6 +59,10 @@ func (p *pump) attach() error {
 	if err != nil {
 		return err
 	}
+	if p.burst, err = newBurst(); err != nil {
+		_ = unix.Close(s.epoll)
+		return err
+	}
 	p.resident = s
 	return p.arm(s, true)
 }
@@ -73,6 +78,7 @@ func (p *pump) close() {
 	p.spare = nil
 	if p.resident != nil {
 		_ = unix.Close(p.resident.epoll)
+		_ = unix.Close(p.burst.timer)
 		p.resident = nil
 	}
 }
@@ -178,6 +184,7 @@ func (p *pump) ask(request func()) {
 }
 
 func (p *pump) move(s *seat, fds []int32, until time.Time, once bool) (uint64, error) {
+	p.flushBurst()
 	wake := p.wake
 	if p.residing.Load() {
 		wake = -1 // one thread is enough to be woken for them

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"slices"
 	"time"
 
 	"netkat/gostack/internal/link"
@@ -17,7 +18,8 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 	}
 	p.residing.Store(true)
 	defer p.residing.Store(false)
-	w := newWatch(fds, s.epoll, p.wake)
+	w := newWatch(append(slices.Clip(fds), int32(p.burst.timer)), s.epoll, p.wake)
+	timer := uint64(1) << len(fds)
 	for {
 		fed := p.fed.Load()
 		n, err := w.poll(until, fed)
@@ -25,6 +27,11 @@ func (p *pump) reside(fds []int32, until time.Time) (uint64, error) {
 			return 0, err
 		}
 		bits := w.ready()
+		if bits&timer != 0 {
+			p.burst.expired()
+			p.flushBurst()
+			bits &^= timer
+		}
 		if bits == 0 && n == 0 && !fed || n == 0 && over(until) {
 			return 0, nil
 		}
