@@ -47,9 +47,10 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Connect and listen": (
-        Entry("_stack", "netkat.create_connection"),
-        Entry("_stack", "netkat.create_server"),
-        Entry("_stack", "netkat.open_datagram"),
+        Entry("_default_stack", "netkat.create_connection"),
+        Entry("_default_stack", "netkat.create_server"),
+        Entry("_default_stack", "netkat.open_datagram"),
+        Entry("_default_stack", "netkat.reset_default_stack"),
         Entry("_stack", "netkat.Stack"),
     ),
     "What they give": (
@@ -98,7 +99,16 @@ _LEADS = {
 _MODULES_TOLD = {"pytest": "pytest_plugin"}
 """Sections that begin with their module's docstring."""
 
-_INNER = frozenset({"begin", "settled", "handshake", "init_poolmanager", "proxy_manager_for"})
+_INNER = frozenset(
+    {
+        "begin",
+        "handshake",
+        "init_poolmanager",
+        "is_established",
+        "path_options",
+        "proxy_manager_for",
+    }
+)
 """Methods for netkat's own rooms, and those that a library calls."""
 
 _Callable = ast.FunctionDef | ast.AsyncFunctionDef

@@ -26,7 +26,13 @@ from netkat.errors import NetkatError
 if TYPE_CHECKING:
     from netkat._asyncio import Server, open_connection, start_server
     from netkat._asyncio_datagrams import create_datagram_endpoint
-    from netkat._stack import Stack, create_connection, create_server, open_datagram
+    from netkat._default_stack import (
+        create_connection,
+        create_server,
+        open_datagram,
+        reset_default_stack,
+    )
+    from netkat._stack import Stack
     from netkat.capture.packet import Packet
     from netkat.capture.sniffer import Sniffer, read_capture, sniff
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
@@ -55,6 +61,7 @@ __all__ = [
     "open_connection",
     "open_datagram",
     "read_capture",
+    "reset_default_stack",
     "sniff",
     "start_server",
 ]
@@ -73,12 +80,13 @@ _ON_FIRST_USE = {
     "TlsConnection": "netkat.conn.tls",
     "UdpConnection": "netkat.conn",
     "UdpSocket": "netkat.conn",
-    "create_connection": "netkat._stack",
+    "create_connection": "netkat._default_stack",
     "create_datagram_endpoint": "netkat._asyncio_datagrams",
-    "create_server": "netkat._stack",
+    "create_server": "netkat._default_stack",
     "open_connection": "netkat._asyncio",
-    "open_datagram": "netkat._stack",
+    "open_datagram": "netkat._default_stack",
     "read_capture": "netkat.capture.sniffer",
+    "reset_default_stack": "netkat._default_stack",
     "sniff": "netkat.capture.sniffer",
     "start_server": "netkat._asyncio",
 }

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from netkat import _awaited
 from netkat._awaited import Errand
-from netkat._stack import Stack, default_stack
+from netkat._default_stack import default_stack
+from netkat._stack import Stack
 from netkat.engine.wait import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:

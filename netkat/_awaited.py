@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from netkat import flow
-from netkat._stack import Stack, Target, targets
+from netkat._stack import Stack, resolve_targets
 from netkat.conn.stream import TcpConnection
 from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
     from netkat.engine.session import Session
+    from netkat.options import PathOptions
 
 T = TypeVar("T")
 
@@ -67,21 +68,28 @@ async def connect(
     Errors: as Stack.create_connection.
     """
     last: NetkatError | None = None
-    wanted = await loop.off(lambda: targets(flow.Protocol.TCP, address, source_address))
+    options = stack.path_options(source_address)
+    wanted = await loop.off(lambda: resolve_targets(flow.Protocol.TCP, address, options))
     for target in wanted:
         try:
-            return TcpConnection(await _open(loop, stack, target, timeout))
+            return TcpConnection(await _open(loop, stack, target, options, timeout))
         except NetkatError as error:
             last = error
     assert last is not None, "there is at least one target"
     raise last
 
 
-async def _open(loop: Loop, stack: Stack, target: Target, timeout: float | None) -> Session:
-    session = await loop.off(lambda: stack.begin(target), lambda begun: begun.abort())
+async def _open(
+    loop: Loop,
+    stack: Stack,
+    target: tuple[flow.IPAddress, int],
+    options: PathOptions,
+    timeout: float | None,
+) -> Session:
+    session = await loop.off(lambda: stack.begin(*target, options), lambda begun: begun.abort())
     began = time.monotonic()
     try:
-        while not stack.settled(session):
+        while not stack.is_established(session):
             left = None if timeout is None else began + timeout - time.monotonic()
             descriptors = session.endpoint.writable_fd(), session.uplink.fault_fd
             if not await loop.readable(descriptors, left):

@@ -1,15 +1,13 @@
-"""The public door: a Stack, and the functions that use a default one."""
+"""The public Stack: the engine's Bypass with host names, timeouts and connection objects."""
 
 from __future__ import annotations
 
 import atexit
-import threading
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
-from netkat.engine.process import Process
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
@@ -17,8 +15,6 @@ from netkat.host.resolve import resolve
 from netkat.options import PathOptions, parse_address, parse_next_hop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.engine.session import Session
 
@@ -164,19 +160,27 @@ class Stack(Closing):
         atexit.unregister(self.close)
         self._bypass.close(linger=_LINGER)
 
-    def begin(self, target: Target, protocol: Protocol = Protocol.TCP) -> Session:
-        """One address on its way: the SYN is sent. For whoever waits by other means than here."""
-        attempt = self._bypass.prepare(
-            target.address,
-            target.port,
-            protocol=protocol,
-            options=self._options._replace(source=target.source, source_port=target.source_port),
-        )
-        return self._bypass.begin(attempt)
+    def path_options(self, source_address: tuple[str, int] | None) -> PathOptions:
+        """Return the stack's options, with the source address and port of one connection."""
+        host, port = source_address or ("", 0)
+        source = parse_address(host) if host else None
+        return self._options._replace(source=source, source_port=port).check()
 
-    def settled(self, session: Session) -> bool:
-        """Whether what was begun is open. Errors: any NetworkError, GuardFailed."""
-        return self._bypass.settled(session)
+    def begin(
+        self,
+        address: IPAddress,
+        port: int,
+        options: PathOptions,
+        protocol: Protocol = Protocol.TCP,
+    ) -> Session:
+        """Send the SYN to one address (TCP), or open a UDP endpoint, without waiting."""
+        return self._bypass.begin(
+            self._bypass.prepare(address, port, protocol=protocol, options=options)
+        )
+
+    def is_established(self, session: Session) -> bool:
+        """Whether a begun connection is open. Errors: any NetworkError, GuardFailed."""
+        return self._bypass.is_established(session)
 
     def _dial(
         self,
@@ -186,9 +190,10 @@ class Stack(Closing):
         source_address: tuple[str, int] | None,
     ) -> Session:
         last: NetkatError | None = None
-        for target in targets(protocol, address, source_address):
+        options = self.path_options(source_address)
+        for target in resolve_targets(protocol, address, options):
             try:
-                session = self.begin(target, protocol)
+                session = self.begin(*target, options, protocol)
                 self._bypass.finish(session, timeout=timeout)
             except NetkatError as error:
                 last = error
@@ -216,29 +221,13 @@ class Stack(Closing):
         )
 
 
-class Target(NamedTuple):
-    """One address to try, and what to try it from."""
-
-    address: IPAddress
-    port: int
-    source: IPAddress | None
-    source_port: int
-
-
-def targets(
-    protocol: Protocol,
-    address: tuple[str, int | str],
-    source_address: tuple[str, int] | None,
-) -> list[Target]:
+def resolve_targets(
+    protocol: Protocol, address: tuple[str, int | str], options: PathOptions
+) -> list[tuple[IPAddress, int]]:
     """Every address of (host, port), in the resolver's order. Errors: NameNotFound, BadArgument."""
     host, port = address
-    source_host, source_port = source_address or ("", 0)
-    source = parse_address(source_host) if source_host else None
-    family = source.version if source is not None else None
-    return [
-        Target(found, number, source, source_port)
-        for found, number in resolve(host, str(port), version=family, protocol=protocol)
-    ]
+    version = options.source.version if options.source is not None else None
+    return resolve(host, str(port), version=version, protocol=protocol)
 
 
 @cache
@@ -247,98 +236,6 @@ def _tcp_connection() -> type[TcpConnection]:
     from netkat.conn import TcpConnection
 
     return TcpConnection
-
-
-class _Default:
-    """The stack behind the module's functions: made on first use, closed at exit."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stack: Stack | None = None
-        self._process: Process | None = None
-
-    def __call__(self) -> Stack:
-        stack = self._stack
-        if stack is not None:
-            return stack  # which refuses to do anything in a forked child
-        if self._process is None:
-            self._process = Process()
-        # Before the lock, which a thread that is not in a forked child may hold for ever.
-        self._process.require()
-        with self._lock:
-            if self._stack is None:
-                self._stack = Stack()
-            return self._stack
-
-
-default_stack: Callable[[], Stack] = _Default()
-"""The stack behind the functions of this module."""
-
-
-def create_connection(
-    address: tuple[str, int | str],
-    timeout: float | None = CONNECT_TIMEOUT,
-    source_address: tuple[str, int] | None = None,
-) -> TcpConnection:
-    """As Stack.create_connection, on a default stack: made on first use, closed at exit.
-
-    ``timeout`` is seconds for each address of the name, and the connection's afterwards.
-
-    >>> with netkat.create_connection(("10.111.111.129", 80), timeout=2) as conn:
-    ...     conn.sendall(b"HEAD / HTTP/1.0\\r\\n\\r\\n")
-    ...     conn.recv(15)
-    b'HTTP/1.1 200 OK'
-
-    Errors: Refused, NoAnswer, Unreachable and the other NetworkErrors; any SetupError.
-    """
-    return default_stack().create_connection(address, timeout, source_address)
-
-
-def create_server(address: tuple[str, int], *, family: int = 0, backlog: int = 128) -> TcpListener:
-    """As Stack.create_server, on a default stack; ``backlog`` clients may wait for accept().
-
-    >>> with netkat.create_server(("", 8080)) as listener:
-    ...     conn, address = listener.accept()
-    ...     with conn:
-    ...         conn.sendall(f"you come from {address[0]}".encode())
-
-    Errors: PortTaken with its owner, BadArgument, any other SetupError.
-    """
-    return default_stack().create_server(address, family=family, backlog=backlog)
-
-
-@overload
-def open_datagram(
-    address: tuple[str, int | str],
-    timeout: float | None = None,
-    source_address: tuple[str, int] | None = None,
-) -> UdpConnection: ...
-
-
-@overload
-def open_datagram(
-    address: None,
-    timeout: float | None = None,
-    source_address: tuple[str, int] | None = None,
-) -> UdpSocket: ...
-
-
-def open_datagram(
-    address: tuple[str, int | str] | None,
-    timeout: float | None = None,
-    source_address: tuple[str, int] | None = None,
-) -> UdpConnection | UdpSocket:
-    """As Stack.open_datagram, on a default stack; ``timeout`` is seconds that a recv may wait.
-
-    >>> with netkat.open_datagram(("10.111.111.129", 7), timeout=2) as conn:
-    ...     conn.send(b"hello")
-    ...     conn.recv()
-    5
-    b'hello'
-
-    Errors: any SetupError; PortTaken with its owner.
-    """
-    return default_stack().open_datagram(address, timeout, source_address)
 
 
 def _version(family: int) -> int | None:

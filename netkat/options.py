@@ -79,7 +79,20 @@ class SocketOptions(NamedTuple):
     broadcast: bool = False
 
 
-DEFAULT_PATH, DEFAULT_SOCKET = PathOptions(), SocketOptions()
+class ListenOptions(NamedTuple):
+    """What to listen on. Without ``interfaces`` it is the default route's interface.
+
+    ``take_over`` takes a port that the host itself serves; ``reply_mac`` sends replies to the
+    source MAC of the client's packets instead of routing them.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    version: int | None = None
+    take_over: bool = False
+    reply_mac: bool = False
+
+
+DEFAULT_PATH, DEFAULT_SOCKET, DEFAULT_LISTEN = PathOptions(), SocketOptions(), ListenOptions()
 
 
 def require_same_version(

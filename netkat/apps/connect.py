@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from netkat.apps import words
 from netkat.apps.account import Account
 from netkat.apps.dial import Opened, dial
-from netkat.apps.ready import look_up, make_ready, resolve
+from netkat.apps.ready import bring_up, look_up, open_core, resolve
 from netkat.apps.relay_options import PLAIN
 from netkat.apps.reports import Reports
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
+from netkat.apps.targets import prepare_targets
 from netkat.errors import NetkatError, NetworkError
 from netkat.flow import Protocol
 
@@ -88,12 +89,17 @@ def _connect(
         from netkat.apps.scan import scan
 
         return scan(request, reports.say, signals, undo)
-    from netkat import _api
-
     tunnel = _tunnel(request, signals)
-    targets = resolve(request, signals)
-    dialer = make_ready(partial(_api.Dialer, targets), request, reports.say, signals, undo)
-    opened = dial(dialer, request, reports.say, signals, account.refused, tunnel)
+    addresses = resolve(request, signals)
+    core, targets = bring_up(
+        partial(open_core, request),
+        lambda core: prepare_targets(core, addresses, request.protocol),
+        request,
+        reports.say,
+        signals,
+        undo,
+    )
+    opened = dial(core, targets, request, reports.say, signals, account.refused, tunnel)
     if isinstance(opened, int):
         return opened
     if request.zero:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
+from netkat.apps.targets import Attempt, Core, FailedAttempt, Targets
 from netkat.apps.words import Target
 from netkat.errors import (
     InterfaceDown,
@@ -19,9 +20,9 @@ from netkat.errors import (
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat._api import AnyAttempt, Dialer
     from netkat.apps.through import Tunnel
     from netkat.conn import AnyConnection, TcpConnection, UdpConnection
+    from netkat.conn.session import Session
 
 _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
 """Faults of one address: the next may still do."""
@@ -37,7 +38,8 @@ class Opened(NamedTuple):
 
 
 def dial(
-    dialer: Dialer,
+    core: Core,
+    targets: Targets,
     request: Request,
     say: Callable[[str], None],
     signals: Signals,
@@ -51,15 +53,15 @@ def dial(
 
     Errors: NetkatError that is not of one address alone; Interrupted.
     """
-    from netkat._api import CONNECT_TIMEOUT
+    from netkat.engine.wait import CONNECT_TIMEOUT
 
     timeout = CONNECT_TIMEOUT if request.wait is None else request.wait
     failures: list[tuple[Target, NetkatError]] = []
-    for attempt in dialer.attempts:
+    for attempt in targets.attempts:
         signals.check()
         target = _target(attempt, request, tunnel)
         try:
-            conn = dialer.connect(attempt, timeout=timeout, cancel_fd=signals.fd)
+            conn = _connect(core, attempt, request.protocol, timeout, signals)
             if tunnel is not None:
                 target = tunnel.beyond(target)
             opened = _opened(conn, target, request, say, timeout, signals, tunnel)
@@ -76,7 +78,23 @@ def dial(
     return _give_up(failures, request, say, failed)
 
 
-def _target(attempt: AnyAttempt, request: Request, tunnel: Tunnel | None) -> Target:
+def _connect(
+    core: Core, attempt: Attempt, protocol: Protocol, timeout: float, signals: Signals
+) -> TcpConnection | UdpConnection:
+    """One address. Errors: its own, and Cancelled when a signal comes."""
+    if isinstance(attempt, FailedAttempt):
+        raise attempt.error
+    return connection_on(core.dial(attempt, timeout=timeout, cancel_fd=signals.fd), protocol)
+
+
+def connection_on(session: Session, protocol: Protocol) -> TcpConnection | UdpConnection:
+    """The connection of a session. Imported here: the SYN does not wait for it."""
+    from netkat.conn import TcpConnection, UdpConnection
+
+    return UdpConnection(session) if protocol is Protocol.UDP else TcpConnection(session)
+
+
+def _target(attempt: Attempt, request: Request, tunnel: Tunnel | None) -> Target:
     """What the attempt itself goes to: the proxy, where there is one."""
     if tunnel is not None:
         return tunnel.proxy_at(attempt.address, attempt.port, request.numeric)

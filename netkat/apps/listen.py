@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,13 +15,15 @@ from netkat.apps.ready import bring_up
 from netkat.apps.reports import Reports
 from netkat.apps.signals import Signals
 from netkat.apps.stdio import Output, Stop
+from netkat.apps.taps import Tap
 from netkat.errors import NetkatError
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat._server import Server
     from netkat.conn import UdpListener
     from netkat.conn.base import Address, SocketShaped
+    from netkat.engine.bypass import Bypass
+    from netkat.engine.claimed_ports import ClaimedPorts
     from netkat.flow import IPAddress
 
 Say = Callable[[str], None]
@@ -40,11 +41,11 @@ def listen(request: ListenRequest, say: Say) -> int:
         reports = Reports(request.relay, say)
         try:
             with reports, ExitStack() as undo:
-                server = _prepare(request, reports.say, signals, undo)
+                claimed = _prepare(request, reports.say, signals, undo)
                 if request.protocol is Protocol.UDP:
-                    code = _datagrams(server, request, reports, signals)
+                    code = _datagrams(claimed, request, reports, signals)
                 else:
-                    code = _clients(server, request, reports, signals)
+                    code = _clients(claimed, request, reports, signals)
             reports.record.raise_fault()
             return code
         except Exception as error:
@@ -60,36 +61,34 @@ def _account(request: ListenRequest) -> Account:
     return Account("listen", str(request.protocol))
 
 
-def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> Server:
-    """All that needs privileges, then none any more, then the library and its threads."""
-    from netkat._server import Server
+def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> ClaimedPorts:
+    """The port on every address; listening on it needs no privileges."""
+    from netkat.engine.bypass import Bypass
 
     addresses = _addresses(request, signals)
-    make = partial(
-        Server,
-        addresses,
-        request.port,
-        interfaces=request.interfaces,
-        version=request.version,
-        protocol=request.protocol,
-        take_over=request.take_over,
-        reply_mac=request.reply_mac,
-        options=request.path,
-        socket_options=request.socket_options,
-    )
-    return bring_up(make, request, say, signals, undo)
+
+    def make(tap: Tap | None) -> Bypass:
+        return Bypass(request.path, socket_options=request.socket_options, tap=tap)
+
+    def claim(core: Bypass) -> ClaimedPorts:
+        return core.claim_ports(
+            addresses, request.port, protocol=request.protocol, options=request.listen
+        )
+
+    _, claimed = bring_up(make, claim, request, say, signals, undo)
+    return claimed
 
 
 def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:
     """What HOST stands for; none without one."""
     if request.host is None:
         return []
-    from netkat import _api
+    from netkat.host.resolve import resolve
 
-    found = _api.resolve(
+    found = resolve(
         request.host,
         _ANY_PORT,
-        version=request.version,
+        version=request.listen.version,
         protocol=request.protocol,
         numeric=request.numeric,
         wakeup_fd=signals.fd,
@@ -97,16 +96,20 @@ def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:
     return [address for address, _ in found]
 
 
-def _announce(server: Server, request: ListenRequest, say: Say) -> None:
+def _announce(claimed: ClaimedPorts, request: ListenRequest, say: Say) -> None:
     # Which port it is has to be said where nobody could know.
     if request.verbosity or not request.port:
-        for address, interface in server.places:
-            say(f"Listening on {address} {server.port} ({interface})")
+        for address, interface in claimed.places:
+            say(f"Listening on {address} {claimed.port} ({interface})")
 
 
-def _clients(server: Server, request: ListenRequest, reports: Reports, signals: Signals) -> int:
-    listeners = server.open()
-    _announce(server, request, reports.say)
+def _clients(
+    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+) -> int:
+    from netkat.conn import TcpListener
+
+    listeners = [TcpListener(session) for session in claimed.listen()]
+    _announce(claimed, request, reports.say)
     with Clients(request, reports, signals.fd) as clients:
         while True:
             conn, address = _next(listeners, signals).accept()
@@ -123,9 +126,13 @@ def _clients(server: Server, request: ListenRequest, reports: Reports, signals: 
                 return clients.finish(signals)
 
 
-def _datagrams(server: Server, request: ListenRequest, reports: Reports, signals: Signals) -> int:
-    listeners = server.open_datagrams()
-    _announce(server, request, reports.say)
+def _datagrams(
+    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+) -> int:
+    from netkat.conn import UdpListener
+
+    listeners = [UdpListener(session) for session in claimed.receive()]
+    _announce(claimed, request, reports.say)
     if request.keep_open or request.reply is not None:
         return _every_datagram(listeners, request, reports, signals)
     while True:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netkat.apps.relay_options import PLAIN, RelayOptions
 from netkat.flow import IPAddress, Protocol
-from netkat.options import DEFAULT_PATH, PathOptions
+from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 
 if TYPE_CHECKING:
     from netkat.apps.command import Command
@@ -25,8 +25,7 @@ class ListenRequest:
     port: int
     host: str | None = None
     """An address of this host, or a name of it; None is every one of the interfaces."""
-    interfaces: tuple[str, ...] = ()
-    version: int | None = None
+    listen: ListenOptions = DEFAULT_LISTEN
     protocol: Protocol = Protocol.TCP
     keep_open: bool = False
     most: int | None = None
@@ -34,8 +33,6 @@ class ListenRequest:
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
     reply: str | None = None
-    take_over: bool = False
-    reply_mac: bool = False
     path: PathOptions = DEFAULT_PATH
     socket_options: SocketOptions | None = None
     numeric: bool = False

@@ -1,59 +1,66 @@
-"""All that needs privileges, then none any more, then the library and its threads."""
+"""Prepare with privileges, drop them, then load the library and start its threads."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from netkat.apps.taps import Taps
+from netkat.apps.taps import Tap, Taps
+from netkat.apps.targets import Core
 
 if TYPE_CHECKING:
-    from netkat._api import Outbound
     from netkat.apps.listen_request import ListenRequest
     from netkat.apps.request import Request
     from netkat.apps.signals import Signals
     from netkat.flow import IPAddress
 
 
-class Held(Protocol):
-    """What a Dialer, a Scanner and a Server have in common."""
+class Prepared(Protocol):
+    """What a command prepared: its targets, or the ports that it listens on."""
 
-    @property
-    def warnings(self) -> list[str]: ...
-    @property
     def notes(self) -> list[str]: ...
-    def drop_privileges(self) -> None: ...
-    def load(self) -> None: ...
-    def close(self) -> None: ...
+    def warnings(self) -> list[str]: ...
 
 
-H = TypeVar("H", bound=Held)
-O = TypeVar("O", bound="Outbound")  # noqa: E741
+C = TypeVar("C", bound=Core)
+P = TypeVar("P", bound=Prepared)
 
 
 def bring_up(
-    make: Callable[..., H],
+    make: Callable[[Tap | None], C],
+    prepare: Callable[[C], P],
     request: Request | ListenRequest,
     say: Callable[[str], None],
     signals: Signals,
     undo: ExitStack,
-) -> H:
-    """``make`` takes a tap. ``undo`` closes what it made."""
+) -> tuple[C, P]:
+    """Make the core, prepare with it, drop privileges and load. ``undo`` closes what was made."""
     taps = undo.enter_context(Taps(request.show_frames, request.frame_file, say))
-    made = make(tap=taps.tap)
-    undo.callback(made.close)
+    core = make(taps.tap)
+    undo.callback(core.close)
+    prepared = prepare(core)
     signals.check()
-    for warning in made.warnings:
+    for warning in prepared.warnings():
         say(f"netkat: {warning}")
-    for note in made.notes if request.verbosity else ():
+    for note in prepared.notes() + core.notes() if request.verbosity else ():
         say(f"netkat: {note}")
-    made.drop_privileges()
+    core.drop_privileges()
     taps.start()
-    made.load()
-    return made
+    core.load()
+    return core, prepared
+
+
+def open_core(request: Request, tap: Tap | None) -> Core:
+    """The stack of netkat, or kernel sockets where --kernel asks for them."""
+    if request.kernel:
+        from netkat.kernel.sockets import KernelSockets
+
+        return KernelSockets(request.path, socket_options=request.socket_options)
+    from netkat.engine.bypass import Bypass
+
+    return Bypass(request.path, socket_options=request.socket_options, tap=tap)
 
 
 def resolve(request: Request, signals: Signals) -> list[tuple[IPAddress, int]]:
@@ -66,9 +73,9 @@ def look_up(
     host: str, service: str, version: int | None, request: Request, signals: Signals
 ) -> list[tuple[IPAddress, int]]:
     """Addresses and port, within the request's time. Errors: as netkat.host.resolve."""
-    from netkat import _api
+    from netkat.host.resolve import resolve
 
-    found = _api.resolve(
+    found = resolve(
         host,
         service,
         version=version,
@@ -79,21 +86,3 @@ def look_up(
     )
     signals.check()
     return found
-
-
-def make_ready(
-    make: Callable[..., O],
-    request: Request,
-    say: Callable[[str], None],
-    signals: Signals,
-    undo: ExitStack,
-) -> O:
-    """``make`` is a Dialer or a Scanner, but for what the request says of the way."""
-    complete = partial(
-        make,
-        protocol=request.protocol,
-        options=request.path,
-        socket_options=request.socket_options,
-        kernel=request.kernel,
-    )
-    return bring_up(complete, request, say, signals, undo)

@@ -9,16 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netkat.apps.account import described
-from netkat.apps.ready import make_ready, resolve
+from netkat.apps.ready import bring_up, open_core, resolve
 from netkat.apps.stdio import Output, Stop
+from netkat.apps.targets import FailedAttempt, prepare_targets
 from netkat.apps.words import Target
 from netkat.errors import NameNotFound, NetkatError, NetworkError, NoAnswer, Refused
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat._scan import Outcome
     from netkat.apps.request import Request
     from netkat.apps.signals import Signals
+    from netkat.apps.targets import Attempt, Core
+    from netkat.conn.port_scan import Outcome, Ports
 
 Say = Callable[[str], None]
 
@@ -34,24 +36,38 @@ def scan(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
 
     Errors: NetkatError for what is not of one address or port alone, Interrupted.
     """
-    from netkat import _api, _scan
+    from netkat.conn.port_scan import UDP_WAIT, PortScan
+    from netkat.engine.bypass import Cancelled
+    from netkat.engine.wait import CONNECT_TIMEOUT
 
-    targets = resolve(request, signals)
+    found = resolve(request, signals)
     ports = _numbers(request)
-    addresses = list(dict.fromkeys(address for address, _ in targets))
-    make = partial(_scan.Scanner, addresses, ports)
-    scanner = make_ready(make, request, say, signals, undo)
+    addresses = {address: ports[0] for address, _ in found}
+    core, targets = bring_up(
+        partial(open_core, request),
+        lambda core: prepare_targets(core, addresses.items(), request.protocol, peers=len(ports)),
+        request,
+        say,
+        signals,
+        undo,
+    )
     timeout = request.wait
     if timeout is None:
         stream = request.protocol is Protocol.TCP
-        timeout = _api.CONNECT_TIMEOUT if stream else _scan.UDP_WAIT
+        timeout = CONNECT_TIMEOUT if stream else UDP_WAIT
     stop = Stop()
     undo.callback(stop.close)
     results = _Results(request, say, len(ports), Output(1, stop) if request.relay.json else None)
     try:
-        for outcome in scanner.outcomes(timeout=timeout, cancel_fd=signals.fd):
+        for outcome in PortScan(
+            [(attempt.address, _ports_of(core, attempt)) for attempt in targets.attempts],
+            ports,
+            request.protocol,
+            timeout=timeout,
+            cancel_fd=signals.fd,
+        ):
             results.add(outcome)
-    except _api.Cancelled:
+    except Cancelled:
         results.tell_rest()
         signals.check()
         raise
@@ -59,8 +75,12 @@ def scan(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
         # Nobody reads the JSON any more.
         return results.code
     results.sum_up()
-    scanner.part(_GOODBYE)
+    core.wait_closed(_GOODBYE)
     return results.code
+
+
+def _ports_of(core: Core, attempt: Attempt) -> Ports | NetkatError:
+    return attempt.error if isinstance(attempt, FailedAttempt) else core.share_port(attempt)
 
 
 def _numbers(request: Request) -> list[int]:

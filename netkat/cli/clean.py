@@ -5,8 +5,8 @@ from __future__ import annotations
 
 def clean() -> int:
     """Remove what a killed netkat left on interfaces, and nothing else."""
-    from netkat import _api
+    from netkat.bpf.leftovers import remove
 
-    for line in _api.clean():
-        print(line)
+    for leftover in remove():
+        print(leftover)
     return 0

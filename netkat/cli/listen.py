@@ -18,7 +18,7 @@ from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
-from netkat.options import PathOptions
+from netkat.options import ListenOptions, PathOptions
 
 if TYPE_CHECKING:
     from netkat.apps.listen_request import Network
@@ -140,16 +140,18 @@ def listen(
     request = ListenRequest(
         port=number,
         host=host,
-        interfaces=() if interface is None else _interfaces(interface),
-        version=4 if ipv4 else 6 if ipv6 else None,
+        listen=ListenOptions(
+            interfaces=() if interface is None else _interfaces(interface),
+            version=4 if ipv4 else 6 if ipv6 else None,
+            take_over=take_over,
+            reply_mac=reply_mac,
+        ),
         protocol=protocol,
         keep_open=keep_open or most is not None,
         most=most,
         allow=_networks(allow, "--allow"),
         deny=_networks(deny, "--deny"),
         reply=None if reply is None else _reply(reply),
-        take_over=take_over,
-        reply_mac=reply_mac,
         path=PathOptions(netns=place.namespace(), guard=guard).check(),
         socket_options=packets.options(udp=udp),
         numeric=numeric,

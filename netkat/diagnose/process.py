@@ -56,10 +56,10 @@ def kernel() -> Finding:
 
 def library() -> Finding:
     """The Go library: there, loadable, of this package's ABI."""
-    from netkat import _api
+    from netkat.stack.ffi import LIBRARY, load
 
     try:
-        what = _api.load_library()
+        what = f"{LIBRARY.name}, ABI {load().calls.gs_abi()}"
     except NetkatError as error:
         return Finding("library", False, error.message, error.hint, needed=True)
     return Finding("library", True, what)

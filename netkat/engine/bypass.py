@@ -1,14 +1,21 @@
-"""Attempts at destinations, over as many uplinks as their routes need."""
+"""Connections and listeners that bypass the host's rules: one object for every caller.
+
+The command line, the library and every command use it in this order: prepare() and
+claim_ports() while privileges are held, drop_privileges(), load(), then dial(), begin(),
+share_port() and listen(). A library that keeps its privileges loads first and prepares later.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from netkat.closing import Closing
+from netkat.engine.attempt import Attempt
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.ports import Ports
@@ -18,44 +25,33 @@ from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
-from netkat.host.ports import Reservation
-from netkat.options import DEFAULT_PATH, PathOptions
+from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.engine.lane import Lane
+    from netkat.engine.claimed_ports import ClaimedPorts
+    from netkat.engine.listening import PortClaim
     from netkat.engine.pump import Tap
     from netkat.engine.session import Session
+    from netkat.engine.shared_port import SharedPort
     from netkat.host.netns import NetworkNamespace
     from netkat.options import SocketOptions
     from netkat.stack import StackError
 
 T = TypeVar("T")
 
+_POLL = 0.005
+"""Seconds between two looks at closing connections; for their ends there is no descriptor."""
+
 
 class Cancelled(Exception):
     """The caller's cancel descriptor fired while a connect was under way."""
 
 
-class Attempt(NamedTuple):
-    """A flow that is ready to be dialled: port reserved, guard and filter set.
+class Bypass(Closing):
+    """The attachments to interfaces of one caller, and all that uses them.
 
-    Its flow may be one without a peer; then it is for many (lane.py).
+    ``options`` are the defaults of prepare(); ``socket_options`` hold for every connection.
     """
-
-    flow: Flow
-    path: Path
-    uplink: Uplink
-    reservation: Reservation
-    address: IPAddress
-    port: int
-
-    def describe(self) -> str:
-        """One line for -v."""
-        return f"{self.path.describe(self.address)}, port {self.flow.local_port}"
-
-
-class Bypass:
-    """The uplinks of one caller. prepare() needs privileges, load() and dial() do not."""
 
     def __init__(
         self,
@@ -75,7 +71,7 @@ class Bypass:
         self._ports = Ports()
         self._undo.callback(self._ports.close)
         self._loaded = False
-        self._waiting: set[Attempt] = set()
+        self._waiting: set[Attempt | PortClaim] = set()
         self._netns: NetworkNamespace | None = None
         if options.netns is not None:
             from netkat.host.netns import NetworkNamespace
@@ -104,10 +100,10 @@ class Bypass:
         """Plan the path, reserve a port, and have guard and filter know the flow.
 
         ``options`` are this flow's, where they differ from the Bypass's. With more ``peers``
-        than one, the local port is for all ports of the destination (lane()).
+        than one, the local port is for all ports of the destination (share_port()).
         Errors: any SetupError; BadArgument for an option that all flows of a Bypass share.
         """
-        chosen = self.options if options is None else self._shared_with(options)
+        chosen = self.options if options is None else self._checked(options)
         plan = partial(self._paths.plan, destination, protocol=protocol, remote_port=port)
 
         def make_ready() -> Attempt:
@@ -164,15 +160,40 @@ class Bypass:
             uplink.add(flow, path.next_hop)
             undo.pop_all()
         attempt = Attempt(flow, path, uplink, reservation, destination, port)
-        self._waiting.add(attempt)
+        self.hold(attempt)
         return attempt
 
-    def _shared_with(self, options: PathOptions) -> PathOptions:
+    def _checked(self, options: PathOptions) -> PathOptions:
         """Return the options. Errors: BadArgument where they need attachments of their own."""
         for name in ("netns", "claim", "guard", "qdisc_bypass"):
             if getattr(options, name) != getattr(self.options, name):
                 raise BadArgument(f"{name} cannot differ between connections of one stack")
         return options.check()
+
+    def claim_ports(
+        self,
+        addresses: Sequence[IPAddress],
+        port: int,
+        *,
+        protocol: Protocol = Protocol.TCP,
+        options: ListenOptions = DEFAULT_LISTEN,
+    ) -> ClaimedPorts:
+        """Take one port (0: any free one) on some addresses, or on all of the interfaces.
+
+        Needs the privileges; listening on them does not. Errors: PortTaken with its owner,
+        any SetupError.
+        """
+        from netkat.engine.claimed_ports import claim_ports
+
+        return claim_ports(self, addresses, port, protocol=protocol, options=options)
+
+    def hold(self, prepared: Attempt | PortClaim) -> None:
+        """Give it back at close(), unless used() is called before."""
+        self._waiting.add(prepared)
+
+    def used(self, prepared: Attempt | PortClaim) -> None:
+        """A session has it from now on, or it was given back."""
+        self._waiting.discard(prepared)
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
@@ -228,7 +249,7 @@ class Bypass:
 
     def abandon(self, attempt: Attempt) -> None:
         """Give back an attempt that is never going to be dialled."""
-        self._waiting.discard(attempt)
+        self.used(attempt)
         attempt.uplink.remove(attempt.flow)
         attempt.reservation.close()
 
@@ -255,7 +276,7 @@ class Bypass:
         deadline = deadline_after(timeout)
         began = time.monotonic()
         try:
-            while not self.settled(session):
+            while not self.is_established(session):
                 if session.wait(session.endpoint.writable_fd(), deadline, cancel_fd):
                     continue
                 if deadline is None or time.monotonic() < deadline:
@@ -265,14 +286,19 @@ class Bypass:
             session.abort()
             raise
 
-    def lane(self, attempt: Attempt) -> Lane:
-        """Ports by one attempt, which was prepared for as many peers."""
-        from netkat.engine.lane import Lane
+    def share_port(self, attempt: Attempt) -> SharedPort:
+        """Use an attempt that was prepared for many ``peers`` for any port of its destination."""
+        from netkat.engine.shared_port import SharedPort
 
-        return Lane(attempt)
+        return SharedPort(attempt)
 
-    def parting(self) -> bool:
-        """Whether connections that were closed are still waiting for their peers' ends."""
+    def wait_closed(self, seconds: float) -> None:
+        """Wait for the peers of closed connections to close them too, that long at most."""
+        end = time.monotonic() + seconds
+        while self._closing() and time.monotonic() < end:
+            time.sleep(_POLL)
+
+    def _closing(self) -> bool:
         with self._lock:
             return any(uplink.parting() for uplink in self._uplinks.values())
 
@@ -291,10 +317,10 @@ class Bypass:
         finally:
             self._undo.close()
             while self._waiting:
-                self._waiting.pop().reservation.close()
+                self._waiting.pop().give_back()
 
     def begin(self, attempt: Attempt) -> Session:
-        """Send the SYN (TCP), or open (UDP). The caller asks settled(), and aborts on its faults.
+        """Send the SYN (TCP), or open (UDP). The caller asks is_established() until it is.
 
         Errors: StackError.
         """
@@ -307,15 +333,15 @@ class Bypass:
         except stack_error():
             self.abandon(attempt)
             raise
-        self._waiting.discard(attempt)
+        self.used(attempt)
         session = Session(endpoint, uplink, flow, path, attempt.reservation)
         uplink.open(session)
         return session
 
-    def settled(self, session: Session) -> bool:
-        """Whether a connect has come to its end; while not, the writable descriptor tells.
+    def is_established(self, session: Session) -> bool:
+        """Whether a begun connection is open; poll its writable descriptor until it is.
 
-        Errors: any NetworkError, GuardFailed.
+        Errors: any NetworkError, GuardFailed; the caller aborts the session then.
         """
         if session.proved or session.flow.protocol is Protocol.UDP:
             return True

@@ -29,8 +29,8 @@ _TRIES = 8
 _HOW = "choose another port, or take it from the host with --take-over"
 
 
-class Claim:
-    """A port that is ours on one address: guard, filter and reservation, until the last lets go.
+class PortClaim:
+    """A port on one address: guard, filter and reservation, until the last holder releases it.
 
     A connection outlives the listener that accepted it, and the kernel must not
     see its packets until it is over.
@@ -38,12 +38,14 @@ class Claim:
 
     def __init__(
         self,
+        bypass: Bypass,
         uplink: Uplink,
         flow: Flow,
         place: Place,
         reservation: Reservation,
         routes: list[tuple[IPv4Network | IPv6Network, IPAddress | None]],
     ) -> None:
+        self._bypass = bypass
         self.uplink, self.flow, self.place = uplink, flow, place
         self.path = Path(place.link, place.address, None, None, place.link.mtu)
         self._reservation, self._routes = reservation, routes
@@ -77,6 +79,7 @@ class Claim:
                 return
         self.uplink.remove(self.flow)
         self.give_back()
+        self._bypass.used(self)
 
     def give_back(self) -> None:
         """The port alone, for when the uplink is gone; more than once is once."""
@@ -86,7 +89,7 @@ class Claim:
 class AcceptedSession(Session):
     """One client's connection. Its packets are kept from the kernel by the listener's claim."""
 
-    def __init__(self, endpoint: Endpoint, claim: Claim, flow: Flow) -> None:
+    def __init__(self, endpoint: Endpoint, claim: PortClaim, flow: Flow) -> None:
         super().__init__(endpoint, claim.uplink, flow, claim.path, None)
         self._claim = claim
         claim.hold()
@@ -102,7 +105,7 @@ class AcceptedSession(Session):
 class ListeningSession(Session):
     """A TCP listener in the stack. close() refuses who waits; accepted connections live on."""
 
-    def __init__(self, endpoint: Endpoint, claim: Claim) -> None:
+    def __init__(self, endpoint: Endpoint, claim: PortClaim) -> None:
         super().__init__(endpoint, claim.uplink, claim.flow, claim.path, None)
         self._claim = claim
 
@@ -135,7 +138,7 @@ class ListeningSession(Session):
 class DatagramSession(Session):
     """A UDP endpoint that anybody may write to, until lock() chooses one peer."""
 
-    def __init__(self, endpoint: Endpoint, claim: Claim) -> None:
+    def __init__(self, endpoint: Endpoint, claim: PortClaim) -> None:
         super().__init__(endpoint, claim.uplink, claim.flow, claim.path, None)
         self._claim = claim
         self._kept = False
@@ -186,7 +189,7 @@ def claim(
     protocol: Protocol = Protocol.TCP,
     take_over: bool = False,
     reply_mac: bool = False,
-) -> Claim:
+) -> PortClaim:
     """Take a port (0: any free one) from the kernel. Needs the privileges, and no library.
 
     A port that the host itself serves, by a socket, a NAT rule or a flow that conntrack
@@ -213,12 +216,13 @@ def claim(
             )
         uplink.add(flow, None)
         undo.pop_all()
-    taken = Claim(uplink, flow, place, reservation, routes)
+    taken = PortClaim(bypass, uplink, flow, place, reservation, routes)
     taken.reply_mac = reply_mac
+    bypass.hold(taken)
     return taken
 
 
-def open_listener(claim: Claim, *, backlog: int = BACKLOG) -> ListeningSession:
+def open_listener(claim: PortClaim, *, backlog: int = BACKLOG) -> ListeningSession:
     """Listen on a claimed port; the library is loaded by now. Gives the claim back on failure."""
     try:
         claim.reach()
@@ -230,7 +234,7 @@ def open_listener(claim: Claim, *, backlog: int = BACKLOG) -> ListeningSession:
     return session
 
 
-def open_datagrams(claim: Claim) -> DatagramSession:
+def open_datagrams(claim: PortClaim) -> DatagramSession:
     """Receive datagrams on a claimed port; the library is loaded by now. As open_listener."""
     try:
         claim.reach()

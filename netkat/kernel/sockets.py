@@ -1,4 +1,4 @@
-"""Attempts at destinations through kernel sockets, with the face of the engine's Bypass."""
+"""Connections of kernel sockets, for --kernel: the outgoing half of the engine's Bypass."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
+from netkat.closing import Closing
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
@@ -40,15 +41,18 @@ class KernelAttempt:
     another: Callable[[], socket.socket]
     """Opens one more like it, in the namespace's thread."""
 
-    def describe(self) -> str:
-        """One line for -v."""
+    def notes(self) -> list[str]:
+        """Return the lines for -v."""
         port = self.opened.getsockname()[1]
-        return f"{self.address} through a kernel socket: this host's rules and NAT apply" + (
-            f", port {port}" if port else ""
-        )
+        note = f"{self.address} through a kernel socket: this host's rules and NAT apply"
+        return [f"{note}, port {port}" if port else note]
+
+    def warnings(self) -> list[str]:
+        """Return no lines."""
+        return []
 
 
-class KernelLane:
+class KernelPorts:
     """Sockets to any port of one destination, opened one by one in the namespace."""
 
     def __init__(self, attempt: KernelAttempt, open_next: Callable[[], socket.socket]) -> None:
@@ -63,7 +67,7 @@ class KernelLane:
         return session
 
 
-class KernelSockets:
+class KernelSockets(Closing):
     """prepare() may need privileges (a low port, --netns), dial() does not."""
 
     def __init__(
@@ -129,8 +133,8 @@ class KernelSockets:
             self._kept += [self._inside(another) for _ in range(peers - 1)]
         return attempt
 
-    def lane(self, attempt: KernelAttempt) -> KernelLane:
-        """Ports by one attempt, which was prepared for as many peers."""
+    def share_port(self, attempt: KernelAttempt) -> KernelPorts:
+        """Use an attempt that was prepared for many ``peers`` for any port of its destination."""
 
         def open_next() -> socket.socket:
             if attempt in self._waiting:
@@ -138,7 +142,7 @@ class KernelSockets:
                 return attempt.opened
             return self._kept.pop() if self._kept else self._inside(attempt.another)
 
-        return KernelLane(attempt, open_next)
+        return KernelPorts(attempt, open_next)
 
     def dial(
         self, attempt: KernelAttempt, *, timeout: float | None, cancel_fd: int | None = None
@@ -166,9 +170,8 @@ class KernelSockets:
     def load(self) -> None:
         """Nothing to load."""
 
-    def parting(self) -> bool:
-        """Never: the kernel sees to the ends of what was closed."""
-        return False
+    def wait_closed(self, seconds: float) -> None:
+        """Return at once: the kernel goes on with connections that were closed."""
 
     def close(self) -> None:
         """End what is open (RST), and what was never dialled; more than once is once."""

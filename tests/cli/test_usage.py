@@ -67,7 +67,7 @@ def test_the_command_line_loads_nothing_heavy(words: list[str]) -> None:
         "from netkat.cli.commands import run\n"
         "netkat.apps.connect.connect = lambda request, say: 0\n"
         f"run({words!r})\n"
-        "heavy = {'pyroute2', 'pydantic', 'rich', '_cffi_backend', 'netkat._api', 'bcc'}\n"
+        "heavy = {'pyroute2', 'pydantic', 'rich', '_cffi_backend', 'netkat.engine', 'bcc'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import netkat
-from netkat._api import Dialer
 from netkat.apps.delivery import Delivery
 from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.engine.bypass import Bypass
 from netkat.errors import (
     ConnectionReset,
     GuardFailed,
@@ -29,6 +29,7 @@ from netkat.errors import (
     TimedOut,
     Undelivered,
 )
+from netkat.flow import Protocol
 from netkat.host.netns import in_netns
 from netkat.host.privileges import how_to_get_them
 from tests.helpers.fault_lab import NETKAT, Lab, drop, egress_nft, hairpin
@@ -270,11 +271,12 @@ def test_a_guard_behind_somebody_elses_program(pair: Pair) -> None:
         target = (ip_address(pair.peer.ipv4), server.port)
 
         def talk() -> None:
-            with Dialer([target]) as dialer:
-                dialer.load()
+            with Bypass() as bypass:
+                attempt = bypass.prepare(*target, protocol=Protocol.TCP)
+                bypass.load()
                 link = TcxLink(theirs.program.fd, index, FIRST)
                 try:
-                    dialer.connect(dialer.attempts[0], timeout=3)
+                    bypass.dial(attempt, timeout=3)
                 finally:
                     link.close()
 

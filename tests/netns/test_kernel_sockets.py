@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from netkat._api import Dialer
 from netkat.conn import TcpConnection
+from netkat.flow import IPAddress, Protocol
 from netkat.kernel.opening import place
+from netkat.kernel.session import KernelSession
+from netkat.kernel.sockets import KernelSockets
 from netkat.options import SocketOptions
 from netkat.stack import Option
 from tests.helpers.netns import ROOT, Pair
@@ -24,6 +26,11 @@ from tests.helpers.rules import nft
 NETKAT = [sys.executable, "-m", "netkat"]
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 SIZE = 3_000_000
+
+
+def connect(core: KernelSockets, address: IPAddress, port: int) -> KernelSession:
+    """A TCP session in the calling thread's namespace."""
+    return core.dial(core.prepare(address, port, protocol=Protocol.TCP), timeout=5)
 
 
 def run(pair: Pair, *arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -184,14 +191,11 @@ def test_a_signal_ends_it_in_order(pair: Pair, number: int) -> None:
 def test_it_is_a_connection_like_any_other(pair: Pair, version: int) -> None:
     """Through the door that the command uses: options, facts, a file, a real socket."""
     with peer(pair.peer, "tcp-echo") as server:
-        target = [(ip_address(pair.peer.address(version)), server.port)]
+        target = ip_address(pair.peer.address(version)), server.port
 
         def talk() -> None:
-            with Dialer(
-                target, kernel=True, socket_options=SocketOptions(ttl=9, tos=0x10)
-            ) as dialer:
-                conn = dialer.connect(dialer.attempts[0], timeout=5)
-                assert isinstance(conn, TcpConnection)
+            with KernelSockets(socket_options=SocketOptions(ttl=9, tos=0x10)) as core:
+                conn = TcpConnection(connect(core, *target))
                 level, number = place(Option.TTL, version)
                 assert conn.getsockopt(level, number) == 9
                 conn.setsockopt(level, number, 10)
@@ -215,9 +219,9 @@ def test_it_is_a_connection_like_any_other(pair: Pair, version: int) -> None:
 
 def test_close_wakes_who_waits(pair: Pair) -> None:
     with peer(pair.peer, "tcp-mute") as server:
-        target = [(ip_address(pair.peer.ipv4), server.port)]
-        dialer = pair.host.call(lambda: Dialer(target, kernel=True))
-        conn = dialer.connect(dialer.attempts[0])
+        target = ip_address(pair.peer.ipv4), server.port
+        core = KernelSockets()
+        conn = TcpConnection(pair.host.call(lambda: connect(core, *target)))
         outcome: list[BaseException] = []
 
         def wait() -> None:
@@ -232,4 +236,4 @@ def test_close_wakes_who_waits(pair: Pair) -> None:
         waiting.join(10)
         assert not waiting.is_alive()
         assert outcome and "closed" in str(outcome[0])
-        dialer.close()
+        core.close()

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat._api import Dialer
-from netkat.engine.bypass import Attempt
+from netkat.engine.attempt import Attempt
+from netkat.engine.bypass import Bypass
 from netkat.flow import Protocol
 from netkat.options import PathOptions
 from tests.helpers.capture import capture
@@ -50,12 +50,9 @@ def prepared(
     **wanted: object,
 ) -> Attempt:
     """The path that netkat chooses; nothing is sent."""
-    targets = [(ip_address(FAR[version]), port)]
     options = PathOptions(netns=pair.host.name, guard="none", **wanted)  # type: ignore[arg-type]
-    with Dialer(targets, protocol=protocol, options=options) as dialer:
-        attempt = dialer.attempts[0]
-        assert isinstance(attempt, Attempt)
-        return attempt
+    with Bypass(options) as bypass:
+        return bypass.prepare(ip_address(FAR[version]), port, protocol=protocol)
 
 
 @pytest.mark.parametrize("version", [4, 6])

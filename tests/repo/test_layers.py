@@ -14,12 +14,10 @@ BASE = {"closing", "errors", "finalizers", "flow", "frame", "netlink", "options"
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {
     "netkat",
-    "_api",
     "_asyncio",
     "_asyncio_datagrams",
     "_awaited",
-    "_scan",
-    "_server",
+    "_default_stack",
     "_stack",
 }
 
@@ -40,22 +38,20 @@ MAY_IMPORT = {
     "engine": BASE | EDGE,
     "conn": BASE | EDGE | {"engine"},
     "kernel": BASE | EDGE | {"engine"},
-    "_api": BASE | EDGE | {"engine", "conn", "kernel", "capture", "_stack"},
-    "_asyncio": BASE | EDGE | {"engine", "conn", "_awaited", "_stack"},
+    "_asyncio": BASE | EDGE | {"engine", "conn", "_awaited", "_default_stack", "_stack"},
     "_asyncio_datagrams": {"_asyncio", "_stack", "conn", "errors"},
-    "_awaited": {"errors", "flow", "engine", "conn", "_stack"},
-    "_scan": BASE | {"conn", "_api"},
-    "_server": BASE | EDGE | {"engine", "conn"},
+    "_awaited": BASE | {"engine", "conn", "_stack"},
+    "_default_stack": {"_stack", "conn", "engine"},
     "_stack": BASE | EDGE | {"engine", "conn"},
     "__init__": {"errors", "_version", "capture", "conn", "stack", *DOOR},
-    "web": BASE | {"_awaited", "_stack", "conn"},
+    "web": BASE | {"_awaited", "_default_stack", "_stack", "conn"},
     "httpx": {"web", "_stack"},
     "httpx2": {"web", "_stack"},
     "pytest_plugin": {"_stack", "conn", "errors"},
     "requests": {"web", "_stack"},
-    "apps": BASE | DOOR | {"capture", "conn", "_version"},
-    "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "_version"},
-    "cli": BASE | DOOR | {"apps", "diagnose", "capture", "_version"},
+    "apps": BASE | DOOR | {"engine", "kernel", "host", "capture", "conn", "_version"},
+    "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "stack", "_version"},
+    "cli": BASE | DOOR | {"apps", "diagnose", "bpf", "capture", "_version"},
     "__main__": {"cli"},
 }
 

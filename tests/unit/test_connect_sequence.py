@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 import time
-import types
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-import netkat
 from netkat.apps.connect import connect
 from netkat.apps.relay_options import RelayOptions
 from netkat.apps.request import Request
 from netkat.apps.signals import Interrupted
+from netkat.engine.bypass import Cancelled
 from netkat.errors import (
     BadArgument,
     GuardFailed,
@@ -37,28 +35,26 @@ from tests.helpers.kernel_conn import KernelConn, reset
 RST = "Connection refused [RST from 10.9.0.2 ttl 64]"
 
 
-class Cancelled(Exception):
-    pass
-
-
 class Attempt:
     def __init__(self, address: IPAddress, port: int) -> None:
         self.address, self.port = address, port
 
+    def notes(self) -> list[str]:
+        return ["eth0 10.9.0.1, next hop 10.9.0.2"]
 
-class FakeDoor(types.ModuleType):
-    """Stands for netkat._api, and writes down what is asked of it."""
+    def warnings(self) -> list[str]:
+        return []
 
-    CONNECT_TIMEOUT = 10.0
-    Cancelled = Cancelled
+
+class FakeDoor:
+    """Stands for resolver and core, and writes down what is asked of them."""
 
     def __init__(self) -> None:
-        super().__init__("netkat._api")
         self.log: list[str] = []
         self.addresses = ["10.9.0.2"]
         self.answers: dict[str, Exception | KernelConn | str] = {}
         self.raise_at: dict[str, Exception] = {}
-        self.options: dict[str, Any] = {}
+        self.request: Request | None = None
 
     def step(self, name: str) -> None:
         self.log.append(name)
@@ -73,19 +69,25 @@ class FakeDoor(types.ModuleType):
         number = int(port) if port.isdigit() else 80
         return [(ip_address(address), number) for address in self.addresses]
 
-    def Dialer(self, targets: Any, **options: Any) -> FakeDialer:  # noqa: N802
-        self.step("dialer")
-        self.options = options
-        return FakeDialer(self, targets)
+    def open_core(self, request: Request, tap: object) -> FakeCore:
+        assert tap is None
+        self.request = request
+        return FakeCore(self)
 
 
-class FakeDialer:
-    notes = ("eth0 10.9.0.1, next hop 10.9.0.2", "eth0: tcx guard")
-    warnings = ()
-
-    def __init__(self, door: FakeDoor, targets: Any) -> None:
+class FakeCore:
+    def __init__(self, door: FakeDoor) -> None:
         self._door = door
-        self.attempts = [Attempt(*target) for target in targets]
+
+    def prepare(
+        self, destination: IPAddress, port: int, *, protocol: Protocol, peers: int
+    ) -> Attempt:
+        assert (protocol, peers) == (Protocol.TCP, 1)
+        self._door.step("prepare")
+        return Attempt(destination, port)
+
+    def notes(self) -> list[str]:
+        return ["eth0: tcx guard"]
 
     def drop_privileges(self) -> None:
         self._door.step("drop")
@@ -93,7 +95,7 @@ class FakeDialer:
     def load(self) -> None:
         self._door.step("load")
 
-    def connect(self, attempt: Attempt, *, timeout: float, cancel_fd: int) -> KernelConn:
+    def dial(self, attempt: Attempt, *, timeout: float, cancel_fd: int) -> KernelConn:
         self._door.step(f"connect {attempt.address} {timeout:g}")
         answer = self._door.answers[str(attempt.address)]
         if isinstance(answer, KernelConn):
@@ -114,8 +116,10 @@ def wait_for(fd: int) -> None:
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> FakeDoor:
     made = FakeDoor()
-    monkeypatch.setitem(sys.modules, "netkat._api", made)
-    monkeypatch.setattr(netkat, "_api", made, raising=False)
+    monkeypatch.setattr("netkat.host.resolve.resolve", made.resolve)
+    monkeypatch.setattr("netkat.apps.connect.open_core", made.open_core)
+    # What the core gives is a connection already.
+    monkeypatch.setattr("netkat.apps.dial.connection_on", lambda session, protocol: session)
     return made
 
 
@@ -144,32 +148,27 @@ def later(seconds: float, action: Callable[[], None]) -> None:
 def test_privileges_go_before_the_library_and_everything_is_taken_down(door: FakeDoor) -> None:
     conn = door.answers["10.9.0.2"] = over()
     assert run(asked(read_stdin=False)) == (0, [])
-    assert door.log == ["resolve", "dialer", "drop", "load", "connect 10.9.0.2 10", "close"]
+    assert door.log == ["resolve", "prepare", "drop", "load", "connect 10.9.0.2 10", "close"]
     assert conn.ended == "closed"
 
 
-def test_options_reach_the_dialer(door: FakeDoor) -> None:
+def test_options_reach_the_core(door: FakeDoor) -> None:
     door.answers["10.9.0.2"] = over()
     via = ip_address("10.9.0.9")
     where: dict[str, Any] = {"interface": "eth0", "via": via, "table": "main", "netns": "pod"}
     path = PathOptions(source_port=7, guard="cbpf", qdisc_bypass=True, **where)
     run(asked(read_stdin=False, wait=0.5, path=path))
     assert door.log[-2] == "connect 10.9.0.2 0.5"
-    assert door.options == {
-        "protocol": Protocol.TCP,
-        "options": path,
-        "socket_options": None,
-        "tap": None,
-        "kernel": False,
-    }
+    assert door.request is not None
+    assert (door.request.path, door.request.socket_options) == (path, None)
 
 
-@pytest.mark.parametrize("step", ["resolve", "dialer", "drop", "load"])
+@pytest.mark.parametrize("step", ["resolve", "prepare", "drop", "load"])
 def test_a_fault_before_the_network_takes_down_what_was_made(door: FakeDoor, step: str) -> None:
     door.raise_at[step] = MissingCapability("CAP_NET_RAW is missing")
     with pytest.raises(MissingCapability):
         run(asked())
-    assert ("close" in door.log) is (step in ("drop", "load"))
+    assert ("close" in door.log) is (step != "resolve")
 
 
 def test_v_says_ncs_words(door: FakeDoor) -> None:
@@ -208,7 +207,7 @@ def test_every_address_is_tried(door: FakeDoor) -> None:
     }
     code, said = run(asked("node2", read_stdin=False, verbosity=1))
     assert code == 0
-    assert said[2:-1] == [
+    assert said[4:-1] == [
         "netkat: connect to node2 (2001:db8::2) port 90 (tcp) failed: no route",
         "netkat: connect to node2 (10.9.0.3) port 90 (tcp) failed: timed out [no reply to 3 SYNs]",
         "Connection to node2 (10.9.0.2) 90 port [tcp/*] succeeded!",

@@ -14,17 +14,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 import jsonschema
 import pytest
 
-from netkat import _scan
 from netkat.apps.connect import connect
 from netkat.apps.relay_options import RelayOptions
 from netkat.apps.request import Request
 from netkat.apps.signals import Interrupted
+from netkat.conn import port_scan
 from netkat.errors import NameNotFound
 from netkat.flow import Protocol
 from netkat.kernel.sockets import KernelSockets
@@ -87,6 +88,20 @@ def run(*ports: int | str, **options: Any) -> tuple[int, list[str]]:
     host = options.pop("host", HERE)
     request = Request(host, str(ports[0]), zero=True, ports=ports, **options)
     return connect(request, said.append), [line for line in said if "kernel socket:" not in line]
+
+
+def scanned(
+    core: KernelSockets, hosts: list[str], ports: list[int], protocol: Protocol, *, timeout: float
+) -> port_scan.PortScan:
+    """A scan through kernel sockets."""
+    addresses = [ip_address(host) for host in hosts]
+    prepare = partial(core.prepare, port=ports[0], protocol=protocol, peers=len(ports))
+    return port_scan.PortScan(
+        [(address, core.share_port(prepare(address))) for address in addresses],
+        ports,
+        protocol,
+        timeout=timeout,
+    )
 
 
 def test_words_in_the_order_asked_for(undo: ExitStack) -> None:
@@ -191,11 +206,11 @@ def test_no_more_at_once_than_allowed(
     undo: ExitStack, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ports that never answer, so that those under way pile up."""
-    monkeypatch.setattr(_scan, "AT_ONCE", most)
+    monkeypatch.setattr(port_scan, "AT_ONCE", most)
     begun: list[float] = []
     silent = [listening(undo, kind=socket.SOCK_DGRAM) for _ in range(2 * most)]
-    with _scan.Scanner([ip_address(HERE)], silent, protocol=Protocol.UDP, kernel=True) as scanner:
-        for outcome in scanner.outcomes(timeout=0.3):
+    with KernelSockets() as core:
+        for outcome in scanned(core, [HERE], silent, Protocol.UDP, timeout=0.3):
             assert not outcome.answered and outcome.fault is None and outcome.sent == 3
             begun.append(time.monotonic() - outcome.seconds)
     assert len(begun) == 2 * most
@@ -205,9 +220,9 @@ def test_no_more_at_once_than_allowed(
 
 def test_every_address_of_a_name_until_one_answers(undo: ExitStack) -> None:
     opened = listening(undo)
-    addresses = [ip_address("127.0.0.2"), ip_address(HERE), ip_address("127.0.0.3")]
-    with _scan.Scanner(addresses, [opened], kernel=True) as scanner:
-        outcomes = list(scanner.outcomes(timeout=5))
+    addresses = ["127.0.0.2", HERE, "127.0.0.3"]
+    with KernelSockets() as core:
+        outcomes = list(scanned(core, addresses, [opened], Protocol.TCP, timeout=5))
     assert [(str(one.address), one.answered, one.last) for one in outcomes] == [
         ("127.0.0.2", False, False),
         (HERE, True, True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import resource
 import select
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from netkat.conn.session import Session
     from netkat.flow import IPAddress
 
+AT_ONCE = 256
+"""Ports that are waited for at the same time. gVisor keeps as many packets for a next hop
+whose MAC it does not know yet, and drops the oldest beyond."""
+
+UDP_WAIT = 2.0
+"""Default seconds for an answer from a UDP port, all datagrams together."""
+
+_OTHERS, _EACH = 64, 3
+"""Descriptors that everything else may need, and those of one port (a kernel socket's)."""
+
 DATAGRAMS = 3
 """Sent to a UDP port before its silence is believed: one may be lost, and so may the ICMP
 error in answer, whose rate its sender limits (RFC 1812)."""
@@ -30,8 +41,8 @@ _PAYLOAD = b"X"
 """What nc sends, too; an empty datagram is dropped by more of those who read it."""
 
 
-class Lane(Protocol):
-    """What begins a probe: netkat.engine.lane.Lane, or a kernel's."""
+class Ports(Protocol):
+    """The ports of one destination: an engine.shared_port.SharedPort, or kernel sockets."""
 
     def begin(self, port: int) -> Session: ...
 
@@ -59,32 +70,31 @@ class _Probe:
 
     def __init__(self, place: int, port: int) -> None:
         self.place, self.port = place, port
-        self.lane = -1
+        self.host = -1
         self.session: Session | None = None
         self.descriptor = -1
         self.began = self.deadline = 0.0
         self.sent = 0
 
 
-class Sweep:
-    """Asks ``ports`` on each of ``lanes`` (addresses with their way there, or why there is none)
-    until one answers; ``at_once`` at a time. Iterating gives outcomes as they come.
+class PortScan:
+    """Asks ``ports`` of each of ``hosts`` (an address with its ports, or with the error of
+    preparing it) until one answers. Iterating gives outcomes as they come.
 
     Errors: Cancelled when ``cancel_fd`` polls readable; GuardFailed, InterfaceDown.
     """
 
     def __init__(
         self,
-        lanes: list[tuple[IPAddress, Lane | NetkatError]],
+        hosts: list[tuple[IPAddress, Ports | NetkatError]],
         ports: Iterable[int],
         protocol: Transport,
         *,
         timeout: float,
-        at_once: int,
         cancel_fd: int | None = None,
     ) -> None:
-        self._lanes, self._stream = lanes, protocol is Transport.TCP
-        self._timeout, self._at_once, self._cancel_fd = timeout, at_once, cancel_fd
+        self._hosts, self._stream = hosts, protocol is Transport.TCP
+        self._timeout, self._at_once, self._cancel_fd = timeout, _at_once(), cancel_fd
         self._todo = (_Probe(place, port) for place, port in enumerate(ports))
         self._running: dict[int, _Probe] = {}
         self._clock: list[tuple[float, int, _Probe]] = []
@@ -97,13 +107,13 @@ class Sweep:
             if self._cancel_fd is not None:
                 self._poller.register(self._cancel_fd, select.EPOLLIN)
             try:
-                yield from self._sweep()
+                yield from self._scan()
             finally:
                 for probe in self._running.values():
                     assert probe.session is not None
                     probe.session.abort()
 
-    def _sweep(self) -> Iterator[Outcome]:
+    def _scan(self) -> Iterator[Outcome]:
         while True:
             yield from self._fill()
             if not self._running:
@@ -130,18 +140,18 @@ class Sweep:
             if outcome is not None:
                 yield outcome
             elif probe.session is not None:
-                begun[probe.lane] = probe.session
+                begun[probe.host] = probe.session
         for session in begun.values():
             session.flush()
 
     def _begin(self, probe: _Probe) -> Outcome | None:
-        probe.lane += 1
-        _, lane = self._lanes[probe.lane]
+        probe.host += 1
+        _, host = self._hosts[probe.host]
         probe.began, probe.sent = time.monotonic(), 0
-        if isinstance(lane, NetkatError):
-            return self._over(probe, fault=lane)
+        if isinstance(host, NetkatError):
+            return self._over(probe, fault=host)
         try:
-            probe.session = session = lane.begin(probe.port)
+            probe.session = session = host.begin(probe.port)
         except NetkatError as error:
             return self._over(probe, fault=error)
         if session.fault_fd not in self._faults:
@@ -218,10 +228,10 @@ class Sweep:
         seconds, session = time.monotonic() - probe.began, probe.session
         if session is not None:
             self._let_go(probe, session, in_order=answered)
-        more = fault is not None and probe.lane + 1 < len(self._lanes)
+        more = fault is not None and probe.host + 1 < len(self._hosts)
         if more:
             self._again.append(probe)
-        address, _ = self._lanes[probe.lane]
+        address, _ = self._hosts[probe.host]
         return Outcome(
             probe.place, address, probe.port, answered, fault, probe.sent, seconds, not more
         )
@@ -246,3 +256,13 @@ class Sweep:
     def _raise_fault(self, session: Session) -> None:
         if session.link_fault is not None:
             raise session.link_fault
+
+
+def _at_once() -> int:
+    """How many ports the limit of open files allows at the same time."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OTHERS + AT_ONCE * _EACH
+    if soft < wanted <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(1, min(AT_ONCE, (soft - _OTHERS) // _EACH))

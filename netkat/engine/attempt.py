@@ -1,0 +1,42 @@
+"""A connection that is prepared: what dialling it needs, made while privileges are held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from netkat.engine.path import Path
+    from netkat.engine.uplink import Uplink
+    from netkat.flow import Flow, IPAddress
+    from netkat.host.ports import Reservation
+
+
+class Attempt(NamedTuple):
+    """A flow that is ready to be dialled: port reserved, guard and filter set.
+
+    A flow without a peer is for many ports of the destination (shared_port.py).
+    """
+
+    flow: Flow
+    path: Path
+    uplink: Uplink
+    reservation: Reservation
+    address: IPAddress
+    port: int
+
+    def notes(self) -> list[str]:
+        """Return the lines for -v: the path."""
+        return [f"{self.path.describe(self.address)}, port {self.flow.local_port}"]
+
+    def warnings(self) -> list[str]:
+        """Return the lines that are shown without -v."""
+        if not self.path.past_local:
+            return []
+        return [
+            f"{self.address} is an address of this host (as IPVS has it): sent to the network"
+            " all the same, by the route that it has besides"
+        ]
+
+    def give_back(self) -> None:
+        """Release the port, where the uplink is closed already; idempotent."""
+        self.reservation.close()
