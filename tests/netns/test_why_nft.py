@@ -190,12 +190,13 @@ def test_a_policy_of_a_chain_is_an_event_without_handle(pair: Pair) -> None:
     )
     events, rule_set = connect(pair.host, pair.peer.ipv4)
     with rule_set:
-        policy, *_ = [event for event in events if event.table == "f"]
+        policy, *_ = [e for e in events if e.table == "f" and e.kind == "policy"]
+            start = next(e for e in events if e.table == "f")
         chain = rule_set.chain(policy.family, "f", "out")
     assert (policy.kind, policy.verdict, policy.handle) == ("policy", uapi.Verdict.DROP, 0)
     assert chain is not None
     assert (chain.hook, chain.priority, chain.policy) == (uapi.OUTPUT, 0, uapi.Verdict.DROP)
-    assert ip_address(policy.network[16:20]) == pair.peer.ip_address(4)
+    assert ip_address(start.network[16:20]) == pair.peer.ip_address(4)
 
 
 def test_elements_are_read_by_key(space: Namespace) -> None:
