@@ -191,7 +191,7 @@ def test_a_policy_of_a_chain_is_an_event_without_handle(pair: Pair) -> None:
     events, rule_set = connect(pair.host, pair.peer.ipv4)
     with rule_set:
         policy, *_ = [e for e in events if e.table == "f" and e.kind == "policy"]
-            start = next(e for e in events if e.table == "f")
+        start = next(e for e in events if e.table == "f")
         chain = rule_set.chain(policy.family, "f", "out")
     assert (policy.kind, policy.verdict, policy.handle) == ("policy", uapi.Verdict.DROP, 0)
     assert chain is not None
