@@ -18,13 +18,14 @@ from netkat.closing import Closing
 from netkat.engine.attempt import Attempt
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
-from netkat.engine.ports import Ports
 from netkat.engine.process import Process
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
+from netkat.host.conntrack import Census
+from netkat.host.ports import reserve
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Bypass(Closing):
         self._undo = ExitStack()
         self._paths = Paths()
         self._undo.callback(self._paths.close)
-        self._ports = Ports()
-        self._undo.callback(self._ports.close)
+        self._census = Census()
+        self._undo.callback(self._census.close)
         self._loaded = False
         self._waiting: set[Attempt | PortClaim] = set()
         self._netns: NetworkNamespace | None = None
@@ -142,13 +143,14 @@ class Bypass(Closing):
     ) -> Attempt:
         remote, remote_port = (destination, port) if peers == 1 else (None, 0)
         with ExitStack() as undo:
-            reservation = self._ports.reserve(
+            reservation = reserve(
                 protocol,
                 path.source,
                 options.source_port,
                 remote=remote,
                 remote_port=remote_port,
                 foreign=options.claim is not None,
+                census=self._census,
             )
             undo.callback(reservation.close)
             if not options.source_port and options.claim is None and self._paths.ports_decide():

@@ -13,13 +13,11 @@ import time
 from netkat.engine.path import Path, plan_path
 from netkat.flow import IPAddress, Protocol
 from netkat.host.changes import Changes
+from netkat.host.port_rules import ports_decide
 from netkat.options import PathOptions
 
 LONGEST = 1.0
 """Seconds that an answer is believed while no change is seen."""
-
-FEW = 2
-"""Questions of a program's first connection."""
 
 MOST = 4096
 """Answers that are kept: a scan of a large net should not."""
@@ -32,7 +30,6 @@ class Paths:
         self._lock = threading.Lock()
         self._changes: Changes | None = None
         self._known: dict[tuple[object, ...], Path] = {}
-        self._asked = 0
         self._ports_decide: bool | None = None
         self._until = 0.0
 
@@ -47,30 +44,24 @@ class Paths:
         """As plan_path, by the thread that is in the network namespace. Errors: the same."""
         with self._lock:
             self._forget_what_changed()
-            if self._ports_decide is None and self._asked >= FEW:
-                from netkat.host.policy import ports_decide
-
+            if self._ports_decide is None:
                 self._ports_decide = ports_decide()
             key: tuple[object, ...]
             key = (destination, options.source, options.interface, options.via, options.table)
-            if self._ports_decide is not False:
+            if self._ports_decide:
                 key = (*key, protocol, remote_port, options.source_port)
             path = self._known.get(key)
         if path is not None:
             return path
         path = plan_path(destination, protocol=protocol, remote_port=remote_port, options=options)
         with self._lock:
-            self._asked += 1
             # A change in the meantime lies in the queue, and is seen before this is used.
             if len(self._known) < MOST:
                 self._known[key] = path
         return path
 
     def ports_decide(self) -> bool:
-        """Whether the way may depend on ports, so that it is asked for again once they are known.
-
-        Worked out for programs that come back; for a first connection it is cheaper to ask.
-        """
+        """Whether the path may depend on ports: then plan again once the local port is known."""
         with self._lock:
             return self._ports_decide is not False
 

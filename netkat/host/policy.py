@@ -146,28 +146,6 @@ def walk_rules(
     raise no_route(destination, "besides that of its being this host's own address")
 
 
-def ports_decide() -> bool:
-    """Whether the way of a flow may depend on its protocol and ports.
-
-    So it is where a policy rule looks at them, or where multipath routes hash them
-    (net.ipv4.fib_multipath_hash_policy and IPv6's, ip-sysctl.rst).
-    """
-    if any(map(_hashes_ports, ("ipv4", "ipv6"))):
-        return True
-    looked_at = {_FRA_IP_PROTO, _FRA_SPORT_RANGE, _FRA_DPORT_RANGE}
-    with netlink.Netlink() as kernel:
-        answers = kernel.dump(_RTM_GETRULE, _FIB_RULE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
-    return any(looked_at & netlink.attributes(answer, _FIB_RULE.size).keys() for answer in answers)
-
-
-def _hashes_ports(family: str) -> bool:
-    try:
-        with open(f"/proc/sys/net/{family}/fib_multipath_hash_policy") as policy:
-            return policy.read().strip() != "0"
-    except OSError:  # a kernel without multipath routes, or without IPv6
-        return False
-
-
 def _suppressed(rule: _Rule, prefix_length: int) -> bool:
     limit = rule.found.get(_FRA_SUPPRESS_PREFIXLEN)
     if limit is None or netlink.u32(limit) == _NO_SUPPRESSION:

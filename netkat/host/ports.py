@@ -35,7 +35,7 @@ from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
 
 _IP_FREEBIND, _IP_MINTTL, _IPV6_MINHOPCOUNT = 15, 21, 73
-_SO_ATTACH_FILTER, _SO_ATTACH_BPF, _SO_BINDTODEVICE = 26, 50, 25
+_SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
 _MAXIMUM_TTL = 255
 
 TRIES = 16
@@ -88,18 +88,17 @@ def reserve(
     remote_port: int = 0,
     interface: str | None = None,
     foreign: bool = False,
-    filter_fd: int | None = None,
     census: conntrack.Census | None = None,
 ) -> Reservation:
     """Take a local port for one peer (or without ``remote`` for any); ``port`` 0 is any free one.
 
     ``interface`` binds the socket to a device, which a VRF needs. ``foreign`` allows
-    an address that is not this host's. For who reserves many: ``filter_fd`` is a program
-    that accepts nothing, ``census`` conntrack's own count.
+    an address that is not this host's. ``census`` is conntrack's count of entries, for a
+    caller that reserves many ports.
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
-    wish = _Wish(protocol, local, remote, remote_port, interface, foreign, filter_fd, census)
+    wish = _Wish(protocol, local, remote, remote_port, interface, foreign, census)
     if port:
         held, entry = _try(wish, port)
         # An entry without NAT is the trace of this host's own earlier connection:
@@ -142,7 +141,6 @@ class _Wish(NamedTuple):
     remote_port: int
     interface: str | None
     foreign: bool
-    filter_fd: int | None
     census: conntrack.Census | None
 
 
@@ -168,7 +166,7 @@ def _hold(wish: _Wish, port: int) -> Reservation:
             # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
             holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
-        filtered = _drop_all(holder, wish.filter_fd)
+        filtered = _drop_all(holder)
         bind(holder, protocol, local, port)
         if protocol is Protocol.TCP:
             _listen_silently(holder, local)
@@ -199,12 +197,9 @@ def _listen_silently(holder: socket.socket, local: IPAddress) -> None:
     holder.listen(1)
 
 
-def _drop_all(holder: socket.socket, filter_fd: int | None) -> bool:
-    """One cBPF instruction, "accept 0 bytes". False where the kernel does not let us."""
+def _drop_all(holder: socket.socket) -> bool:
+    """One cBPF instruction, "accept 0 bytes". False where it may not be attached."""
     try:
-        if filter_fd is not None:
-            holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, filter_fd)
-            return True
         program = array.array("B", struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K, 0
         pointer, _ = program.buffer_info()
         holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, pointer))

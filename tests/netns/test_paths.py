@@ -11,7 +11,7 @@ import pytest
 from netkat.engine import paths
 from netkat.engine.path import Path
 from netkat.flow import Protocol
-from netkat.host.policy import ports_decide
+from netkat.host.port_rules import ports_decide
 from netkat.options import PathOptions
 from tests.helpers.netns import Pair
 
@@ -81,6 +81,10 @@ def test_an_answer_grows_old(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_ports_matter_only_where_something_looks_at_them(pair: Pair) -> None:
     assert not pair.host.call(ports_decide)
+    with planner() as made:
+        # Without such a rule, all ports share one path from the first question on.
+        assert plan(pair, made, port=4000) is plan(pair, made, port=4001)
+        assert not made.ports_decide()
     pair.host.ip("rule add to 10.99.0.2 sport 4000-4001 table 77")
     assert pair.host.call(ports_decide)
     with planner() as made:
