@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from netkat.bpf import tc
 from netkat.bpf.cbpf import ProgramTooLong, pack
-from netkat.bpf.classic import guard_program
+from netkat.bpf.classic_guard import guard_program
 from netkat.bpf.ebpf import EbpfGuard, Ingress
 from netkat.bpf.guard import Guard, GuardLink, Step, check
 from netkat.bpf.kept_filter import KeptFilter

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Compile ingress.c and packets.c to the instructions that ship with netkat.
+"""Compile ingress.c and socket_filter.c to the instructions that ship with netkat.
 
 Run by the system's Python, which is where Debian's python3-bpfcc lives::
 
@@ -22,11 +22,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 PROGRAMS = {
-    "ingress.insns": ("ingress.c", "netkat_ingress", []),
-    "packets_ethernet.insns": ("packets.c", "netkat_packets", ["-DNETWORK=14"]),
-    "packets_bare.insns": ("packets.c", "netkat_packets", ["-DNETWORK=0"]),
+    "ingress.insns": ("ingress.c", "netkat_ingress"),
+    "socket_filter.insns": ("socket_filter.c", "netkat_filter"),
 }
-"""Output → source, function, what the preprocessor is told."""
+"""Output: source, function."""
 
 LD_IMM64 = 0x18
 PSEUDO_MAP_FD = 1
@@ -39,7 +38,8 @@ HEADER = """\
 # One instruction a line, struct bpf_insn (uapi/linux/bpf.h) in hex:
 # code, src and dst register, offset, immediate. Little-endian, and the same on
 # every little-endian machine (x86-64, arm64). Where code is 18 and src is 1 the
-# immediate is the flow map's descriptor, put there by the loader.
+# immediate is the flow map's descriptor; 6e6b6e68 is the network header's offset. The loader
+# (prebuilt.py) fills in both.
 """
 
 
@@ -73,21 +73,27 @@ def join_headers(folders: list[Path], target: Path) -> None:
                     link.symlink_to(entry)
 
 
-def compile_function(source: str, function: str, defines: list[str]) -> bytes:
+def compile_function(source: str, function: str) -> bytes:
     """The instructions, 8 bytes each, map descriptors cleared."""
     with tempfile.TemporaryDirectory(prefix="netkat-headers-") as tree:
         join_headers(header_folders(), Path(tree))
         os.environ["BCC_KERNEL_SOURCE"] = tree
         from bcc import BPF  # type: ignore[import-not-found]
 
-        flags = ["-Wno-macro-redefined", f"-I{HERE}", *defines]
-        program = BPF(src_file=str(HERE / source), cflags=flags)
+        program = BPF(text=with_lookup(source), cflags=["-Wno-macro-redefined"])
         code = bytearray(program.dump_func(function))
         program.cleanup()
     for at in range(0, len(code), 8):
         if code[at] == LD_IMM64 and code[at + 1] >> 4 == PSEUDO_MAP_FD:
             code[at + 4 : at + 8] = bytes(4)
     return bytes(code)
+
+
+def with_lookup(source: str) -> str:
+    """The source with flow_lookup.h in place: BCC compiles map look-ups in its main file only."""
+    header = "flow_lookup.h"
+    text = (HERE / source).read_text()
+    return text.replace(f'#include "{header}"\n', (HERE / header).read_text())
 
 
 def as_text(source: str, function: str, code: bytes) -> str:
@@ -119,8 +125,8 @@ def main(arguments: list[str]) -> int:
 
 def renew(name: str, *, check: bool) -> int:
     """Compile one, and compare or write: 1 where it is different under --check."""
-    source, function, defines = PROGRAMS[name]
-    code = compile_function(source, function, defines)
+    source, function = PROGRAMS[name]
+    code = compile_function(source, function)
     text, output = as_text(source, function, code), HERE / name
     if output.exists() and output.read_text() == text:
         print(f"{name} is what {source} compiles to")

@@ -11,7 +11,7 @@ from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress
 
 if TYPE_CHECKING:
-    from netkat.bpf.packets import Packets
+    from netkat.bpf.ebpf_filter import EbpfFilter
 
 
 class Step(str, enum.Enum):
@@ -84,8 +84,11 @@ class Guard(ABC):
         Nothing to do at most steps: they see as much without privileges.
         """
 
-    def packets(self) -> Packets | None:
-        """A filter for the packet socket that knows this guard's flows; None: it has none."""
+    def socket_filter(self) -> EbpfFilter | None:
+        """Load the packet socket's filter over this guard's map; None: the guard has no map.
+
+        Errors: any SetupError.
+        """
         return None
 
     @abstractmethod

@@ -1,100 +1,69 @@
-"""Binary search over constants in classic BPF: the value looked for is in A."""
+"""Binary search over constants in classic BPF; the value looked for is in A."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from netkat.bpf.cbpf import JEQ, JGE, JGT, RET, Assembler, Label
+from netkat.bpf.cbpf import JEQ, JGE, RET, Assembler, Label
 
-ACCEPT = 0xFFFFFFFF
-"""Returned by a filter: as many bytes of the frame as there are."""
+ACCEPT: Final = 0xFFFFFFFF
+"""What a filter returns to keep the whole frame."""
 
-LEAF, BARE_LEAF = 4, 8
-"""Values tested one after another at the end of the search, with tests of their own and
-without. Each leaf returns by itself, so that its jumps stay within reach."""
+_LEAF, _LEAF_WITHOUT_TESTS = 4, 8
+"""Values that are compared one after another where the search ends. A leaf has its own two
+returns, so that its jumps are short."""
 
 Test = Callable[[Label, Label], None]
-"""Emits what else must hold, ending in a jump to its first label if so, to its second if not."""
-
-
-class Leaf:
-    """The end of one branch: ``yes`` accepts, ``no`` goes to ``miss`` (None rejects)."""
-
-    def __init__(self, assembler: Assembler, miss: Label | None) -> None:
-        self.assembler, self.miss = assembler, miss
-        self.yes, self.no = Label(), Label()
-
-    def close(self) -> None:
-        """Emit both ends."""
-        self.assembler.place(self.yes)
-        self.assembler.add(RET, ACCEPT)
-        self.assembler.place(self.no)
-        if self.miss is None:
-            self.assembler.add(RET, 0)
-        else:
-            self.assembler.go(self.miss)
+"""Emits a further test, which jumps to its first label on success and to its second if not."""
 
 
 def search(
-    assembler: Assembler, cases: Mapping[int, Test | None], miss: Label | None = None
+    asm: Assembler, cases: Mapping[int, Test | None], otherwise: Label | None = None
 ) -> None:
-    """Accept when A is a key of ``cases`` and its test, if it has one, holds; else ``miss``."""
-    size = LEAF if any(cases.values()) else BARE_LEAF
-    _split(assembler, sorted(cases.items(), key=lambda case: case[0]), miss, _values, size)
+    """Accept if A is a key of ``cases`` whose test, if any, succeeds.
 
-
-def search_ranges(assembler: Assembler, ranges: Sequence[tuple[int, int]]) -> None:
-    """Accept when A is within one of the ranges (both ends included); else reject."""
-    _split(assembler, sorted(ranges), None, _ranges, LEAF)
+    Else go on at ``otherwise``; None rejects.
+    """
+    size = _LEAF if any(cases.values()) else _LEAF_WITHOUT_TESTS
+    _split(asm, sorted(cases.items(), key=lambda case: case[0]), otherwise, size)
 
 
 def _split(
-    assembler: Assembler,
-    cases: Sequence[tuple[int, object]],
-    miss: Label | None,
-    leaf: Callable[[Leaf, Sequence[tuple[int, object]]], None],
-    size: int,
+    asm: Assembler, cases: Sequence[tuple[int, Test | None]], otherwise: Label | None, size: int
 ) -> None:
     if len(cases) <= size:
-        end = Leaf(assembler, miss)
-        if cases:
-            leaf(end, cases)
-        else:
-            assembler.go(end.no)
-        end.close()
+        _leaf(asm, cases, otherwise)
         return
-    # Whole leaves on the left side: half-filled ones would cost room.
+    # Full leaves on the left: half-filled ones would cost room.
     middle = (len(cases) // 2 + size - 1) // size * size
     right = Label()
-    assembler.jump(JGE, cases[middle][0], right)
-    _split(assembler, cases[:middle], miss, leaf, size)
-    assembler.place(right)
-    _split(assembler, cases[middle:], miss, leaf, size)
+    asm.jump(JGE, cases[middle][0], right)
+    _split(asm, cases[:middle], otherwise, size)
+    asm.place(right)
+    _split(asm, cases[middle:], otherwise, size)
 
 
-def _values(leaf: Leaf, cases: Sequence[tuple[int, object]]) -> None:
-    assembler = leaf.assembler
-    bodies: list[tuple[Label, Test]] = []
+def _leaf(
+    asm: Assembler, cases: Sequence[tuple[int, Test | None]], otherwise: Label | None
+) -> None:
+    yes, no = Label(), Label()
+    tests: list[tuple[Label, Test]] = []
     for value, test in cases:
-        label = leaf.yes
-        if callable(test):
-            label = Label()
-            bodies.append((label, test))
-        last = value == cases[-1][0]
-        assembler.jump(JEQ, value, label, leaf.no if last else None)
-    for label, test in bodies:
-        assembler.place(label)
-        test(leaf.yes, leaf.no)
-
-
-def _ranges(leaf: Leaf, ranges: Sequence[tuple[int, object]]) -> None:
-    assembler = leaf.assembler
-    tests: list[tuple[Label, int]] = []
-    for low, high in reversed(ranges):
-        assert isinstance(high, int)
-        label = Label()
-        tests.append((label, high))
-        assembler.jump(JGE, low, label, leaf.no if low == ranges[0][0] else None)
-    for label, high in tests:
-        assembler.place(label)
-        assembler.jump(JGT, high, leaf.no, leaf.yes)
+        found = yes
+        if test is not None:
+            found = Label()
+            tests.append((found, test))
+        asm.jump(JEQ, value, found, no if value == cases[-1][0] else None)
+    if not cases:
+        asm.go(no)
+    for label, test in tests:
+        asm.place(label)
+        test(yes, no)
+    asm.place(yes)
+    asm.add(RET, ACCEPT)
+    asm.place(no)
+    if otherwise is None:
+        asm.add(RET, 0)
+    else:
+        asm.go(otherwise)

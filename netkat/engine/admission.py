@@ -1,111 +1,119 @@
-"""Which packets an interface's wire takes in, and the guard keeps from the kernel, flow by flow."""
+"""Which packets an interface's packet socket receives and its guard drops, flow by flow."""
 
 from __future__ import annotations
 
-import errno
 import threading
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from netkat.bpf.classic_filter import classic_filter
 from netkat.bpf.flow_news import Teller
 from netkat.bpf.ladder import Guard
 from netkat.bpf.signature import signed
-from netkat.bpf.socket_filter import flow_filter
 from netkat.flow import Flow, IPAddress
 from netkat.wire.packet_socket import PacketSocket
 
-if TYPE_CHECKING:
-    from netkat.bpf.packets import Packets
-
-MANY = 4
-"""Flows that came, after which the filter over the guard's map is worth its loading (two
-milliseconds, as long as the classic filter takes for so many)."""
-
 
 class Admission:
-    """Keeps guard and filter in step and captures told.
+    """Adds flows to the guard, to the packet socket's filter and to what captures know.
 
-    Errors of add(): as Guard.add, SetupError.
+    The filter is the eBPF one where the guard is eBPF, else the classic one. Made while the
+    capabilities are held. Errors of the constructor: any SetupError.
     """
 
-    def __init__(self, wire: PacketSocket, guard: Guard, *, claimed: bool) -> None:
-        self._wire, self._guard, self._claimed = wire, guard, claimed
-        self._flows: dict[Flow, IPAddress | None] = {}
+    def __init__(self, wire: PacketSocket, guard: Guard) -> None:
+        self._guard = guard
+        self._next_hops: dict[Flow, IPAddress | None] = {}
         self._lock = threading.Lock()
-        self._packets: Packets | None = None
-        self._came = 0
         self._teller = Teller()
+        self._filter: _SocketFilter
+        ebpf = guard.socket_filter()
+        if ebpf is None:
+            self._filter = _ClassicFilter(wire)
+        else:
+            self._filter = ebpf
+            wire.set_program(ebpf.fd)
 
     def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
-        """Let the flow in here and keep it from the kernel, before anything of it is sent."""
+        """Receive the flow here and drop it for the kernel, before its first packet is sent.
+
+        Errors: GuardFailed, SetupError.
+        """
         with self._lock:
             self._guard.add(flow)
-            self._flows[flow] = next_hop
-            self._came += 1
             try:
-                if self._packets is not None:
-                    self._packets.add(flow, next_hop)
-                elif self._came != MANY or self._claimed or not self._look_up():
-                    self._assemble()
+                self._filter.add(flow, next_hop)
             except BaseException:
-                del self._flows[flow]
                 self._guard.remove(flow)
                 raise
+            self._next_hops[flow] = next_hop
             self._teller.begins(flow)
 
-    def remove(self, flow: Flow) -> None:
-        """Give the flow back to the kernel; once more is no error."""
+    def update(self, flow: Flow, next_hop: IPAddress | None) -> None:
+        """Change the next hop of a flow that was added. Errors: as add()."""
         with self._lock:
-            if flow not in self._flows:
+            before = self._next_hops.get(flow, next_hop)
+            if before != next_hop:
+                self._filter.update(flow, before, next_hop)
+                self._next_hops[flow] = next_hop
+
+    def remove(self, flow: Flow) -> None:
+        """Leave the flow to the kernel again. Idempotent."""
+        with self._lock:
+            if flow not in self._next_hops:
                 return
-            next_hop = self._flows.pop(flow)
             self._teller.ends(flow)
-            if self._packets is not None:
-                self._packets.remove(flow, next_hop)
-            else:
-                self._assemble()
+            self._filter.remove(flow, self._next_hops.pop(flow))
             self._guard.remove(flow)
 
     def close(self) -> None:
-        """Let go of the filter's program; wire and guard are their owners' to close.
+        """Close the filter's program; wire and guard are closed by their owners.
 
         Nothing is sent any more.
         """
         self._teller.close()
-        if self._packets is not None:
-            self._packets.close()
+        self._filter.close()
 
-    def _assemble(self) -> None:
-        self._wire.set_filter(
-            signed(
-                flow_filter(
-                    self._flows,
-                    self._next_hops(),
-                    ethernet=self._wire.ethernet,
-                    claimed=self._claimed,
-                ),
-                self._flows,
-            )
-        )
 
-    def _look_up(self) -> bool:
-        """From here on flows are looked up in the guard's map; False where it has none."""
-        packets = self._guard.packets()
-        if packets is None:
-            return False
-        try:
-            for flow, next_hop in self._flows.items():
-                packets.add(flow, next_hop)
-            self._wire.set_program(packets.fd)
-        except OSError as error:
-            packets.close()
-            if error.errno != errno.EPERM:
-                raise
-            return False
-        self._packets = packets
-        return True
+class _SocketFilter(Protocol):
+    """What bpf.ebpf_filter.EbpfFilter and _ClassicFilter have in common."""
 
-    def _next_hops(self) -> set[IPAddress] | None:
-        """Who may tell us a MAC; None for anybody, since who knocks is not known beforehand."""
-        if any(flow.any_peer for flow in self._flows):
-            return None
-        return {hop for hop in self._flows.values() if hop is not None}
+    def add(self, flow: Flow, next_hop: IPAddress | None, /) -> None: ...
+
+    def update(
+        self, flow: Flow, before: IPAddress | None, next_hop: IPAddress | None, /
+    ) -> None: ...
+
+    def remove(self, flow: Flow, next_hop: IPAddress | None, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _ClassicFilter:
+    """The classic filter, assembled and attached again for each change.
+
+    The flows are written behind it for captures in other processes (signature.py).
+    """
+
+    def __init__(self, wire: PacketSocket) -> None:
+        self._wire = wire
+        self._flows: dict[Flow, IPAddress | None] = {}
+
+    def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
+        self._attach({**self._flows, flow: next_hop})
+
+    def update(self, flow: Flow, before: IPAddress | None, next_hop: IPAddress | None) -> None:
+        del before
+        self.add(flow, next_hop)
+
+    def remove(self, flow: Flow, next_hop: IPAddress | None) -> None:
+        del next_hop
+        self._attach({other: hop for other, hop in self._flows.items() if other != flow})
+
+    def close(self) -> None:
+        """The socket owns the program."""
+
+    def _attach(self, flows: dict[Flow, IPAddress | None]) -> None:
+        wire = self._wire
+        program = classic_filter(flows, ethernet=wire.ethernet, promiscuous=wire.promiscuous)
+        wire.set_filter(signed(program, flows))
+        self._flows = flows

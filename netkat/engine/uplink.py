@@ -17,10 +17,10 @@ from ipaddress import IPv4Network, IPv6Network
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
+from netkat.bpf.classic_filter import BLOCK_ALL
 from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.ladder import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
-from netkat.bpf.socket_filter import BLOCK_ALL
 from netkat.closing import close_together
 from netkat.engine.admission import Admission
 from netkat.engine.options import by_number
@@ -93,9 +93,9 @@ class Uplink:
             self.guard: Guard = attach(place, options.guard)
             # To let go of either waits for every processor; so they are let go of at once.
             undo.callback(close_together, self.guard.close, self.wire.close)
-            self._admission = Admission(self.wire, self.guard, claimed=claim is not None)
-            undo.callback(self._admission.close)
-            self.add, self.remove = self._admission.add, self._admission.remove
+            self.admission = Admission(self.wire, self.guard)
+            undo.callback(self.admission.close)
+            self.add, self.remove = self.admission.add, self.admission.remove
             if claim is not None:
                 from netkat.engine.claim import take
 

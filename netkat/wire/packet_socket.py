@@ -68,6 +68,8 @@ class PacketSocket:
     ) -> None:
         self.interface, self.index, self.ethernet = interface, index, ethernet
         self._lock = threading.Lock()
+        self.promiscuous = False
+        """Whether frames for every MAC are received."""
         self._received = self._dropped = 0
         self.tally = ffi.new("uint64_t[]", TALLY)
         """Frames sent, [e] refused with errno e, [-1] unreadable: the stack counts here, too."""
@@ -102,8 +104,14 @@ class PacketSocket:
         self._program = program
 
     def set_program(self, descriptor: int) -> None:
-        """Have an eBPF program of type socket filter be the filter. Errors: OSError."""
-        self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_BPF, descriptor)
+        """Attach an eBPF program of type socket filter in place of the filter.
+
+        Errors: NetkatError.
+        """
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_BPF, descriptor)
+        except OSError as error:
+            raise self.fault(error) from None
 
     def join(self, group: bytes) -> None:
         """Have the interface take in frames for a multicast MAC, until close()."""
@@ -112,6 +120,7 @@ class PacketSocket:
     def be_promiscuous(self) -> None:
         """Have the interface take in frames for every MAC, until close()."""
         self._member(uapi.PACKET_MR_PROMISC, b"")
+        self.promiscuous = True
 
     def _member(self, kind: int, address: bytes) -> None:
         request = uapi.PACKET_MREQ.pack(self.index, kind, len(address), address)

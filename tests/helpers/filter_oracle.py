@@ -1,9 +1,9 @@
-"""What the socket filter should let in, said a second time and in another way: over the
-description that a packet is made from, not over its bytes."""
+"""What the socket filters should accept, written a second time: over the description that a
+packet is made from, not over its bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
@@ -23,10 +23,13 @@ from tests.helpers.packets import (
     ipv6_extended,
     neighbor,
     options_header,
+    routing_header,
     transport,
 )
 
 Header = tuple[int, bytes]
+Hops = Mapping[Flow, IPAddress | None]
+"""Flows and their next hops."""
 V4_ERRORS, V6_ERRORS = {3, 4, 11, 12}, {1, 2, 3, 4}
 
 
@@ -73,7 +76,12 @@ class Segment:
             and flow.remote_port in (0, theirs[1])
         )
 
-    def wanted(self, flows: Sequence[Flow]) -> bool:
+    def may_be_sent(self) -> bool:
+        """Whether netkat may have sent it: with a fragment header at most."""
+        version = self.source.version
+        return version == 4 or len(self.headers) + self.fragmented <= 1
+
+    def wanted(self, flows: Collection[Flow]) -> bool:
         if self.offset:
             return any(
                 flow.protocol == self.protocol
@@ -107,14 +115,26 @@ class Error:
         body = icmp(self.kind, 0, quoted)
         return ipv6_extended(self.sender, self.receiver, list(self.headers), ICMPV6, body)
 
-    def wanted(self, flows: Sequence[Flow]) -> bool:
+    def wanted(self, flows: Collection[Flow]) -> bool:
         errors = V4_ERRORS if self.sender.version == 4 else V6_ERRORS
         return (
             self.kind in errors
-            and self.receiver in {flow.local for flow in flows}
             and not self.quoted.offset
+            and self.quoted.may_be_sent()
             and any(self.quoted.of(flow, reverse=False) for flow in flows)
         )
+
+
+def of_version(
+    flows: Hops, version: int, ethernet: bool
+) -> tuple[set[IPAddress], set[IPAddress | None], bool]:
+    """Local addresses, next hops, and whether any host may be a next hop."""
+    same = {flow: hop for flow, hop in flows.items() if flow.version == version}
+    local = {flow.local for flow in same}
+    if not ethernet:
+        return local, set(), False
+    connected = {hop for flow, hop in same.items() if not flow.any_peer}
+    return local, connected - {None}, any(flow.any_peer for flow in same)
 
 
 @dataclass(frozen=True)
@@ -123,9 +143,13 @@ class Arp:
     sender: IPAddress
     target: IPAddress
 
-    def wanted(self, flows: Sequence[Flow], hops: Sequence[IPAddress] | None) -> bool:
-        known = hops is None or self.sender in hops
-        return self.oper == 2 and known and self.target in {flow.local for flow in flows}
+    def wanted(self, flows: Hops, ethernet: bool) -> bool:
+        local, hops, any_hop = of_version(flows, 4, ethernet)
+        if self.oper not in (1, 2):
+            return False
+        if self.sender in hops or (self.oper == 1 and self.target in local):
+            return True
+        return any_hop and (self.oper == 2 or self.sender == self.target)
 
 
 @dataclass(frozen=True)
@@ -135,15 +159,11 @@ class Neighbor:
     receiver: IPAddress
     target: IPAddress
 
-    def wanted(self, flows: Sequence[Flow], hops: Sequence[IPAddress] | None) -> bool:
-        ours = {flow.local for flow in flows}
-        if self.kind != 136:
-            return False
-        if hops is None:
-            return self.receiver in ours
-        # What comes from an address of ours is no next hop's, whatever it says.
-        to_all = self.receiver == ip_address("ff02::1") and self.sender not in ours
-        return (self.receiver in ours or to_all) and self.target in hops
+    def wanted(self, flows: Hops, ethernet: bool) -> bool:
+        local, hops, any_hop = of_version(flows, 6, ethernet)
+        if self.kind == 135:
+            return self.target in local
+        return self.kind == 136 and (any_hop or self.target in hops)
 
 
 Spec = Segment | Error | Arp | Neighbor
@@ -173,12 +193,11 @@ class Arrival:
         network = 14 if self.header else 0
         return Frame(data, protocol, self.packet_type, self.vlan, network)
 
-    def wanted(self, flows: Sequence[Flow], hops: Sequence[IPAddress] | None) -> bool:
+    def wanted(self, flows: Hops) -> bool:
         if self.packet_type > 2 or (self.vlan or 0) & 0xFFF:
             return False
         if isinstance(self.spec, Arp | Neighbor):
-            same = any(flow.version == self.spec.sender.version for flow in flows)
-            return same and self.header and self.spec.wanted(flows, hops)
+            return self.spec.wanted(flows, self.header)
         return self.spec.wanted(flows)
 
 
@@ -205,9 +224,9 @@ EXTENSIONS: tuple[tuple[Header, ...], ...] = (
     (),
     (options_header(0),),
     (options_header(60, 2),),
-    (options_header(0, 1), options_header(60), options_header(43, 3)),
+    (options_header(0, 1), options_header(60), routing_header(0, 3)),
     (fragment_header(0, more=1),),
-    (options_header(0), options_header(43), fragment_header(0, more=1), options_header(60)),
+    (options_header(0), routing_header(0), fragment_header(0, more=1), options_header(60)),
     tuple(options_header(60) for _ in range(6)),
 )
-"""Chains that the filter steps over; one more header and it does not."""
+"""Chains that the filters skip; they do not skip one more header."""

@@ -98,9 +98,14 @@ def ipv6_extended(
 
 
 def options_header(number: int, eights: int = 0) -> tuple[int, bytes]:
-    """A hop-by-hop, routing or destination header of 8 * (eights + 1) bytes, all padding."""
+    """A hop-by-hop or destination header of 8 * (eights + 1) bytes, all padding."""
     padding = 8 * (eights + 1) - 4
     return number, bytes([eights, 1, padding]) + bytes(padding)
+
+
+def routing_header(segments_left: int, eights: int = 0) -> tuple[int, bytes]:
+    """A routing header (RFC 8200, 4.4) of 8 * (eights + 1) bytes."""
+    return 43, bytes([eights, 0, segments_left]) + bytes(8 * (eights + 1) - 4)
 
 
 def fragment_header(offset: int, *, more: int = 0, ident: int = 7) -> tuple[int, bytes]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from netkat.bpf.cbpf import Instruction
-from netkat.bpf.socket_filter import flow_filter
+from netkat.bpf.classic_filter import classic_filter
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.wire.packet_socket import PacketSocket
 from netkat.wire.vnet_hdr import VnetHeader
@@ -48,8 +48,8 @@ def flow_of(pair: Pair, version: int, protocol: Protocol, port: int, remote_port
     return Flow(protocol, host, port, peer, remote_port)
 
 
-def filter_of(*flows: Flow, hops: Iterable[IPAddress] | None = ()) -> list[Instruction]:
-    return flow_filter(flows, hops, ethernet=True)
+def filter_of(*flows: Flow, hop: IPAddress | None = None) -> list[Instruction]:
+    return classic_filter(dict.fromkeys(flows, hop), ethernet=True)
 
 
 def collect(

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from netkat.bpf.ebpf import MAX_FLOWS
+from netkat.bpf.flow_map import MAX_ENTRIES
 from netkat.bpf.ladder import Guard, GuardLink, Step, attach
 from netkat.bpf.tcx import FIRST, Anchor, TcxLink, attached
 from netkat.errors import BadArgument, GuardFailed, InterfaceDown
@@ -243,7 +243,7 @@ def test_words_for_what_cannot_be(hook: Hook) -> None:
 
 def test_full_is_told(hook: Hook) -> None:
     guard = hook.guard("tcx")
-    ports = range(1, MAX_FLOWS // 4096 + 1)
+    ports = range(1, MAX_ENTRIES // 4096 + 1)
     flows = [
         replace(hook.wire.flow(), local_port=local, remote_port=remote)
         for remote in ports
@@ -251,7 +251,7 @@ def test_full_is_told(hook: Hook) -> None:
     ]
     for flow in flows:
         guard.add(flow)
-    with pytest.raises(GuardFailed, match=f"holds {MAX_FLOWS} flows already"):
+    with pytest.raises(GuardFailed, match=f"holds {MAX_ENTRIES} entries already"):
         guard.add(hook.wire.flow())
     guard.remove(flows[0])
     guard.add(hook.wire.flow())

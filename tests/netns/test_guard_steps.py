@@ -237,7 +237,7 @@ def extension_cases() -> dict[str, tuple[list[tuple[int, bytes]], bool]]:
         ),
         "routing, used up": ([(ROUTING, bytes([0, 0, 0]) + bytes(4))], True),
         "routing, segments left": ([(ROUTING, bytes([2, 4, 1]) + bytes(20))], False),
-        "authentication": ([(AH, bytes([4]) + bytes(22))], True),
+        "authentication": ([(AH, bytes([4]) + bytes(22))], False),
         "atomic fragment": ([(FRAGMENT, bytes(3) + bytes(4))], True),
         "first fragment": ([(FRAGMENT, bytes([0, 0, 1]) + bytes(3) + b"\1")], True),
         "later fragment": ([(FRAGMENT, bytes([0, 0, 9]) + bytes(3) + b"\1")], False),

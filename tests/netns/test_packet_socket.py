@@ -18,6 +18,7 @@ from netkat.wire.packet_socket import RECEIVE_BUFFER, PacketSocket
 from netkat.wire.vnet_hdr import Flags, GsoType, VnetHeader
 from tests.helpers import packets
 from tests.helpers.frames import OwnReceiveBatch, OwnSendBatch
+from tests.helpers.guard_lab import quiet
 from tests.helpers.netns import ROOT, Pair, netns_pair
 from tests.helpers.packets import IPV4, TCP, UDP, ip, tcp, udp
 from tests.helpers.wires import (
@@ -39,6 +40,7 @@ ETHERTYPE = {4: packets.IPV4, 6: packets.IPV6}
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     with netns_pair("nkw") as ends:
+        quiet(ends)
         yield ends
 
 

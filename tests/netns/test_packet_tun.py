@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.socket_filter import flow_filter
+from netkat.bpf.classic_filter import classic_filter
 from netkat.flow import Flow, Protocol
 from netkat.wire.packet_socket import PacketSocket
 from netkat.wire.vnet_hdr import Flags, GsoType, VnetHeader
@@ -77,7 +77,7 @@ def flow(version: int, protocol: Protocol = Protocol.UDP) -> Flow:
 
 
 def open_wire(space: Namespace, *flows: Flow) -> AbstractContextManager[PacketSocket]:
-    program = flow_filter(flows, [], ethernet=False)
+    program = classic_filter(dict.fromkeys(flows), ethernet=False)
     return wire(space, "tun0", program, ethernet=False)
 
 
@@ -175,7 +175,7 @@ def test_headers_in_page_fragments_are_read(space: Namespace) -> None:
     descriptor = space.call(opened)
     try:
         space.ip("link set tap0 address 02:00:00:00:00:02", "link set tap0 up")
-        program = flow_filter([flow(4)], [], ethernet=True)
+        program = classic_filter({flow(4): None}, ethernet=True)
         with wire(space, "tap0", program) as ours:
             for port in (4000, 4001):
                 packet = ip(PEER[4], OURS[4], UDP, udp(5000, port, bytes(1000)))

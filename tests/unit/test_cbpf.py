@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from netkat.bpf.cbpf import (
     JEQ,
-    JGT,
     LD_B,
     LD_IMM,
     LD_MEM,
@@ -24,7 +23,7 @@ from netkat.bpf.cbpf import (
     ProgramTooLong,
     pack,
 )
-from netkat.bpf.search import ACCEPT, search, search_ranges
+from netkat.bpf.search import ACCEPT, search
 from tests.helpers.cbpf_machine import Frame, check, run
 
 SO_ATTACH_FILTER = 26
@@ -144,17 +143,3 @@ def test_search_finds_exactly_its_values(cases: dict[int, bool], value: int) -> 
     check(program)
     found = value in cases and (not cases[value] or value % 2 == 0)
     assert run(program, byte(value)) == (ACCEPT if found else 5)
-
-
-@given(st.lists(st.integers(0, 255), max_size=40, unique=True), st.integers(0, 255))
-def test_search_of_ranges(bounds: list[int], value: int) -> None:
-    bounds = sorted(bounds[: len(bounds) // 2 * 2])
-    ranges = list(zip(bounds[::2], bounds[1::2], strict=True))
-    asm = Assembler()
-    asm.add(LD_B, 0)
-    asm.jump(JGT, 255, None)
-    search_ranges(asm, ranges)
-    program = asm.assemble()
-    check(program)
-    within = any(low <= value <= high for low, high in ranges)
-    assert run(program, byte(value)) == (ACCEPT if within else 0)

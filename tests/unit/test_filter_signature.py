@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from netkat.bpf.cbpf import MAX_INSTRUCTIONS, RET, Instruction
+from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
 from netkat.bpf.signature import flows_in, signed
-from netkat.bpf.socket_filter import BLOCK_ALL, flow_filter
 from netkat.flow import Flow, Protocol
 
 LOCAL, PEER = ip_address("10.0.0.1"), ip_address("192.0.2.7")
@@ -38,12 +38,12 @@ def ends(flow: Flow) -> tuple[int, int, bytes, int, bytes, int]:
 @pytest.mark.parametrize("count", range(len(FLOWS) + 1))
 def test_what_was_written_is_read(count: int) -> None:
     flows = FLOWS[:count]
-    program = signed(flow_filter(flows, None, ethernet=True), flows)
+    program = signed(classic_filter(dict.fromkeys(flows), ethernet=True), flows)
     assert set(flows_in(packed(program))) == {ends(flow) for flow in flows}
 
 
 def test_it_changes_no_verdict_and_is_short() -> None:
-    plain = flow_filter(FLOWS, None, ethernet=True)
+    plain = classic_filter(dict.fromkeys(FLOWS), ethernet=True)
     program = signed(plain, FLOWS)
     assert program[: len(plain)] == plain
     assert plain[-1].code == RET  # nothing runs on into it
@@ -63,7 +63,7 @@ def test_the_last_flows_are_written_where_there_is_no_room_for_all() -> None:
 def test_other_programs_say_nothing() -> None:
     """Others' filters, cut ones, and bytes that are none."""
     random = Random(7)
-    program = packed(signed(flow_filter(FLOWS, None, ethernet=True), FLOWS))
+    program = packed(signed(classic_filter(dict.fromkeys(FLOWS), ethernet=True), FLOWS))
     assert list(flows_in(packed(BLOCK_ALL))) == list(flows_in(b"")) == []
     assert list(flows_in(program[:-8])) == []
     for length in range(0, len(program), 3):

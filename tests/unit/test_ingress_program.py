@@ -1,4 +1,4 @@
-"""The shipped instructions, the keys of the map, and what is sent to bpf(2)."""
+"""The prebuilt instructions, the keys of the map, and what is sent to bpf(2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import flow_key, shipped, sys
+from netkat.bpf import flow_key, prebuilt, sys
 from netkat.bpf.program import telling_line
 from netkat.errors import KernelTooOld
 from netkat.flow import Flow, Protocol
@@ -19,7 +19,7 @@ FOUR = Flow(Protocol.TCP, ip_address("192.0.2.1"), 40000, ip_address("198.51.100
 SIX = Flow(Protocol.UDP, ip_address("2001:db8::1"), 53, ip_address("2001:db8::2"), 5353)
 
 
-def test_keys_lie_as_ingress_c_lays_them_out() -> None:
+def test_keys_have_the_layout_of_flow_lookup_h() -> None:
     assert flow_key.key_of(FOUR) == (
         bytes([192, 0, 2, 1])
         + bytes(12)
@@ -55,20 +55,31 @@ def test_families_cannot_be_mistaken_for_each_other() -> None:
     assert flow_key.key_of(four) != flow_key.key_of(six)
 
 
-def test_instructions_take_the_maps_descriptor_and_end_in_exit() -> None:
-    code = shipped.instructions(0x12345678)
+@pytest.mark.parametrize("name", ["ingress", "socket_filter"])
+def test_instructions_take_the_maps_descriptor_and_end(name: str) -> None:
+    code = prebuilt.instructions(name, 0x12345678, ethernet=True)
     words = [struct.unpack_from("<BBhi", code, at) for at in range(0, len(code), 8)]
     loads = [word for word in words if word[0] == 0x18 and word[1] >> 4 == 1]
-    assert len(loads) == 3, "one for each lookup: the exact flow, any peer, a claimed address"
+    assert len(loads) >= 3
     assert {word[3] for word in loads} == {0x12345678}
-    assert words[-1][0] == 0x95
-    assert shipped.instructions(0) != code
+    assert words[-1][0] in (0x95, 0x05)  # exit, or a jump to it
+    assert prebuilt.instructions(name, 0, ethernet=True) != code
 
 
-def test_a_big_endian_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["ingress", "socket_filter"])
+def test_instructions_take_the_offset_of_the_network_header(name: str) -> None:
+    on_ethernet, bare = (
+        [struct.unpack_from("<i", code, at)[0] for at in range(4, len(code), 8)]
+        for code in (prebuilt.instructions(name, 3, ethernet=header) for header in (True, False))
+    )
+    changed = {pair for pair in zip(on_ethernet, bare, strict=True) if pair[0] != pair[1]}
+    assert changed == {(14, 0)}
+
+
+def test_a_big_endian_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.byteorder", "big")
     with pytest.raises(KernelTooOld, match="little-endian"):
-        shipped.instructions(3)
+        prebuilt.instructions("ingress", 3, ethernet=True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A small world of flows and packets, so that much matches by half: hypothesis draws from it."""
+"""Strategies for flows and packets out of few addresses and ports, so that many match by half."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from hypothesis import strategies as st
 
-from netkat.flow import Flow, Protocol
+from netkat.flow import Flow, IPAddress, Protocol
 from tests.helpers.filter_oracle import (
     EXTENSIONS,
     Arp,
@@ -30,8 +30,20 @@ PROTOCOLS = st.sampled_from([TCP, UDP])
 def flows_of(draw: st.DrawFn, version: int) -> Flow:
     addresses = st.sampled_from(ADDRESSES[version])
     local, remote = draw(addresses), draw(st.none() | addresses)
-    remote_port = draw(st.just(0) | PORTS)
+    remote_port = 0 if remote is None else draw(PORTS)
     return Flow(draw(PROTOCOLS), local, draw(PORTS), remote, remote_port)
+
+
+def next_hops_of(flow: Flow) -> st.SearchStrategy[IPAddress | None]:
+    """A flow's next hop has its IP version."""
+    return st.none() | st.sampled_from(ADDRESSES[flow.version])
+
+
+@st.composite
+def flow_tables(draw: st.DrawFn, most: int = 6) -> dict[Flow, IPAddress | None]:
+    """Flows of both versions with their next hops."""
+    flows = draw(st.lists(flows_of(4) | flows_of(6), min_size=1, max_size=most, unique=True))
+    return {flow: draw(next_hops_of(flow)) for flow in flows}
 
 
 @st.composite
@@ -64,7 +76,7 @@ def arrivals(draw: st.DrawFn, version: int) -> Arrival:
             if version == 6 and kind == 136:
                 spec = Neighbor(136, spec.sender, spec.receiver, draw(addresses))
         case _ if version == 4:
-            spec = Arp(draw(st.sampled_from([1, 2])), draw(addresses), draw(addresses))
+            spec = Arp(draw(st.sampled_from([1, 2, 3])), draw(addresses), draw(addresses))
         case _:
             receivers = st.sampled_from([*ADDRESSES[6], ip_address("ff02::1")])
             kind = draw(st.sampled_from([135, 136]))

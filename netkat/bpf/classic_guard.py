@@ -1,7 +1,7 @@
 """The guard as a classic BPF program, for cls_bpf in direct-action mode.
 
-It decides as ingress.c does, but has no map: its flows are written into it, and
-it is assembled anew when they change.
+It drops what ingress.c drops, but has no map: its flows are part of the program, which is
+assembled again when they change.
 
 Every load is preceded by a check of the packet's length, since a classic
 program that loads from beyond the end returns 0, and 0 is TC_ACT_OK here: the
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Final
 
 from netkat.bpf.cbpf import (
     AD_PROTOCOL,
@@ -47,11 +46,9 @@ from netkat.bpf.cbpf import (
     Instruction,
     Label,
 )
+from netkat.bpf.classic_headers import EXTENSION_HEADERS
 from netkat.bpf.tc import SHOT, UNSPEC
 from netkat.flow import Flow, IPAddress, Protocol
-
-EXTENSION_HEADERS: Final = 6
-"""IPv6 extension headers that are stepped over, as in ingress.c."""
 
 _LD_LEN, _JGE_X, _LD_IMM = 0x80, 0x3D, 0x00
 _ETHERNET_HEADER = 14
@@ -59,7 +56,7 @@ _IN_REACH = 250
 _OFFSET, _NEXT, _END = 0, 1, 2
 """Scratch memory: the transport header's offset, the next header's number, an end to check."""
 
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION = 0, 43, 44, 51, 60
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 
 
 def guard_program(
@@ -145,11 +142,10 @@ class _Writer:
     def _step_over(self) -> None:
         """A is the header's number, X its offset; the same of the next afterwards."""
         out = self.out
-        fragment, authentication, routing, options, step = (Label() for _ in range(5))
+        fragment, routing, options, step = (Label() for _ in range(4))
         self._check(4)
         for number, place in (
             (_FRAGMENT, fragment),
-            (_AH, authentication),
             (_ROUTING, routing),
             (_HOP_BY_HOP, options),
         ):
@@ -159,11 +155,6 @@ class _Writer:
         out.add(LD_H_IND, self.base + 2)
         out.jump(JSET, 0xFFF8, self.skip)
         out.add(_LD_IMM, 8)
-        out.go(step)
-        out.place(authentication)
-        out.add(LD_B_IND, self.base + 1)
-        out.add(ADD, 2)
-        out.add(LSH, 2)
         out.go(step)
         out.place(routing)
         out.add(LD_B_IND, self.base + 3)
