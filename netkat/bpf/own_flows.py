@@ -1,8 +1,8 @@
 """Which flows are netkat's, in whatever process: what filters and guards say of them.
 
-Every wire has a filter. A classic one carries its flows behind it (signature.py), and
-sock_diag(7) shows it to who has CAP_NET_ADMIN. One that looks its flows up in the guard's
-map shows nothing: then the map is asked (CAP_SYS_ADMIN), as that of every eBPF guard is.
+A classic filter carries its flows behind its last return (signature.py), and sock_diag(7)
+shows it to processes with CAP_NET_ADMIN. Beside an eBPF guard the filter is eBPF and has
+none: the guard's map has them, which requires CAP_SYS_ADMIN.
 """
 
 from __future__ import annotations

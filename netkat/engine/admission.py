@@ -24,14 +24,8 @@ class Admission:
         self._guard = guard
         self._next_hops: dict[Flow, IPAddress | None] = {}
         self._lock = threading.Lock()
+        self._filter = _attached(wire, guard)
         self._teller = Teller()
-        self._filter: _SocketFilter
-        ebpf = guard.socket_filter()
-        if ebpf is None:
-            self._filter = _ClassicFilter(wire)
-        else:
-            self._filter = ebpf
-            wire.set_program(ebpf.fd)
 
     def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
         """Receive the flow here and drop it for the kernel, before its first packet is sent.
@@ -86,6 +80,18 @@ class _SocketFilter(Protocol):
     def remove(self, flow: Flow, next_hop: IPAddress | None, /) -> None: ...
 
     def close(self) -> None: ...
+
+
+def _attached(wire: PacketSocket, guard: Guard) -> _SocketFilter:
+    ebpf = guard.socket_filter()
+    if ebpf is None:
+        return _ClassicFilter(wire)
+    try:
+        wire.set_program(ebpf.fd)
+    except BaseException:
+        ebpf.close()
+        raise
+    return ebpf
 
 
 class _ClassicFilter:

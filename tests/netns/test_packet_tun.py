@@ -13,7 +13,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.classic_filter import classic_filter
+from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
+from netkat.bpf.ebpf_filter import EbpfFilter
+from netkat.bpf.flow_key import key_of
+from netkat.bpf.flow_map import FlowMap
 from netkat.flow import Flow, Protocol
 from netkat.wire.packet_socket import PacketSocket
 from netkat.wire.vnet_hdr import Flags, GsoType, VnetHeader
@@ -79,6 +82,18 @@ def flow(version: int, protocol: Protocol = Protocol.UDP) -> Flow:
 def open_wire(space: Namespace, *flows: Flow) -> AbstractContextManager[PacketSocket]:
     program = classic_filter(dict.fromkeys(flows), ethernet=False)
     return wire(space, "tun0", program, ethernet=False)
+
+
+@contextmanager
+def ebpf_filter(known: Flow) -> Iterator[EbpfFilter]:
+    """For links with an Ethernet header."""
+    flows = FlowMap()
+    made = EbpfFilter(flows, ethernet=True)
+    flows.add(key_of(known), known)
+    made.add(known, None)
+    yield made
+    made.close()
+    flows.close()
 
 
 @BOTH
@@ -162,7 +177,8 @@ def test_the_filter_on_a_bare_link(space: Namespace, version: int) -> None:
         assert ours.statistics().received == 3
 
 
-def test_headers_in_page_fragments_are_read(space: Namespace) -> None:
+@pytest.mark.parametrize("ebpf", [True, False], ids=["ebpf", "classic"])
+def test_headers_in_page_fragments_are_read(space: Namespace, ebpf: bool) -> None:
     """IFF_NAPI_FRAGS leaves all but the Ethernet header in page fragments, as some drivers do."""
     iff_tap, iff_napi, iff_napi_frags = 0x0002, 0x0010, 0x0020
     flags = iff_tap | IFF_NO_PI | iff_napi | iff_napi_frags
@@ -175,8 +191,10 @@ def test_headers_in_page_fragments_are_read(space: Namespace) -> None:
     descriptor = space.call(opened)
     try:
         space.ip("link set tap0 address 02:00:00:00:00:02", "link set tap0 up")
-        program = classic_filter({flow(4): None}, ethernet=True)
-        with wire(space, "tap0", program) as ours:
+        program = BLOCK_ALL if ebpf else classic_filter({flow(4): None}, ethernet=True)
+        with wire(space, "tap0", program) as ours, ebpf_filter(flow(4)) as filter_:
+            if ebpf:
+                ours.set_program(filter_.fd)
             for port in (4000, 4001):
                 packet = ip(PEER[4], OURS[4], UDP, udp(5000, port, bytes(1000)))
                 frame = packets.ethernet(packet, packets.IPV4)

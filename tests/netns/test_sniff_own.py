@@ -121,7 +121,7 @@ with netkat.Stack() as stack:
 
 
 def test_many_connections_flows_are_in_the_guards_map(pair: Pair) -> None:
-    """From the eighth flow on the wire's filter is an eBPF program, which says nothing."""
+    """The eBPF filter carries no flows; the guard's map has them."""
     serve(pair, many=True)
     told: set[str] = set()
     with Sniffing(pair.host, "-i", "eth0", "-n", "-l", "tcp port 99") as watching:

@@ -227,7 +227,7 @@ def flows_in(frame: bytes) -> Iterator[Flow]:
     """The flow that receives the frame, where that is plain to see."""
     for kind, length, protocol_at, ports_at in ((0x0800, 4, 23, 34), (0x86DD, 16, 20, 54)):
         source = 26 if kind == 0x0800 else 22
-        if int.from_bytes(frame[12:14]) != kind or len(frame) < ports_at + 4:
+        if int.from_bytes(frame[12:14], "big") != kind or len(frame) < ports_at + 4:
             continue
         if frame[protocol_at] in (6, 17):
             remote, local = (
