@@ -21,7 +21,7 @@ func opened(e *netstack.Endpoint, err tcpip.Error) C.int64_t {
 }
 
 //export gs_connect
-func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t) C.int64_t {
+func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t, path *C.gs_path) C.int64_t {
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -31,7 +31,11 @@ func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 	if !ok1 || !ok2 || (protocol != C.GS_TCP && protocol != C.GS_UDP) {
 		return C.int64_t(eInvalid)
 	}
-	return opened(s.Connect(uint8(protocol), from, to))
+	by, bad := pathOf(path)
+	if bad != 0 {
+		return C.int64_t(bad)
+	}
+	return opened(s.Connect(uint8(protocol), from, to, by))
 }
 
 //export gs_connect_result

@@ -23,7 +23,6 @@ func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 		return C.int32_t(eInvalid)
 	}
 	seen := s.Link.Observer.See(netstack.Key(uint8(protocol), from, to))
-	requests, replies := s.Link.Observer.Neighbors()
 	*out = C.gs_observation{
 		syns_sent:         C.uint32_t(seen.SynsSent),
 		frames_received:   C.uint32_t(seen.FramesReceived),
@@ -37,10 +36,20 @@ func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 		icmp_version:      C.uint8_t(seen.ICMPVersion),
 		icmp_ttl:          C.uint8_t(seen.ICMPTTL),
 		hairpins:          C.uint32_t(seen.Hairpins),
-		neighbor_requests: C.uint32_t(requests),
-		neighbor_replies:  C.uint32_t(replies),
+		neighbor_requests: C.uint32_t(seen.NeighborRequests),
+		neighbor_replies:  C.uint32_t(seen.NeighborReplies),
 		far_frames:        C.uint32_t(seen.FarFrames),
 		far_ttl:           C.uint8_t(seen.FarTTL),
+		has_next_hop_mac:  flag(seen.NextHopMAC.Known()),
+		hop_state:         C.uint8_t(seen.HopState),
+	}
+	*(*[6]byte)(unsafe.Pointer(&out.next_hop_mac[0])) = seen.NextHopMAC.Bytes()
+	if hop := seen.NextHop; hop.IsValid() {
+		out.next_hop_version = 6
+		if hop.Is4() {
+			out.next_hop_version = 4
+		}
+		copy((*[16]byte)(unsafe.Pointer(&out.next_hop[0]))[:], hop.AsSlice())
 	}
 	*(*[16]byte)(unsafe.Pointer(&out.icmp_sender[0])) = seen.ICMPSender
 	*(*[6]byte)(unsafe.Pointer(&out.hairpin_mac[0])) = seen.HairpinMAC

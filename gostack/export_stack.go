@@ -6,7 +6,6 @@ package main
 import "C"
 
 import (
-	"net/netip"
 	"unsafe"
 
 	"netkat/gostack/internal/netstack"
@@ -39,7 +38,7 @@ func gs_stack_close(h C.uint64_t) C.int32_t {
 }
 
 //export gs_address_add
-func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
+func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, assigned C.uint8_t) C.int32_t {
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -48,7 +47,7 @@ func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
 	if !ok {
 		return C.int32_t(eInvalid)
 	}
-	return C.int32_t(code(s.AddAddress(addr)))
+	return C.int32_t(code(s.AddAddress(addr, assigned != 0)))
 }
 
 //export gs_address_claim
@@ -62,40 +61,4 @@ func gs_address_claim(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
 		return C.int32_t(eInvalid)
 	}
 	return C.int32_t(code(s.ClaimAddress(addr)))
-}
-
-//export gs_route_add
-func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLength C.uint8_t, gateway *C.uint8_t) C.int32_t {
-	s, ok := stackOf(h)
-	if !ok {
-		return C.int32_t(eBadHandle)
-	}
-	addr, ok := address(version, network)
-	if !ok || int(prefixLength) > addr.BitLen() {
-		return C.int32_t(eInvalid)
-	}
-	via, _ := address(version, gateway)
-	return C.int32_t(code(s.AddRoute(netip.PrefixFrom(addr, int(prefixLength)), via)))
-}
-
-//export gs_answer_where_it_came_from
-func gs_answer_where_it_came_from(h C.uint64_t) C.int32_t {
-	s, ok := stackOf(h)
-	if !ok {
-		return C.int32_t(eBadHandle)
-	}
-	return C.int32_t(code(s.AnswerWhereItCameFrom()))
-}
-
-//export gs_neighbor_add
-func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8_t) C.int32_t {
-	s, ok := stackOf(h)
-	if !ok {
-		return C.int32_t(eBadHandle)
-	}
-	addr, ok := address(version, a)
-	if !ok || mac == nil {
-		return C.int32_t(eInvalid)
-	}
-	return C.int32_t(code(s.AddNeighbor(addr, C.GoBytes(unsafe.Pointer(mac), 6))))
 }

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 9
+#define GS_ABI 10
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -63,6 +63,26 @@ typedef struct {
     uint8_t gso;           /* 1: frames up to 64 KiB with virtio-net GSO may be sent */
 } gs_link;
 
+/* How the packets of a flow leave. A next hop without a MAC is resolved by ARP or neighbour
+ * discovery (RFC 4861), and again when it announces another MAC or stops answering. */
+typedef struct {
+    uint64_t link;         /* the stack whose packet socket is used; 0: the stack's own */
+    uint8_t version;       /* of next_hop: 4 or 6 */
+    uint8_t has_next_hop;  /* 0: the destination itself */
+    uint8_t has_mac;
+    uint8_t next_hop[16];
+    uint8_t mac[6];
+    uint32_t mtu;          /* IP MTU of the path; 0: the link's */
+} gs_path;
+
+typedef struct {
+    uint8_t version;       /* 4 or 6 */
+    uint8_t prefix_length;
+    uint8_t has_gateway;   /* 0: on-link */
+    uint8_t network[16];
+    uint8_t gateway[16];
+} gs_route;
+
 /* What was seen on the wire of one flow: the truth behind an error code. All
  * zero where nothing was seen. `sender` of the last event of that kind. */
 typedef struct {
@@ -80,11 +100,25 @@ typedef struct {
     uint8_t icmp_ttl;
     uint8_t hairpin_mac[6];
     uint32_t hairpins;         /* our own packets that came back in */
-    uint32_t neighbor_requests;/* ARP / NS that left for next hops (whole stack) */
-    uint32_t neighbor_replies; /* ARP / NA that came back (whole stack) */
+    uint32_t neighbor_requests;/* ARP / NS for the flow's next hop, since the flow uses it */
+    uint32_t neighbor_replies; /* ARP / NA that came back */
     uint32_t far_frames;       /* frames of the flow with a TTL below GS_OPT_MIN_TTL */
     uint8_t far_ttl;           /* of the last of them */
+    uint8_t next_hop_version;  /* 4 or 6; 0: the MAC alone decides, or nothing was sent yet */
+    uint8_t next_hop[16];
+    uint8_t has_next_hop_mac;
+    uint8_t next_hop_mac[6];   /* what the flow's last frame was sent to */
+    uint8_t hop_state;         /* RFC 4861, as GS_HOP_ */
 } gs_observation;
+
+#define GS_HOP_UNKNOWN 0
+#define GS_HOP_INCOMPLETE 1
+#define GS_HOP_REACHABLE 2
+#define GS_HOP_STALE 3
+#define GS_HOP_DELAY 4
+#define GS_HOP_PROBE 5
+#define GS_HOP_STATIC 6
+#define GS_HOP_FAILED 7
 
 typedef struct {
     uint64_t frames_in, frames_out, bytes_in, bytes_out; /* bytes of frames, without vnet header */
@@ -119,15 +153,27 @@ uint64_t gs_live_handles(void);
 int64_t gs_stack_new(gs_link *link);
 /* Closes the stack and every endpoint on it. Both batches may be freed after. */
 int32_t gs_stack_close(uint64_t stack);
-int32_t gs_address_add(uint64_t stack, uint8_t version, uint8_t *address);
+/* Changes the link's MAC and MTU. Connections go on with both; next hops are resolved again
+ * when the MAC is another. `ethernet` and `gso` cannot change. */
+int32_t gs_link_set(uint64_t stack, gs_link *link);
+/* assigned 1: the kernel has the address on this interface. A neighbour that asks for its MAC twice
+ * within 3 seconds is answered by the stack: rules of the host keep the kernel from it.
+ * Again for the same address: changes `assigned` alone. */
+int32_t gs_address_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t assigned);
 /* An address that the host's kernel does not have: who asks for its MAC (ARP,
  * neighbour solicitation) is answered by the stack. */
 int32_t gs_address_claim(uint64_t stack, uint8_t version, uint8_t *address);
-/* gateway NULL: the prefix is on-link. Longest prefix wins. */
+/* Routes decide for flows that have no gs_path: those of a listener, and datagrams of an endpoint
+ * without a peer. gateway NULL: the prefix is on-link. Longest prefix wins. */
 int32_t gs_route_add(uint64_t stack, uint8_t version, uint8_t *network, uint8_t prefix_length, uint8_t *gateway);
+/* Replaces all of them at once, also for connections that are open. */
+int32_t gs_routes_set(uint64_t stack, gs_route *routes, uint32_t n);
+/* A MAC that is never asked for, as that of the kernel's PERMANENT and NOARP entries. */
 int32_t gs_neighbor_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t *mac);
-/* From now on a packet goes to the MAC that its receiver's own packets came from, whatever
- * routes say. Before the first gs_inject, on a link with Ethernet headers. */
+/* Forgets a MAC, static or learned: the next packet for it has it resolved. */
+int32_t gs_neighbor_remove(uint64_t stack, uint8_t version, uint8_t *address);
+/* From now on a packet of a flow without a gs_path goes to the MAC that its receiver's own packets
+ * came from, whatever routes say. Before the first gs_inject, on a link with Ethernet headers. */
 int32_t gs_answer_where_it_came_from(uint64_t stack);
 int32_t gs_stack_statistics(uint64_t stack, gs_statistics *out);
 
@@ -170,9 +216,13 @@ int64_t gs_wait(uint64_t stack, int32_t *fds, uint32_t n, int64_t timeout_ms, ui
 int64_t gs_reside(uint64_t stack, int32_t *fds, uint32_t n, int64_t timeout_ms);
 
 /* ---- endpoints ---- */
-/* Connects, local part given. TCP: GS_EAGAIN state follows through gs_connect_result. */
+/* Connects, local part given. TCP: GS_EAGAIN state follows through gs_connect_result.
+ * path NULL: the routes decide. The MSS option follows the path's MTU. */
 int64_t gs_connect(uint64_t stack, uint8_t protocol, uint8_t version, uint8_t *local, uint16_t local_port,
-                   uint8_t *remote, uint16_t remote_port);
+                   uint8_t *remote, uint16_t remote_port, gs_path *path);
+/* Changes the path of an endpoint with a peer at any time; NULL: the routes decide. On the link of
+ * another stack the flow's frames are sent and received there, until that stack is closed. */
+int32_t gs_path_set(uint64_t endpoint, gs_path *path);
 /* GS_EAGAIN while connecting (wait for the writable fd), 0 when open, else the error. */
 int32_t gs_connect_result(uint64_t endpoint);
 /* UDP without a peer. */

@@ -329,9 +329,8 @@ class Bypass(Closing):
         from netkat.engine.session import Session
 
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
-        uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
         try:
-            endpoint = uplink.connect(flow, path.mtu)
+            endpoint = uplink.connect(flow, path)
         except stack_error():
             self.abandon(attempt)
             raise

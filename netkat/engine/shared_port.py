@@ -36,11 +36,10 @@ class SharedPort:
         attempt = self.attempt
         path, uplink, shared = attempt.path, attempt.uplink, attempt.flow
         if not self._open:
-            uplink.reach(path.source, attempt.address, path.next_hop, path.next_hop_mac)
             uplink.stack.set_option(Option.SHARE_PORT, 1)
             self._open = True
         flow = Flow(shared.protocol, shared.local, shared.local_port, attempt.address, port)
-        session = SharedPortSession(uplink.connect(flow, path.mtu), self, flow)
+        session = SharedPortSession(uplink.connect(flow, path), self, flow)
         uplink.open(session)
         return session
 

@@ -33,6 +33,7 @@ from netkat.host.link import Link
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
+    from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
     from netkat.options import PathOptions, SocketOptions
@@ -45,8 +46,6 @@ do; the rest is for a busy machine."""
 
 _SHORTEST, _LONGEST = 0.0005, 0.02
 """Seconds between two looks at what is acknowledged."""
-
-_TCP_HEADERS = {4: 40, 6: 60}
 
 
 class Uplink:
@@ -155,12 +154,10 @@ class Uplink:
         next_hop: IPAddress | None,
         next_hop_mac: bytes | None,
     ) -> None:
-        """Teach the stack the way to one destination."""
+        """Add an address, and the route of datagrams to one destination."""
         with self._lock:
             stack = self.stack
-            if source not in self._addresses:
-                self._take_address(stack, source)
-                self._addresses.add(source)
+            self.add_source(source)
             if destination in self._routes:
                 return
             gateway = next_hop if next_hop != destination else None
@@ -169,6 +166,17 @@ class Uplink:
             if next_hop_mac is not None:
                 stack.add_neighbor(next_hop or destination, next_hop_mac)
 
+    def add_source(self, source: IPAddress) -> None:
+        """Add an address to the stack; idempotent."""
+        with self._lock:
+            if source in self._addresses:
+                return
+            if source == self._claim:
+                self.stack.claim_address(source)
+            else:
+                self.stack.add_address(source, assigned=True)
+            self._addresses.add(source)
+
     def reach_networks(
         self,
         source: IPAddress,
@@ -176,9 +184,7 @@ class Uplink:
     ) -> None:
         """Teach the stack an address and whole networks, with their gateways (None: on-link)."""
         with self._lock:
-            if source not in self._addresses:
-                self.stack.add_address(source)
-                self._addresses.add(source)
+            self.add_source(source)
             for network, gateway in networks:
                 if network not in self._routes:
                     self.stack.add_route(network, gateway)
@@ -193,35 +199,15 @@ class Uplink:
             if not self._by_arrival:
                 self._by_arrival = True
                 self.stack.answer_where_it_came_from()
-            if source not in self._addresses:
-                self.stack.add_address(source)
-                self._addresses.add(source)
+            self.add_source(source)
 
-    def connect(self, flow: Flow, mtu: int) -> Endpoint:
-        """An endpoint that begins to connect. ``mtu``: of the path, where the kernel knows of less
-        than the link's. Errors: StackError.
-        """
-        if flow.protocol is not Protocol.TCP or mtu >= self.link.mtu:
-            return self.stack.connect(flow)
-        from netkat.stack import Option
+    def connect(self, flow: Flow, path: Path) -> Endpoint:
+        """Return an endpoint that begins to connect by a path. Errors: StackError."""
+        from netkat.stack import StackPath
 
-        headers = _TCP_HEADERS[flow.version]
-        with self._lock:
-            # The option is the stack's, for whoever comes next.
-            self.stack.set_option(Option.MAX_SEGMENT, mtu - headers)
-            try:
-                return self.stack.connect(flow)
-            finally:
-                self.stack.set_option(Option.MAX_SEGMENT, self.link.mtu - headers)
-
-    def _take_address(self, stack: Stack, source: IPAddress) -> None:
-        if source != self._claim:
-            stack.add_address(source)
-            return
-        stack.claim_address(source)
-        if source.version == 6:
-            # An advertisement finds its way to any neighbour that asks.
-            stack.add_route(IPv6Network("::/0"))
+        self.add_source(flow.local)
+        mtu = path.mtu if path.mtu < self.link.mtu else 0
+        return self.stack.connect(flow, StackPath(path.next_hop, path.next_hop_mac, mtu))
 
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.

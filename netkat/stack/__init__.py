@@ -6,13 +6,15 @@ runtime's threads.
 
 from netkat.stack.codes import Code, SourceFailed, StackError, WireFailed
 from netkat.stack.endpoint import Endpoint, Option, Poured
-from netkat.stack.facts import Info, Observation, StackStatistics, State
+from netkat.stack.facts import HopState, Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
+from netkat.stack.path import StackPath
 from netkat.stack.stack import Stack
 
 __all__ = [
     "Code",
     "Endpoint",
+    "HopState",
     "Info",
     "Observation",
     "Option",
@@ -20,6 +22,7 @@ __all__ = [
     "SourceFailed",
     "Stack",
     "StackError",
+    "StackPath",
     "StackStatistics",
     "State",
     "WireFailed",

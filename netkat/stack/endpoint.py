@@ -10,12 +10,14 @@ from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
+from netkat.stack.path import write_path
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
     from netkat.stack.ffi import CData, Loaded
+    from netkat.stack.path import StackPath
 
 
 class Option(enum.IntEnum):
@@ -56,6 +58,14 @@ class Endpoint(Owner[EndpointHandle]):
         self._loaded, self._ffi, self._lib = loaded, loaded.ffi, loaded.calls
         self._handle = handle
         self._version = version
+
+    def set_path(self, path: StackPath | None) -> None:
+        """Have the packets of an endpoint with a peer leave by another path from now on.
+
+        None: the stack's routes decide. Errors: StackError (NOT_CONNECTED; INVALID where the
+        path's link is closed).
+        """
+        check(self._lib.gs_path_set(self._handle, write_path(self._ffi, path)))
 
     def connect_result(self) -> None:
         """Return once the connection is open. Errors: BlockingIOError while it is not decided."""

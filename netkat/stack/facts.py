@@ -68,8 +68,25 @@ class Info(NamedTuple):
     """UDP: packets of this stack may wait for a next hop's MAC, or for the wire."""
 
 
+class HopState(enum.IntEnum):
+    """States of a next hop (RFC 4861, 7.3.2), by gostack.h's GS_HOP_ numbers."""
+
+    UNKNOWN = 0
+    INCOMPLETE = 1
+    REACHABLE = 2
+    STALE = 3
+    DELAY = 4
+    PROBE = 5
+    STATIC = 6
+    """Its MAC was given: it is never asked for."""
+    FAILED = 7
+
+
 class Observation(NamedTuple):
-    """What the wire showed of one flow. ``icmp_*`` are of the last ICMP error that quotes it."""
+    """What the wire showed of one flow. ``icmp_*`` are of the last ICMP error that quotes it.
+
+    ``neighbor_*`` count requests for the flow's next hop, and answers, since the flow uses it.
+    """
 
     syns_sent: int = 0
     frames_received: int = 0
@@ -89,6 +106,10 @@ class Observation(NamedTuple):
     neighbor_replies: int = 0
     far_frames: int = 0
     far_ttl: int = 0
+    next_hop: IPAddress | None = None
+    next_hop_mac: bytes | None = None
+    """What the flow's last frame was sent to; None before one left, or without Ethernet."""
+    hop_state: HopState = HopState.UNKNOWN
 
 
 class StackStatistics(NamedTuple):
@@ -131,9 +152,17 @@ def read_info(out: CData) -> Info:
 def read_observation(out: CData) -> Observation:
     """A gs_observation."""
     sender = address(out.icmp_version, bytes(out.icmp_sender)) if out.icmp_version else None
-    names = set(Observation._fields) - {"icmp_sender", "hairpin_mac"}
-    numbers = {name: int(getattr(out, name)) for name in names}
-    return Observation(**numbers, icmp_sender=sender, hairpin_mac=bytes(out.hairpin_mac))
+    hop = address(out.next_hop_version, bytes(out.next_hop)) if out.next_hop_version else None
+    other = {"icmp_sender", "hairpin_mac", "next_hop", "next_hop_mac", "hop_state"}
+    numbers = {name: int(getattr(out, name)) for name in set(Observation._fields) - other}
+    return Observation(
+        **numbers,
+        icmp_sender=sender,
+        hairpin_mac=bytes(out.hairpin_mac),
+        next_hop=hop,
+        next_hop_mac=bytes(out.next_hop_mac) if out.has_next_hop_mac else None,
+        hop_state=HopState(out.hop_state),
+    )
 
 
 def read_statistics(out: CData) -> StackStatistics:

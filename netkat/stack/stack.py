@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 from typing import Protocol as Shape
@@ -13,10 +13,13 @@ from netkat.stack.codes import check, fault
 from netkat.stack.endpoint import Endpoint
 from netkat.stack.ffi import CData, EndpointHandle, StackHandle, load
 from netkat.stack.handle import Owner
+from netkat.stack.path import write_path, write_routes
 
 if TYPE_CHECKING:
     from netkat.flow import Flow, IPAddress
     from netkat.stack.endpoint import Option
+    from netkat.stack.ffi import Ffi
+    from netkat.stack.path import RouteEntry, StackPath
 
 BACKLOG = 128
 """Connections that may wait to be accepted; the kernel's own default was the same (SOMAXCONN)."""
@@ -47,9 +50,8 @@ class Stack(Owner[StackHandle]):
         With ``gso`` frames of up to 64 KiB leave, for the kernel or the card to cut.
         """
         loaded = load()
-        link = loaded.ffi.new("gs_link *")
-        link.mtu, link.ethernet, link.gso = mtu, mac is not None, gso
-        link.mac = mac or bytes(6)
+        self._gso = gso
+        link = _link(loaded.ffi, mtu, mac, gso)
         handle = StackHandle(check(loaded.calls.gs_stack_new(link)))
         super().__init__(loaded, handle)
         self.outgoing_fd = check(self._lib.gs_outgoing_fd(handle))
@@ -58,9 +60,26 @@ class Stack(Owner[StackHandle]):
         self.bridges_fd = check(self._lib.gs_bridges_fd(handle))
         """Polls readable when a bridge has ended. Read it. The stack's own: do not close it."""
 
-    def add_address(self, address: IPAddress) -> None:
-        """An address of our own, alone in its prefix; once more is no error."""
-        check(self._lib.gs_address_add(self._handle, address.version, facts.packed(address)))
+    @property
+    def handle(self) -> StackHandle:
+        """The library's number for the stack; 0 once it is closed."""
+        return self._handle
+
+    def set_link(self, mtu: int, mac: bytes | None) -> None:
+        """Change the link's MTU and MAC. Connections go on with both.
+
+        Errors: StackError (INVALID) where the link would get, or lose, its Ethernet header.
+        """
+        check(self._lib.gs_link_set(self._handle, _link(self._ffi, mtu, mac, self._gso)))
+
+    def add_address(self, address: IPAddress, *, assigned: bool = False) -> None:
+        """Add an address, alone in its prefix; idempotent.
+
+        ``assigned``: the kernel has it on this interface. A neighbour that asks for its MAC twice
+        is answered: rules of the host keep the kernel from it. The last call decides.
+        """
+        raw = facts.packed(address)
+        check(self._lib.gs_address_add(self._handle, address.version, raw, assigned))
 
     def claim_address(self, address: IPAddress) -> None:
         """An address that the kernel does not have: the stack answers who asks for its MAC."""
@@ -71,7 +90,11 @@ class Stack(Owner[StackHandle]):
         destination: IPAddress | IPv4Network | IPv6Network,
         gateway: IPAddress | None = None,
     ) -> None:
-        """The way to an address or network; without a gateway on-link. The longest prefix wins."""
+        """Add a route; without a gateway the destination is on-link. The longest prefix wins.
+
+        Routes decide for flows without a StackPath: those of a listener, and of a UDP endpoint
+        without a peer.
+        """
         if isinstance(destination, IPv4Network | IPv6Network):
             network: IPAddress = destination.network_address
             length = destination.prefixlen
@@ -81,10 +104,23 @@ class Stack(Owner[StackHandle]):
         raw = facts.packed(network)
         check(self._lib.gs_route_add(self._handle, network.version, raw, length, hop))
 
+    def set_routes(self, table: Iterable[RouteEntry]) -> None:
+        """Replace all routes at once, also for connections that are open.
+
+        Each is a network and its gateway (None: on-link).
+        """
+        raw, count = write_routes(self._ffi, table)
+        check(self._lib.gs_routes_set(self._handle, raw, count))
+
     def add_neighbor(self, address: IPAddress, mac: bytes) -> None:
-        """A next hop whose MAC is known, so that it is not asked for."""
+        """Fix a next hop's MAC: it is never asked for."""
         raw = facts.packed(address)
         check(self._lib.gs_neighbor_add(self._handle, address.version, raw, mac))
+
+    def forget_neighbor(self, address: IPAddress) -> None:
+        """Forget a next hop's MAC, fixed or learned: the next packet has it resolved."""
+        raw = facts.packed(address)
+        check(self._lib.gs_neighbor_remove(self._handle, address.version, raw))
 
     def answer_where_it_came_from(self) -> None:
         """Send each packet to the MAC that its receiver's own packets came from, not by route.
@@ -165,8 +201,11 @@ class Stack(Owner[StackHandle]):
         bits = self._lib.gs_reside(self._handle, raw, len(descriptors), milliseconds)
         return _chosen(descriptors, bits)
 
-    def connect(self, flow: Flow) -> Endpoint:
-        """Begin to connect (TCP: connect_result() tells), or open a UDP endpoint with a peer."""
+    def connect(self, flow: Flow, path: StackPath | None = None) -> Endpoint:
+        """Begin to connect (TCP: connect_result() tells), or open a UDP endpoint with a peer.
+
+        Without a ``path`` the routes decide. TCP's MSS option follows the path's MTU.
+        """
         assert flow.remote is not None, "a flow with a peer"
         local, remote = facts.packed(flow.local), facts.packed(flow.remote)
         result = self._lib.gs_connect(
@@ -177,6 +216,7 @@ class Stack(Owner[StackHandle]):
             flow.local_port,
             remote,
             flow.remote_port,
+            write_path(self._ffi, path),
         )
         return self._endpoint(flow, result)
 
@@ -224,6 +264,13 @@ class Stack(Owner[StackHandle]):
 
     def _let_go(self, handle: StackHandle) -> None:
         self._lib.gs_stack_close(handle)
+
+
+def _link(ffi: Ffi, mtu: int, mac: bytes | None, gso: bool) -> CData:
+    link = ffi.new("gs_link *")
+    link.mtu, link.ethernet, link.gso = mtu, mac is not None, gso
+    link.mac = mac or bytes(6)
+    return link
 
 
 def _chosen(descriptors: Sequence[int], bits: int) -> set[int]:

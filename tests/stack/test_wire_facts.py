@@ -41,6 +41,14 @@ def first_number(frame: bytes) -> int:
     return int(struct.unpack("!I", frame[start + 4 : start + 8])[0])
 
 
+def answer(endpoint: Endpoint, protocol: int) -> None:
+    """Wait for the peer's first answer."""
+    if protocol == TCP:
+        retry(endpoint.connect_result, endpoint.writable_fd())
+    else:
+        receive(endpoint)
+
+
 def handshake(alone: Alone, flow: Flow) -> tuple[Endpoint, int]:
     """An open connection whose peer is the test, at number 1000; and our next number."""
     client = alone.stack.connect(flow)
@@ -163,13 +171,13 @@ def test_silent_next_hops_are_told_after_three_questions() -> None:
             if protocol == UDP:
                 endpoint.send(b"hello")
         for alone, endpoint, (version, protocol) in zip(alones, endpoints, cases, strict=True):
-            wait = opened if protocol == TCP else receive
             with pytest.raises(StackError) as caught:
-                wait(endpoint)
+                answer(endpoint, protocol)
             assert caught.value.code is Code.NEXT_HOP, (version, protocol)
             seen = alone.stack.observe(alone.flow(version, protocol, alone.silent[version]))
             # A SYN sent again right after the third question may ask a fourth.
             assert seen.neighbor_requests in (3, 4) and seen.neighbor_replies == 0
+            assert (seen.next_hop, seen.next_hop_mac) == (alone.silent[version], None)
             assert seen.syns_sent == 0
         assert 2.5 < time.monotonic() - began < 15
     finally:

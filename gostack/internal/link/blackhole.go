@@ -1,9 +1,6 @@
 package link
 
 import (
-	"encoding/binary"
-
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -120,14 +117,7 @@ func tooBigIPv6(quoted []byte, mtu uint32) []byte {
 // tell hands an IP packet to the stack as if it had come in by the wire. The caller
 // may be inside the stack, under its locks: the packet goes in from elsewhere.
 func (e *Endpoint) tell(packet []byte, protocol tcpip.NetworkProtocolNumber) {
-	if e.ethernet {
-		frame := make([]byte, header.EthernetMinimumSize, header.EthernetMinimumSize+len(packet))
-		copy(frame, e.LinkAddress())
-		copy(frame[6:], e.LinkAddress())
-		binary.BigEndian.PutUint16(frame[12:], uint16(protocol))
-		packet = append(frame, packet...)
-	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	pkt := stackPacket(e.withLinkHeader(packet, protocol))
 	go func() {
 		e.deliver(pkt, protocol)
 		pkt.DecRef()

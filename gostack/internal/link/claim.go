@@ -27,39 +27,6 @@ func (o *Observer) claims(raw []byte) bool {
 	return claimed
 }
 
-// incomingARP lets in replies, and requests for a claimed address. Other requests are
-// the kernel's, which owns the address.
-func (o *Observer) incomingARP(packet []byte) bool {
-	if len(packet) < header.ARPSize {
-		return false
-	}
-	arp := header.ARP(packet)
-	switch arp.Op() {
-	case header.ARPReply:
-		o.countReply()
-		return true
-	case header.ARPRequest:
-		return o.claims(arp.ProtocolAddressTarget())
-	}
-	return false
-}
-
-// solicitsClaimed reads a neighbour solicitation, from its ICMPv6 header on.
-func (o *Observer) solicitsClaimed(icmp header.ICMPv6) bool {
-	const target = header.ICMPv6HeaderSize + 4
-	return len(icmp) >= target+16 && o.claims(icmp[target:target+16])
-}
-
-// answersForClaimed is true of our ARP replies and neighbour advertisements for claimed addresses.
-func (o *Observer) answersForClaimed(pkt *stack.PacketBuffer) bool {
-	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
-		arp := header.ARP(pkt.NetworkHeader().Slice())
-		return arp.Op() == header.ARPReply && o.claims(arp.ProtocolAddressSender())
-	}
-	icmp := icmpv6Of(pkt, header.ICMPv6NeighborAdvertMinimumSize)
-	return icmp != nil && icmp.Type() == header.ICMPv6NeighborAdvert && o.solicitsClaimed(icmp)
-}
-
 // icmpv6Of is the first size bytes of an outgoing ICMPv6 message, or nil. gVisor writes
 // its neighbour discovery as bare payload, with neither a transport header nor a
 // transport protocol set (network/ipv6/ndp.go, sendNDPNS).

@@ -28,8 +28,13 @@ type Endpoint struct {
 	queue    *queue
 	onRoom   func()
 	arrivals atomic.Pointer[arrivals]
-	ethernet bool
-	gso      bool
+	hops     *Hops
+	assigned assigned
+	guests   guests
+	// fromGuest are packets of this stack's flows that arrived on another stack's link.
+	fromGuest visitors
+	ethernet  bool
+	gso       bool
 
 	mu         sync.RWMutex
 	dispatcher stack.NetworkDispatcher
@@ -41,6 +46,7 @@ type Endpoint struct {
 type Counters struct {
 	FramesIn, FramesOut, BytesIn, BytesOut atomic.Uint64
 	Malformed, BadChecksum, QueueFull      atomic.Uint64
+	NoRoute                                atomic.Uint64 // packets without a next hop
 }
 
 // New makes an endpoint. mtu is the IP MTU; an empty mac means a link without Ethernet
@@ -55,7 +61,8 @@ func New(mtu uint32, mac tcpip.LinkAddress, gso bool, onRoom func()) (*Endpoint,
 		// gVisor's ethernet wrapper takes its header off this number again.
 		e.mtu += header.EthernetMinimumSize
 	}
-	e.Observer = newObserver(e.ethernet)
+	e.hops = newHops(e)
+	e.Observer = newObserver(e)
 	return e, nil
 }
 
@@ -112,22 +119,17 @@ func (e *Endpoint) solicited(pkt *stack.PacketBuffer) bool {
 	case header.TCPProtocolNumber, header.UDPProtocolNumber:
 		return true
 	}
-	if e.Observer.answersForClaimed(pkt) {
-		return true
-	}
-	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
-		return header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest
-	}
-	if isNeighborSolicit(pkt) {
+	// Answers are to requests that were let in.
+	if pkt.NetworkProtocolNumber == header.ARPProtocolNumber || isNeighborDiscovery(pkt) {
 		return true
 	}
 	// A later fragment has no transport protocol number of its own.
 	return isFragment(pkt)
 }
 
-func isNeighborSolicit(pkt *stack.PacketBuffer) bool {
+func isNeighborDiscovery(pkt *stack.PacketBuffer) bool {
 	icmp := icmpv6Of(pkt, 1)
-	return icmp != nil && icmp.Type() == header.ICMPv6NeighborSolicit
+	return icmp != nil && (icmp.Type() == header.ICMPv6NeighborSolicit || icmp.Type() == header.ICMPv6NeighborAdvert)
 }
 
 func isFragment(pkt *stack.PacketBuffer) bool {
@@ -147,11 +149,14 @@ func (e *Endpoint) leaves(pkt *stack.PacketBuffer) bool {
 	if !e.solicited(pkt) {
 		return false
 	}
-	mtu, fits := e.Observer.outgoing(pkt)
-	if mtu != 0 {
-		e.tell(tooBig(pkt, mtu), pkt.NetworkProtocolNumber)
+	if pkt.EgressRoute.RemoteLinkAddress != "" {
+		e.countRequest(pkt)
+		return true
 	}
-	return fits
+	if (e.ethernet || e.Observer.elsewhere.Load()) && !e.direct(pkt) {
+		return false
+	}
+	return e.observe(pkt)
 }
 
 // thoseThatLeave is for a batch of which the packet at refused does not, and those before do.
@@ -176,7 +181,16 @@ func (e *Endpoint) deliver(pkt *stack.PacketBuffer, protocol tcpip.NetworkProtoc
 }
 
 // Close drops what is queued and closes the eventfd; a drain in progress keeps its own packets.
-func (e *Endpoint) Close() { e.queue.close() }
+func (e *Endpoint) Close() {
+	e.guests.close(e)
+	e.queue.close()
+}
+
+// Hops are the link's next hops.
+func (e *Endpoint) Hops() *Hops { return e.hops }
+
+// ResolveBy says who resolves next hops; before the first packet.
+func (e *Endpoint) ResolveBy(resolver Resolver) { e.hops.resolver = resolver }
 
 // Attach implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Attach(dispatcher stack.NetworkDispatcher) {
@@ -197,6 +211,23 @@ func (e *Endpoint) MTU() uint32 {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return e.mtu
+}
+
+// IPMTU is the IP MTU, without the Ethernet header that gVisor's wrapper takes off again.
+func (e *Endpoint) IPMTU() uint32 {
+	mtu := e.MTU()
+	if e.ethernet {
+		mtu -= header.EthernetMinimumSize
+	}
+	return mtu
+}
+
+// SetIPMTU changes the IP MTU of the link.
+func (e *Endpoint) SetIPMTU(mtu uint32) {
+	if e.ethernet {
+		mtu += header.EthernetMinimumSize
+	}
+	e.SetMTU(mtu)
 }
 
 // SetMTU implements stack.NetworkLinkEndpoint.

@@ -26,8 +26,8 @@ func (o *Observer) incomingICMPv4(p *parsed) bool {
 	return o.note(e, p.segment[header.ICMPv4MinimumSize:])
 }
 
-// incomingICMPv6 lets through errors, the answers to our own neighbour solicitations, and
-// solicitations for a claimed address.
+// incomingICMPv6 lets through errors, answers to the stack's own neighbour solicitations, and
+// solicitations that the stack has to answer.
 func (o *Observer) incomingICMPv6(p *parsed) bool {
 	if p.fragment || len(p.segment) < 8 {
 		return false
@@ -35,22 +35,15 @@ func (o *Observer) incomingICMPv6(p *parsed) bool {
 	icmp := header.ICMPv6(p.segment)
 	switch icmp.Type() {
 	case header.ICMPv6NeighborAdvert:
-		o.countReply()
-		return true
+		return o.edge.incomingAdvert(p)
 	case header.ICMPv6NeighborSolicit:
-		return o.solicitsClaimed(icmp)
+		return o.edge.incomingSolicit(p)
 	case header.ICMPv6DstUnreachable, header.ICMPv6TimeExceeded, header.ICMPv6ParamProblem:
 		return o.note(icmpError{p: p, kind: uint8(icmp.Type()), code: uint8(icmp.Code())}, p.segment[8:])
 	case header.ICMPv6PacketTooBig:
 		return o.note(icmpError{p: p, kind: uint8(icmp.Type()), tooBig: true, mtu: icmp.MTU()}, p.segment[8:])
 	}
 	return false
-}
-
-func (o *Observer) countReply() {
-	o.mu.Lock()
-	o.neighborReplies++
-	o.mu.Unlock()
 }
 
 type icmpError struct {

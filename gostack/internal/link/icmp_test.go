@@ -21,7 +21,7 @@ var ends = map[int][2]netip.AddrPort{
 
 // watched is an observer with one flow.
 func watched(version int, protocol tcpip.TransportProtocolNumber) (*Observer, FlowKey) {
-	o := newObserver(false)
+	o := newObserver(&Endpoint{mtu: 1500})
 	key := FlowKey{Protocol: uint8(protocol), Version: uint8(version), LocalPort: 1000, RemotePort: 80}
 	copy(key.Local[:], ends[version][0].Addr().AsSlice())
 	copy(key.Remote[:], ends[version][1].Addr().AsSlice())

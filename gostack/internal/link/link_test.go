@@ -206,7 +206,7 @@ func TestChecksumsAreVerified(t *testing.T) {
 }
 
 func TestFloodOfSYNsIsNotKept(t *testing.T) {
-	o := newObserver(false)
+	o := testEdge(t, false).Observer
 	var watched FlowKey
 	for port := range 3 * unclaimedLimit {
 		from := netip.AddrPortFrom(remote.Addr(), uint16(port))
@@ -266,7 +266,7 @@ func FuzzParse(f *testing.F) {
 		var p parsed
 		if parsePacket(b, &p) {
 			verified(&p)
-			newObserver(true).incoming(&p, make([]byte, 6))
+			testEdge(t, true).Observer.incoming(&p, make([]byte, 6))
 		}
 		parseHead(b, &p)
 		quotedFlow(b)

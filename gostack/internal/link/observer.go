@@ -4,20 +4,13 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
-
-// FlowKey names a flow as this stack sees it. IPv4 addresses are in the first four bytes.
-type FlowKey struct {
-	Protocol              uint8
-	Version               uint8
-	Local, Remote         [16]byte
-	LocalPort, RemotePort uint16
-}
 
 // Seen is what the wire showed of one flow: the truth behind an error code.
 type Seen struct {
@@ -41,6 +34,17 @@ type Seen struct {
 	// PeerMSS is the MSS option of the peer's SYN, Timestamps whether it had that option.
 	PeerMSS    uint16
 	Timestamps bool
+
+	// NextHop is where the flow's packets go now, if its MAC need not be known it is invalid, and
+	// NextHopMAC what the last frame was sent to.
+	NextHop    netip.Addr
+	NextHopMAC MAC
+	HopState   stack.NeighborState
+	// NeighborRequests and NeighborReplies are those for the next hop since the flow began to use
+	// it, and Unanswered counts packets that were dropped because it did not answer.
+	NeighborRequests, NeighborReplies, Unanswered uint32
+	// LargestPacket is what the link, the path and the options allow.
+	LargestPacket uint32
 }
 
 // unclaimedLimit bounds what a flood of SYNs at a listener makes the observer keep:
@@ -49,6 +53,7 @@ const unclaimedLimit = 4096
 
 type record struct {
 	Seen
+	departure
 	sequence
 	datagrams *datagrams // UDP: those that were sent, from the first on
 	synAt     time.Time
@@ -63,28 +68,32 @@ type record struct {
 // Observer watches the frames of known flows go by. gVisor turns what it sees into
 // an error code; who sent it, with which TTL, is lost there.
 type Observer struct {
-	ethernet bool
-	now      func() time.Time
+	edge      *Endpoint
+	routes    atomic.Pointer[routes]
+	fragments fragments
+	elsewhere atomic.Bool // some flow has had another stack's link
+	now       func() time.Time
 
-	mu               sync.Mutex
-	flows            map[FlowKey]*record
-	unclaimed        []FlowKey // in the order of their SYNs; some are claimed or gone since
-	lastKey          FlowKey
-	last             *record
-	neighborRequests uint32
-	neighborReplies  uint32
-	claimed          map[netip.Addr]struct{}
-	required         map[FlowKey]uint8 // the least TTL, by a listener's address and port
+	mu        sync.Mutex
+	flows     map[FlowKey]*record
+	unclaimed []FlowKey // in the order of their SYNs; some are claimed or gone since
+	closing   closing
+	lastKey   FlowKey
+	last      *record
+	claimed   map[netip.Addr]struct{}
+	required  map[FlowKey]uint8 // the least TTL, by a listener's address and port
 }
 
-func newObserver(ethernet bool) *Observer {
-	return &Observer{
-		ethernet: ethernet,
+func newObserver(edge *Endpoint) *Observer {
+	o := &Observer{
+		edge:     edge,
 		now:      time.Now,
 		flows:    make(map[FlowKey]*record),
 		claimed:  make(map[netip.Addr]struct{}),
 		required: make(map[FlowKey]uint8),
 	}
+	o.SetRoutes(nil)
+	return o
 }
 
 // Watch begins a flow's record. fatal is called, with no lock of the caller's to
@@ -98,6 +107,7 @@ func (o *Observer) Watch(key FlowKey, fatal func()) {
 		o.flows[key] = r
 	}
 	r.claimed, r.fatal = true, fatal
+	o.closing.remove(key)
 }
 
 // LimitSize has a watched flow's TCP packets be no larger, where 0 is no limit: the
@@ -110,14 +120,24 @@ func (o *Observer) LimitSize(key FlowKey, size uint32) {
 	}
 }
 
-// Forget ends a flow's record.
-func (o *Observer) Forget(key FlowKey) {
+// Forget ends a flow's record. Where its last segments may still leave (closing), they take the
+// path that it had.
+func (o *Observer) Forget(key FlowKey, closing bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if r := o.flows[key]; closing && r != nil && r.path != nil {
+		delete(o.flows, key)
+		o.last = nil
+		o.closing.add(key, r)
+		return
+	}
 	o.forget(key)
 }
 
 func (o *Observer) forget(key FlowKey) {
+	if r := o.flows[key]; r != nil {
+		r.end(key)
+	}
 	delete(o.flows, key)
 	o.last = nil
 }
@@ -127,16 +147,11 @@ func (o *Observer) See(key FlowKey) Seen {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r := o.flows[key]; r != nil {
-		return r.Seen
+		seen := r.Seen
+		r.describe(&seen, o.edge, key.Version)
+		return seen
 	}
 	return Seen{}
-}
-
-// Neighbors returns how often next hops were asked for their MAC, and how often one answered.
-func (o *Observer) Neighbors() (requests, replies uint32) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.neighborRequests, o.neighborReplies
 }
 
 // find must be called with the lock held. Most frames are of the flow of the frame before.
@@ -151,39 +166,35 @@ func (o *Observer) find(key *FlowKey) *record {
 	return r
 }
 
-// outgoing looks at a packet on its way to the queue. Where it is one of several that
-// vanished for their size it returns the path MTU to go on with, else 0; false where it
-// is known beforehand to be too large.
-func (o *Observer) outgoing(pkt *stack.PacketBuffer) (mtu uint32, fits bool) {
-	switch pkt.NetworkProtocolNumber {
-	case header.ARPProtocolNumber:
-		o.countRequest(header.ARP(pkt.NetworkHeader().Slice()).Op() == header.ARPRequest)
-		return 0, true
-	case header.IPv6ProtocolNumber:
-		if isNeighborSolicit(pkt) {
-			o.countRequest(true)
-			return 0, true
-		}
-	}
+// sight is what is found of an outgoing packet.
+type sight struct {
+	mtu      uint32 // the path MTU to go on with: it is one of several that vanished for their size
+	tooLarge bool   // it must not leave
+	doubt    *Hop   // the next hop, where it may not be where frames are sent to
+	local    netip.Addr
+}
+
+// outgoing looks at a packet on its way to the queue.
+func (o *Observer) outgoing(pkt *stack.PacketBuffer) sight {
 	transport := pkt.TransportHeader().Slice()
 	switch pkt.TransportProtocolNumber {
 	case header.TCPProtocolNumber:
 		switch {
 		case len(transport) < header.TCPMinimumSize:
 		case header.TCP(transport).Flags()&header.TCPFlagSyn != 0:
-			o.countSent(pkt, header.TCPProtocolNumber, transport)
+			return o.countSent(pkt, header.TCPProtocolNumber, transport)
 		case pkt.Data().Size() > 0 || header.TCP(transport).Flags()&header.TCPFlagFin != 0:
 			return o.countData(pkt, header.TCP(transport))
 		}
 	case header.UDPProtocolNumber:
-		o.countSent(pkt, header.UDPProtocolNumber, transport)
+		return o.countSent(pkt, header.UDPProtocolNumber, transport)
 	default:
 		// Fragments are made below the transport layer; the first carries its header as data.
 		if data, ok := pkt.Data().PullUp(header.UDPMinimumSize); ok && isFirstFragment(pkt) {
-			o.countSent(pkt, header.UDPProtocolNumber, data)
+			return o.countSent(pkt, header.UDPProtocolNumber, data)
 		}
 	}
-	return 0, true
+	return sight{}
 }
 
 func isFirstFragment(pkt *stack.PacketBuffer) bool {
@@ -195,17 +206,9 @@ func isFirstFragment(pkt *stack.PacketBuffer) bool {
 		binary.BigEndian.Uint16(h[len(h)-6:])>>3 == 0
 }
 
-func (o *Observer) countRequest(is bool) {
-	if is {
-		o.mu.Lock()
-		o.neighborRequests++
-		o.mu.Unlock()
-	}
-}
-
-func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber, transport []byte) {
+func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber, transport []byte) (s sight) {
 	if len(transport) < header.UDPMinimumSize {
-		return
+		return s
 	}
 	key := outgoingKey(pkt, protocol, transport)
 	o.mu.Lock()
@@ -213,64 +216,54 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 	r := o.find(&key)
 	if r == nil {
 		if protocol != header.TCPProtocolNumber {
-			return
+			return s
 		}
 		// A SYN-ACK of ours: the connection is accepted only later, and by then its
 		// first sequence number has gone by.
 		r = o.addUnclaimed(key)
 	}
 	r.SynsSent++
+	r.sentTo = destinationMAC(pkt)
 	now := o.now()
 	if protocol == header.UDPProtocolNumber {
 		if r.datagrams == nil {
 			r.datagrams = &datagrams{}
 		}
 		r.datagrams.sent(header.UDP(transport), now)
-		return
+		return s
 	}
 	r.synAt = now
 	// Another number is another connection of the same two ends.
 	if r.start(header.TCP(transport).SequenceNumber()) {
 		r.Acked, r.Handshake, r.FinReceived = 0, 0, false
+	} else if r.FramesReceived == 0 {
+		s.doubt, s.local = r.hop, key.local()
 	}
+	return s
 }
 
-// outgoingKey is the flow of a packet of ours.
-func outgoingKey(pkt *stack.PacketBuffer, protocol tcpip.TransportProtocolNumber, transport []byte) FlowKey {
-	key := FlowKey{
-		Protocol:   uint8(protocol),
-		LocalPort:  binary.BigEndian.Uint16(transport),
-		RemotePort: binary.BigEndian.Uint16(transport[2:]),
-	}
-	network := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
-		key.Version = 4
-		copy(key.Local[:], network[12:16])
-		copy(key.Remote[:], network[16:20])
-	} else {
-		key.Version = 6
-		copy(key.Local[:], network[8:24])
-		copy(key.Remote[:], network[24:40])
-	}
-	return key
-}
-
-// countData watches segments with payload or FIN for a path MTU that nobody tells of; false
-// for one that must not leave.
-func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (uint32, bool) {
+// countData watches segments with payload or FIN for a path MTU that nobody tells of, and for a next
+// hop whose MAC has changed.
+func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (s sight) {
 	key := outgoingKey(pkt, header.TCPProtocolNumber, segment)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.find(&key)
 	if r == nil {
-		return 0, true
+		return s
 	}
 	r.advance(segmentEnd(segment, pkt.Data().Size()))
 	size := packetSize(pkt)
-	if r.limit != 0 && size > int(r.limit) {
-		return r.limit, false
+	if limit := r.largest(o.edge, key.Version); size > int(limit) {
+		return sight{mtu: limit, tooLarge: true}
 	}
-	return r.stalled(segment.SequenceNumber(), key.Version, size), true
+	r.sentTo = destinationMAC(pkt)
+	number := segment.SequenceNumber()
+	if r.started && number == r.acked && r.resent(number) {
+		s.doubt, s.local = r.hop, key.local()
+	}
+	s.mtu = r.stalled(number, key.Version, size)
+	return s
 }
 
 func (o *Observer) addUnclaimed(key FlowKey) *record {
@@ -329,6 +322,7 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 	r.PeerTTL = p.ttl
 	if p.protocol == header.TCPProtocolNumber && len(p.segment) >= header.TCPMinimumSize {
 		r.segment(header.TCP(p.segment), p.ttl)
+		r.confirmHop(key.local())
 	}
 	return true
 }
@@ -351,7 +345,9 @@ func (r *record) segment(tcp header.TCP, ttl uint8) {
 		options := header.ParseSynOptions(tcp.Options(), flags&header.TCPFlagAck != 0)
 		r.PeerMSS, r.Timestamps = options.MSS, options.TS
 	}
-	r.steadyWindow(tcp, r.acknowledges(tcp))
+	acknowledges := r.acknowledges(tcp)
+	r.progressed = r.progressed || acknowledges
+	r.steadyWindow(tcp, acknowledges)
 }
 
 // acknowledges is whether a segment acknowledges something new.

@@ -208,7 +208,7 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8, p *parsed) (tcpi
 		}
 		mac, packet = frame[6:12], frame[header.EthernetMinimumSize:]
 		if binary.BigEndian.Uint16(frame[12:]) == uint16(header.ARPProtocolNumber) {
-			return 0, e.Observer.incomingARP(packet)
+			return 0, e.incomingARP(packet, frame[:6])
 		}
 	}
 	if length > len(frame) {
@@ -228,7 +228,7 @@ func (e *Endpoint) judge(frame []byte, length int, flags uint8, p *parsed) (tcpi
 		e.Counters.BadChecksum.Add(1)
 		return 0, false
 	}
-	if !e.Observer.incoming(p, mac) {
+	if e.forward(p, packet, mac) || !e.Observer.incoming(p, mac) {
 		return 0, false
 	}
 	if a := e.arrivals.Load(); a != nil {

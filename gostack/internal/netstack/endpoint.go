@@ -23,7 +23,6 @@ type Endpoint struct {
 	entry   waiter.Entry
 	tcp     bool
 	key     link.FlowKey
-	peer    netip.Addr
 	watched bool
 
 	readable, writable signal
@@ -55,15 +54,18 @@ type Endpoint struct {
 const readEvents = waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr | waiter.EventRdHUp
 const writeEvents = waiter.WritableEvents | waiter.EventHUp | waiter.EventErr
 
-// Connect begins a TCP connection, or opens a connected UDP endpoint.
-func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (_ *Endpoint, err tcpip.Error) {
+// Connect begins a TCP connection, or opens a connected UDP endpoint, whose packets take a path;
+// nil has the routes decide.
+func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort, path *Path) (_ *Endpoint, err tcpip.Error) {
 	e, err := s.open(protocol, local)
 	if err != nil {
 		return nil, err
 	}
 	e.takeAll()
 	e.watch(remote)
-	e.stack.pump.ask(func() { err = e.ep.Connect(full(remote)) })
+	if err = e.limitSegment(path); err == nil {
+		err = e.begin(remote, path)
+	}
 	if _, started := err.(*tcpip.ErrConnectStarted); started {
 		err = nil
 	}
@@ -72,6 +74,19 @@ func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort) (_ *Endpoi
 		return nil, err
 	}
 	return e, nil
+}
+
+// begin sends the SYN.
+func (e *Endpoint) begin(remote netip.AddrPort, path *Path) (err tcpip.Error) {
+	if path != nil {
+		err = e.SetPath(path)
+	} else if _, ok := e.stack.Link.Observer.NextHop(e.key); !ok {
+		err = &tcpip.ErrNetworkUnreachable{}
+	}
+	if err == nil {
+		e.stack.pump.ask(func() { err = e.ep.Connect(full(remote)) })
+	}
+	return err
 }
 
 // Bind opens a UDP endpoint without a peer.
@@ -154,7 +169,6 @@ func (s *Stack) wrap(ep tcpip.Endpoint, wq *waiter.Queue, isTCP bool) *Endpoint 
 
 func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.key = flowKey(e.key.Protocol, keyLocal(e.key), remote)
-	e.peer = remote.Addr()
 	e.watched = true
 	e.stack.Link.Observer.Watch(e.key, e.icmpError)
 	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
@@ -213,13 +227,19 @@ func (e *Endpoint) ConnectResult() tcpip.Error {
 		e.flushHandshake()
 		return nil
 	case tcp.StateError, tcp.StateClose:
-		e.failed = e.whyNot(e.ep.LastError())
+		e.failed = e.ep.LastError()
+		if e.failed == nil {
+			e.failed = &tcpip.ErrConnectionAborted{}
+		}
 		return e.failed
 	}
 	// gVisor ends a connect for some ICMP errors only; the kernel does for each of
 	// them (net/ipv4/tcp_ipv4.c, tcp_v4_err in SYN_SENT), and so does this.
-	if e.seen().ICMPErrors > 0 {
-		e.failed = e.whyNot(&tcpip.ErrHostUnreachable{})
+	if seen := e.seen(); seen.ICMPErrors > 0 || seen.Unanswered > 0 {
+		e.failed = &tcpip.ErrHostUnreachable{}
+		if seen.ICMPErrors == 0 {
+			e.failed = &NextHopSilent{}
+		}
 		e.ep.Abort()
 		return e.failed
 	}
@@ -236,19 +256,6 @@ func (e *Endpoint) flushHandshake() {
 		ep.UnlockUser()
 		_ = e.stack.wire.Flush()
 	}
-}
-
-func (e *Endpoint) whyNot(err tcpip.Error) tcpip.Error {
-	switch err.(type) {
-	case nil:
-		return &tcpip.ErrConnectionAborted{}
-	case *tcpip.ErrHostUnreachable:
-		// gVisor has one word for an ICMP error and for a next hop that does not answer.
-		if e.seen().ICMPErrors == 0 {
-			return &NextHopSilent{}
-		}
-	}
-	return err
 }
 
 // Shutdown ends the read side (1), the write side (2), or both (3).
@@ -300,11 +307,20 @@ func (e *Endpoint) Close() {
 	e.closeSignals()
 	e.freeLoans()
 	if e.watched {
-		e.stack.Link.Observer.Forget(e.key)
+		e.stack.Link.Observer.Forget(e.key, !e.ended())
 	} else {
 		e.takeAll()
 	}
 	e.stack.release(e)
+}
+
+// ended reports whether no packet of the endpoint can leave any more.
+func (e *Endpoint) ended() bool {
+	if !e.tcp {
+		return true
+	}
+	state := tcp.EndpointState(e.ep.State())
+	return state == tcp.StateClose || state == tcp.StateError
 }
 
 // leaveTimeWait frees the port at once: the kernel, whose port it is, may give it to the
@@ -365,7 +381,11 @@ func (e *Endpoint) canWrite() bool {
 // hasError reports an error that gVisor's own readiness does not know of.
 func (e *Endpoint) hasError() bool {
 	if e.tcp {
-		return tcp.EndpointState(e.ep.State()) == tcp.StateSynSent && e.seen().ICMPErrors > 0
+		if tcp.EndpointState(e.ep.State()) != tcp.StateSynSent {
+			return false
+		}
+		seen := e.seen()
+		return seen.ICMPErrors > 0 || seen.Unanswered > 0
 	}
 	return e.hop.failed() || e.icmpArrived.Load() != e.icmpReported.Load()
 }

@@ -70,7 +70,10 @@ func (e *Endpoint) maxSegment() int {
 		headers = header.IPv6MinimumSize + header.TCPMinimumSize
 	}
 	seen := e.seen()
-	mtu := int(e.stack.mtu)
+	mtu := int(e.stack.Link.IPMTU())
+	if seen.LargestPacket != 0 {
+		mtu = int(seen.LargestPacket)
+	}
 	if found := int(seen.ICMPMTU); found != 0 {
 		mtu = min(mtu, found)
 	}

@@ -128,18 +128,17 @@ func (e *Endpoint) sendDatagram(b []byte, options tcpip.WriteOptions) (n int64, 
 
 // mayFollow holds a datagram back, by ErrWouldBlock, while it would be lost on this side.
 func (e *Endpoint) mayFollow(size int, to netip.AddrPort) tcpip.Error {
-	destination := e.peer
+	key := e.key
 	if to.IsValid() {
-		destination = to.Addr()
-	}
-	if !destination.IsValid() {
+		key = flowKey(e.key.Protocol, keyLocal(e.key), to)
+	} else if !e.watched {
 		return &tcpip.ErrDestinationRequired{}
 	}
 	if e.stack.Link.Crowded() {
 		e.writable.settle(e.canWrite)
 		return &tcpip.ErrWouldBlock{}
 	}
-	err := e.hop.admit(e, destination, size)
+	err := e.hop.admit(e, key, size)
 	if wouldBlock(err) {
 		e.writable.settle(e.canWrite)
 	}

@@ -66,14 +66,14 @@ func newStack(t *testing.T, mac []byte, own netip.Addr, peerMAC []byte, peer net
 		t.Fatal(err)
 	}
 	for _, err := range []tcpip.Error{
-		s.AddAddress(own),
-		s.AddRoute(netip.PrefixFrom(peer, 32), netip.Addr{}),
+		s.AddAddress(own, false),
 		s.AddNeighbor(peer, peerMAC),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	s.AddRoute(netip.PrefixFrom(peer, 32), netip.Addr{})
 	return s
 }
 
@@ -174,7 +174,7 @@ func (j *joined) listen(port uint16) *Endpoint {
 
 func (j *joined) dial(localPort, port uint16) *Endpoint {
 	j.t.Helper()
-	c, err := j.a.Connect(6, netip.AddrPortFrom(addressA, localPort), netip.AddrPortFrom(addressB, port))
+	c, err := j.a.Connect(6, netip.AddrPortFrom(addressA, localPort), netip.AddrPortFrom(addressB, port), nil)
 	if err != nil {
 		j.t.Fatal(err)
 	}

@@ -1,11 +1,9 @@
 package netstack
 
 import (
-	"net/netip"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"netkat/gostack/internal/link"
 )
@@ -14,16 +12,16 @@ import (
 type NextHopSilent struct{ tcpip.ErrHostUnreachable }
 
 // pendingFrames is how much one UDP endpoint may have waiting for its next hop's MAC.
-// gVisor keeps 256 packets for each next hop and drops the oldest without a word.
+// The edge keeps 256 packets for each next hop, and drops the oldest.
 const pendingFrames = 32
 
 // nextHop is what a UDP endpoint knows of the neighbour that its datagrams go to. TCP
-// needs none of this: it sends one SYN at a time, and gVisor fails its handshake.
+// needs none of this: it sends one SYN at a time.
 type nextHop struct {
-	mu          sync.Mutex
-	destination netip.Addr
-	state       hopState
-	frames      int // sent while it was asked for
+	mu     sync.Mutex
+	hop    *link.Hop
+	state  hopState
+	frames int // sent while it was asked for
 }
 
 type hopState int
@@ -61,23 +59,31 @@ func (h *nextHop) takeFailure() bool {
 	return true
 }
 
-// admit lets a datagram pass, or holds it back until the next hop's MAC is known.
-func (h *nextHop) admit(e *Endpoint, destination netip.Addr, size int) tcpip.Error {
+// reset is for another path: what is known is of another next hop.
+func (h *nextHop) reset() {
 	h.mu.Lock()
-	ask := h.destination != destination || h.state == hopUnknown
+	defer h.mu.Unlock()
+	h.hop, h.state, h.frames = nil, hopUnknown, 0
+}
+
+// admit lets a datagram pass, or holds it back until the next hop's MAC is known.
+func (h *nextHop) admit(e *Endpoint, key link.FlowKey, size int) tcpip.Error {
+	hop, ok := e.stack.Link.Observer.NextHop(key)
+	if !ok {
+		return &tcpip.ErrNetworkUnreachable{}
+	}
+	if hop == nil || hop.MAC().Known() {
+		return nil
+	}
+	h.mu.Lock()
+	ask := h.hop != hop || h.state != hopPending
 	if ask {
-		h.destination, h.state, h.frames = destination, hopPending, 0
+		h.hop, h.state, h.frames = hop, hopPending, 0
 	}
 	h.mu.Unlock()
 	if ask {
-		// Not under the lock: the answer may be there at once, and is told from within.
-		err := e.stack.askNextHop(e.key, destination, func(ok bool) { h.answered(e, destination, ok) })
-		if err != nil {
-			h.mu.Lock()
-			h.state = hopUnknown
-			h.mu.Unlock()
-			return err
-		}
+		// Not under the lock: the answer may be there at once.
+		hop.Await(keyLocal(key).Addr(), func(found bool) { h.answered(e, hop, found) })
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -87,44 +93,18 @@ func (h *nextHop) admit(e *Endpoint, destination netip.Addr, size int) tcpip.Err
 	if h.frames >= pendingFrames {
 		return &tcpip.ErrWouldBlock{}
 	}
-	h.frames += 1 + size/int(e.stack.mtu)
+	h.frames += 1 + size/int(e.stack.Link.IPMTU())
 	return nil
 }
 
-func (h *nextHop) answered(e *Endpoint, destination netip.Addr, ok bool) {
+func (h *nextHop) answered(e *Endpoint, hop *link.Hop, found bool) {
 	h.mu.Lock()
-	if h.destination == destination && h.state == hopPending {
+	if h.hop == hop && h.state == hopPending {
 		h.state = hopFailed
-		if ok {
+		if found {
 			h.state = hopKnown
 		}
 	}
 	h.mu.Unlock()
 	e.raise()
-}
-
-// askNextHop has done called, now or later, with whether the next hop towards a
-// destination has a MAC. Errors: there is no route.
-func (s *Stack) askNextHop(key link.FlowKey, destination netip.Addr, done func(ok bool)) tcpip.Error {
-	local, protocol := keyLocal(key).Addr(), protocolOf(destination)
-	route, err := s.stack.FindRoute(nic, addressOf(local), addressOf(destination), protocol, false)
-	if err != nil {
-		return err
-	}
-	defer route.Release()
-	if !route.IsResolutionRequired() {
-		done(true)
-		return nil
-	}
-	hop := route.NextHop()
-	if hop.BitLen() == 0 {
-		hop = route.RemoteAddress() // on-link
-	}
-	err = s.stack.GetLinkAddress(nic, hop, route.LocalAddress(), protocol, func(r stack.LinkResolutionResult) {
-		done(r.Err == nil)
-	})
-	if wouldBlock(err) {
-		return nil
-	}
-	return err
 }

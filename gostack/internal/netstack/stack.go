@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
@@ -37,8 +36,6 @@ type Stack struct {
 	wire  *link.Wire
 	pump  *pump
 
-	mtu uint32
-
 	mu        sync.Mutex
 	endpoints map[*Endpoint]struct{}
 	defaults  map[uint32]int64 // options of endpoints to come
@@ -50,7 +47,7 @@ type Stack struct {
 // that belong to none of its endpoints. The host owns the address and does all that.
 func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	hardware := tcpip.LinkAddress(mac)
-	made := &Stack{mtu: mtu, endpoints: make(map[*Endpoint]struct{}), defaults: make(map[uint32]int64)}
+	made := &Stack{endpoints: make(map[*Endpoint]struct{}), defaults: make(map[uint32]int64)}
 	l, err := link.New(mtu, hardware, gso, made.roomAgain)
 	if err != nil {
 		return nil, err
@@ -69,6 +66,7 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{made.newTCP, udp.NewProtocol},
 		NUDConfigs:         nud(),
+		NUDDisp:            neighbors{made},
 	})
 	silent := func(stack.TransportEndpointID, *stack.PacketBuffer) bool { return true }
 	s.SetTransportProtocolHandler(tcp.ProtocolNumber, silent)
@@ -76,20 +74,36 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 	if e := tune(s); e != nil {
 		return nil, errors.New(e.String())
 	}
-	var edge stack.LinkEndpoint = l
-	if len(mac) != 0 {
-		edge = ethernet.New(l)
+	made.Link, made.stack = l, s
+	l.ResolveBy(neighbors{made})
+	if len(mac) == 0 {
+		err = made.attachLink(l)
+	} else {
+		edge := newEthernetLink(l)
+		err = made.attachLink(edge)
+		edge.attached.Store(true)
 	}
-	if e := s.CreateNIC(nic, edge); e != nil {
-		return nil, errors.New(e.String())
+	if err != nil {
+		return nil, err
 	}
 	if made.BridgesFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, err
 	}
-	made.Link, made.stack = l, s
 	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.inject)
 	made.pump = newPump(made.wire, l)
 	return made, nil
+}
+
+// attachLink makes the stack's interface, on which every address is reached: by which next hop,
+// the edge decides.
+func (s *Stack) attachLink(edge stack.LinkEndpoint) error {
+	if err := s.stack.CreateNIC(nic, edge); err != nil {
+		return errors.New(err.String())
+	}
+	for _, all := range []tcpip.Subnet{header.IPv4EmptySubnet, header.IPv6EmptySubnet} {
+		s.stack.AddRoute(tcpip.Route{Destination: all, NIC: nic})
+	}
+	return nil
 }
 
 func (s *Stack) newTCP(gvisor *stack.Stack) stack.TransportProtocol {
@@ -109,8 +123,14 @@ func (s *Stack) inject(deliver func()) {
 	s.tcp.finish()
 }
 
-// AddAddress gives the stack an address, alone in its prefix.
-func (s *Stack) AddAddress(a netip.Addr) tcpip.Error {
+// AddAddress gives the stack an address, alone in its prefix. assigned: the kernel has it on this
+// interface, and the stack answers for it where the kernel is kept from doing so.
+func (s *Stack) AddAddress(a netip.Addr, assigned bool) tcpip.Error {
+	s.Link.Assign(a, assigned)
+	return s.addAddress(a)
+}
+
+func (s *Stack) addAddress(a netip.Addr) tcpip.Error {
 	err := s.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
 		Protocol:          protocolOf(a),
 		AddressWithPrefix: tcpip.AddressWithPrefix{Address: addressOf(a), PrefixLen: a.BitLen()},
@@ -125,64 +145,13 @@ func (s *Stack) AddAddress(a netip.Addr) tcpip.Error {
 // for its MAC is answered by the stack.
 func (s *Stack) ClaimAddress(a netip.Addr) tcpip.Error {
 	s.Link.Observer.Claim(a)
-	return s.AddAddress(a)
-}
-
-// AddRoute adds a route; an invalid gateway means on-link. gVisor keeps the table
-// sorted with the longest prefix first.
-func (s *Stack) AddRoute(p netip.Prefix, gateway netip.Addr) tcpip.Error {
-	destination, err := tcpip.NewSubnet(
-		addressOf(p.Masked().Addr()), tcpip.MaskFromBytes(mask(p.Bits(), p.Addr().BitLen())))
-	if err != nil {
-		return &tcpip.ErrInvalidOptionValue{}
-	}
-	r := tcpip.Route{Destination: destination, NIC: nic}
-	if gateway.IsValid() {
-		r.Gateway = addressOf(gateway)
-	}
-	s.stack.AddRoute(r)
-	return nil
-}
-
-// AddNeighbor fixes a next hop's MAC.
-func (s *Stack) AddNeighbor(a netip.Addr, mac []byte) tcpip.Error {
-	return s.stack.AddStaticNeighbor(nic, protocolOf(a), addressOf(a), tcpip.LinkAddress(mac))
-}
-
-// AnswerWhereItCameFrom sends packets to the MAC that the peer's own came from: every
-// address is on-link then, and a neighbour of ours as soon as it has sent something.
-func (s *Stack) AnswerWhereItCameFrom() tcpip.Error {
-	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		if err := s.AddRoute(netip.PrefixFrom(any, 0), netip.Addr{}); err != nil {
-			return err
-		}
-	}
-	s.Link.FollowArrivals(
-		func(sender netip.Addr, mac []byte) { _ = s.AddNeighbor(sender, mac) },
-		func(sender netip.Addr) { _ = s.stack.RemoveNeighbor(nic, protocolOf(sender), addressOf(sender)) },
-	)
-	return nil
+	return s.addAddress(a)
 }
 
 // leaving is whether packets may still wait here: for a next hop's MAC, or to be drained.
 // It looks in the order in which packets move, so that none slips past.
 func (s *Stack) leaving() bool {
-	return s.asksForNextHop() || s.clock.busy() || s.Link.Queued() > 0
-}
-
-func (s *Stack) asksForNextHop() bool {
-	for _, protocol := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
-		neighbors, err := s.stack.Neighbors(nic, protocol)
-		if err != nil {
-			continue
-		}
-		for _, neighbor := range neighbors {
-			if neighbor.State == stack.Incomplete {
-				return true
-			}
-		}
-	}
-	return false
+	return s.Link.Hops().Holding() || s.clock.busy() || s.Link.Queued() > 0
 }
 
 // Stats is gVisor's own.
@@ -276,12 +245,4 @@ func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
 
 func addressOf(a netip.Addr) tcpip.Address {
 	return tcpip.AddrFromSlice(a.AsSlice())
-}
-
-func mask(ones, bits int) []byte {
-	m := make([]byte, bits/8)
-	for i := range ones {
-		m[i/8] |= 0x80 >> (i % 8)
-	}
-	return m
 }
