@@ -23,6 +23,7 @@ const (
 	eNoMemory  int32 = -13
 	eFault     int32 = -14
 	eDetached  int32 = -15
+	ePanic     int32 = -16
 )
 
 // wireFailed less an errno is what became of the packet socket (GS_WIRE).

@@ -21,7 +21,8 @@ func opened(e *netstack.Endpoint, err tcpip.Error) C.int64_t {
 }
 
 //export gs_connect
-func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t, path *C.gs_path) C.int64_t {
+func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t, path *C.gs_path) (result C.int64_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -39,7 +40,8 @@ func gs_connect(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 }
 
 //export gs_connect_result
-func gs_connect_result(h C.uint64_t) C.int32_t {
+func gs_connect_result(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -48,7 +50,8 @@ func gs_connect_result(h C.uint64_t) C.int32_t {
 }
 
 //export gs_bind
-func gs_bind(h C.uint64_t, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t) C.int64_t {
+func gs_bind(h C.uint64_t, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t) (result C.int64_t) {
+	defer recovered(&result)
 	s, from, e := stackAndLocal(h, version, local, localPort)
 	if e != 0 {
 		return C.int64_t(e)
@@ -57,7 +60,8 @@ func gs_bind(h C.uint64_t, version C.uint8_t, local *C.uint8_t, localPort C.uint
 }
 
 //export gs_listen
-func gs_listen(h C.uint64_t, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, backlog C.uint32_t) C.int64_t {
+func gs_listen(h C.uint64_t, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, backlog C.uint32_t) (result C.int64_t) {
+	defer recovered(&result)
 	s, from, e := stackAndLocal(h, version, local, localPort)
 	if e != 0 {
 		return C.int64_t(e)
@@ -78,7 +82,8 @@ func stackAndLocal(h C.uint64_t, version C.uint8_t, local *C.uint8_t, port C.uin
 }
 
 //export gs_accept
-func gs_accept(h C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) C.int64_t {
+func gs_accept(h C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -92,7 +97,8 @@ func gs_accept(h C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) C.int64_
 }
 
 //export gs_shutdown
-func gs_shutdown(h C.uint64_t, how C.uint32_t) C.int32_t {
+func gs_shutdown(h C.uint64_t, how C.uint32_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -101,7 +107,8 @@ func gs_shutdown(h C.uint64_t, how C.uint32_t) C.int32_t {
 }
 
 //export gs_close
-func gs_close(h C.uint64_t) C.int32_t {
+func gs_close(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok || !table.Remove(uint64(h)) {
 		return C.int32_t(eBadHandle)
@@ -111,7 +118,8 @@ func gs_close(h C.uint64_t) C.int32_t {
 }
 
 //export gs_abort
-func gs_abort(h C.uint64_t) C.int32_t {
+func gs_abort(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

@@ -12,7 +12,8 @@ import (
 )
 
 //export gs_observe
-func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t, out *C.gs_observation) C.int32_t {
+func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, localPort C.uint16_t, remote *C.uint8_t, remotePort C.uint16_t, out *C.gs_observation) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -57,7 +58,8 @@ func gs_observe(h C.uint64_t, protocol, version C.uint8_t, local *C.uint8_t, loc
 }
 
 //export gs_stack_statistics
-func gs_stack_statistics(h C.uint64_t, out *C.gs_statistics) C.int32_t {
+func gs_stack_statistics(h C.uint64_t, out *C.gs_statistics) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -84,7 +86,8 @@ func gs_stack_statistics(h C.uint64_t, out *C.gs_statistics) C.int32_t {
 }
 
 //export gs_endpoint_info
-func gs_endpoint_info(h C.uint64_t, out *C.gs_info) C.int32_t {
+func gs_endpoint_info(h C.uint64_t, out *C.gs_info) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -120,7 +123,8 @@ func flag(b bool) C.uint8_t {
 }
 
 //export gs_option_set
-func gs_option_set(h C.uint64_t, option C.uint32_t, value C.int64_t) C.int32_t {
+func gs_option_set(h C.uint64_t, option C.uint32_t, value C.int64_t) (result C.int32_t) {
+	defer recovered(&result)
 	if s, ok := stackOf(h); ok {
 		return C.int32_t(code(s.SetDefault(uint32(option), int64(value))))
 	}
@@ -132,7 +136,8 @@ func gs_option_set(h C.uint64_t, option C.uint32_t, value C.int64_t) C.int32_t {
 }
 
 //export gs_option_get
-func gs_option_get(h C.uint64_t, option C.uint32_t) C.int64_t {
+func gs_option_get(h C.uint64_t, option C.uint32_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)

@@ -16,7 +16,8 @@ func batch(p unsafe.Pointer, n C.uint32_t) []link.Mmsghdr {
 }
 
 //export gs_outgoing_fd
-func gs_outgoing_fd(h C.uint64_t) C.int32_t {
+func gs_outgoing_fd(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -25,7 +26,8 @@ func gs_outgoing_fd(h C.uint64_t) C.int32_t {
 }
 
 //export gs_arm
-func gs_arm(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
+func gs_arm(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -35,7 +37,8 @@ func gs_arm(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
 }
 
 //export gs_inject
-func gs_inject(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
+func gs_inject(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -45,7 +48,8 @@ func gs_inject(h C.uint64_t, mmsghdrs unsafe.Pointer, n C.uint32_t) C.int32_t {
 }
 
 //export gs_drain
-func gs_drain(h C.uint64_t, mmsghdrs unsafe.Pointer, max C.uint32_t) C.int32_t {
+func gs_drain(h C.uint64_t, mmsghdrs unsafe.Pointer, max C.uint32_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

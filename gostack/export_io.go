@@ -23,7 +23,8 @@ func memory(p unsafe.Pointer, n C.uint64_t) []byte {
 }
 
 //export gs_readable_fd
-func gs_readable_fd(h C.uint64_t) C.int32_t {
+func gs_readable_fd(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -32,7 +33,8 @@ func gs_readable_fd(h C.uint64_t) C.int32_t {
 }
 
 //export gs_writable_fd
-func gs_writable_fd(h C.uint64_t) C.int32_t {
+func gs_writable_fd(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -41,7 +43,8 @@ func gs_writable_fd(h C.uint64_t) C.int32_t {
 }
 
 //export gs_readiness_fd
-func gs_readiness_fd(h C.uint64_t) C.int32_t {
+func gs_readiness_fd(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -57,12 +60,14 @@ func descriptor(fd int, err error) C.int32_t {
 }
 
 //export gs_recv
-func gs_recv(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
+func gs_recv(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) (result C.int64_t) {
+	defer recovered(&result)
 	return gs_recv_from(h, buffer, n, nil, nil, nil)
 }
 
 //export gs_recv_from
-func gs_recv_from(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, full *C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) C.int64_t {
+func gs_recv_from(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, full *C.uint64_t, remote *C.uint8_t, remotePort *C.uint16_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -81,7 +86,8 @@ func gs_recv_from(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, full *C.uin
 }
 
 //export gs_send
-func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
+func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -94,7 +100,8 @@ func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) C.int64_t {
 }
 
 //export gs_gather
-func gs_gather(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) C.int64_t {
+func gs_gather(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -107,7 +114,8 @@ func gs_gather(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C
 }
 
 //export gs_pour
-func gs_pour(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) C.int64_t {
+func gs_pour(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.uint32_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -120,7 +128,8 @@ func gs_pour(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, milliseconds C.u
 }
 
 //export gs_pour_from
-func gs_pour_from(h C.uint64_t, fd C.int32_t, n C.uint64_t, milliseconds C.uint32_t, lost *C.uint64_t) C.int64_t {
+func gs_pour_from(h C.uint64_t, fd C.int32_t, n C.uint64_t, milliseconds C.uint32_t, lost *C.uint64_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -150,7 +159,8 @@ func unread(err error) int64 {
 }
 
 //export gs_send_to
-func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uint8_t, remote *C.uint8_t, remotePort C.uint16_t) C.int64_t {
+func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uint8_t, remote *C.uint8_t, remotePort C.uint16_t) (result C.int64_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -167,7 +177,8 @@ func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uin
 }
 
 //export gs_bridge
-func gs_bridge(h C.uint64_t, fd C.int32_t) C.int32_t {
+func gs_bridge(h C.uint64_t, fd C.int32_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -176,7 +187,8 @@ func gs_bridge(h C.uint64_t, fd C.int32_t) C.int32_t {
 }
 
 //export gs_bridged
-func gs_bridged(h C.uint64_t) C.int32_t {
+func gs_bridged(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -185,7 +197,8 @@ func gs_bridged(h C.uint64_t) C.int32_t {
 }
 
 //export gs_bridges_fd
-func gs_bridges_fd(h C.uint64_t) C.int32_t {
+func gs_bridges_fd(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

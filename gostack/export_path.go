@@ -40,7 +40,8 @@ func pathOf(p *C.gs_path) (*netstack.Path, int32) {
 }
 
 //export gs_path_set
-func gs_path_set(h C.uint64_t, p *C.gs_path) C.int32_t {
+func gs_path_set(h C.uint64_t, p *C.gs_path) (result C.int32_t) {
+	defer recovered(&result)
 	e, ok := endpointOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -53,7 +54,8 @@ func gs_path_set(h C.uint64_t, p *C.gs_path) C.int32_t {
 }
 
 //export gs_link_set
-func gs_link_set(h C.uint64_t, l *C.gs_link) C.int32_t {
+func gs_link_set(h C.uint64_t, l *C.gs_link) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -69,7 +71,8 @@ func gs_link_set(h C.uint64_t, l *C.gs_link) C.int32_t {
 }
 
 //export gs_route_add
-func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLength C.uint8_t, gateway *C.uint8_t) C.int32_t {
+func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLength C.uint8_t, gateway *C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -84,7 +87,8 @@ func gs_route_add(h C.uint64_t, version C.uint8_t, network *C.uint8_t, prefixLen
 }
 
 //export gs_routes_set
-func gs_routes_set(h C.uint64_t, routes *C.gs_route, n C.uint32_t) C.int32_t {
+func gs_routes_set(h C.uint64_t, routes *C.gs_route, n C.uint32_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -117,7 +121,8 @@ func prefixOf(version C.uint8_t, network *C.uint8_t, length C.uint8_t) (netip.Pr
 }
 
 //export gs_answer_where_it_came_from
-func gs_answer_where_it_came_from(h C.uint64_t) C.int32_t {
+func gs_answer_where_it_came_from(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -127,7 +132,8 @@ func gs_answer_where_it_came_from(h C.uint64_t) C.int32_t {
 }
 
 //export gs_neighbor_add
-func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8_t) C.int32_t {
+func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -140,7 +146,8 @@ func gs_neighbor_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, mac *C.uint8
 }
 
 //export gs_neighbor_remove
-func gs_neighbor_remove(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
+func gs_neighbor_remove(h C.uint64_t, version C.uint8_t, a *C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

@@ -13,7 +13,8 @@ import (
 )
 
 //export gs_capture_records
-func gs_capture_records(packets unsafe.Pointer, size C.uint64_t, count C.uint32_t, form C.int32_t, iface C.uint32_t, out unsafe.Pointer, room C.uint64_t) C.int64_t {
+func gs_capture_records(packets unsafe.Pointer, size C.uint64_t, count C.uint32_t, form C.int32_t, iface C.uint32_t, out unsafe.Pointer, room C.uint64_t) (result C.int64_t) {
+	defer recovered(&result)
 	n, err := records.Append(
 		unsafe.Slice((*byte)(out), int(room)),
 		unsafe.Slice((*byte)(packets), int(size)),

@@ -12,7 +12,8 @@ import (
 )
 
 //export gs_stack_new
-func gs_stack_new(l *C.gs_link) C.int64_t {
+func gs_stack_new(l *C.gs_link) (result C.int64_t) {
+	defer recovered(&result)
 	if l == nil {
 		return C.int64_t(eInvalid)
 	}
@@ -28,7 +29,8 @@ func gs_stack_new(l *C.gs_link) C.int64_t {
 }
 
 //export gs_stack_close
-func gs_stack_close(h C.uint64_t) C.int32_t {
+func gs_stack_close(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok || !table.Remove(uint64(h)) {
 		return C.int32_t(eBadHandle)
@@ -38,7 +40,8 @@ func gs_stack_close(h C.uint64_t) C.int32_t {
 }
 
 //export gs_address_add
-func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, assigned C.uint8_t) C.int32_t {
+func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, assigned C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -51,7 +54,8 @@ func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, assigned C.ui
 }
 
 //export gs_address_claim
-func gs_address_claim(h C.uint64_t, version C.uint8_t, a *C.uint8_t) C.int32_t {
+func gs_address_claim(h C.uint64_t, version C.uint8_t, a *C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)

@@ -53,7 +53,8 @@ func moment(milliseconds C.int64_t) time.Time {
 }
 
 //export gs_attach
-func gs_attach(h C.uint64_t, fd C.int32_t, in unsafe.Pointer, nIn C.uint32_t, out unsafe.Pointer, nOut C.uint32_t, tally *C.uint64_t) C.int32_t {
+func gs_attach(h C.uint64_t, fd C.int32_t, in unsafe.Pointer, nIn C.uint32_t, out unsafe.Pointer, nOut C.uint32_t, tally *C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -66,7 +67,8 @@ func gs_attach(h C.uint64_t, fd C.int32_t, in unsafe.Pointer, nIn C.uint32_t, ou
 }
 
 //export gs_detach
-func gs_detach(h C.uint64_t) C.int32_t {
+func gs_detach(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -76,7 +78,8 @@ func gs_detach(h C.uint64_t) C.int32_t {
 }
 
 //export gs_flush
-func gs_flush(h C.uint64_t) C.int32_t {
+func gs_flush(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int32_t(eBadHandle)
@@ -85,7 +88,8 @@ func gs_flush(h C.uint64_t) C.int32_t {
 }
 
 //export gs_wait
-func gs_wait(h C.uint64_t, fds *C.int32_t, n C.uint32_t, timeout C.int64_t, flags C.uint32_t) C.int64_t {
+func gs_wait(h C.uint64_t, fds *C.int32_t, n C.uint32_t, timeout C.int64_t, flags C.uint32_t) (result C.int64_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)
@@ -98,7 +102,8 @@ func gs_wait(h C.uint64_t, fds *C.int32_t, n C.uint32_t, timeout C.int64_t, flag
 }
 
 //export gs_reside
-func gs_reside(h C.uint64_t, fds *C.int32_t, n C.uint32_t, timeout C.int64_t) C.int64_t {
+func gs_reside(h C.uint64_t, fds *C.int32_t, n C.uint32_t, timeout C.int64_t) (result C.int64_t) {
+	defer recovered(&result)
 	s, ok := stackOf(h)
 	if !ok {
 		return C.int64_t(eBadHandle)

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 10
+#define GS_ABI 11
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -41,6 +41,7 @@
 #define GS_ENOMEM -13     /* a queue is full */
 #define GS_EFAULT -14     /* anything else; never expected */
 #define GS_EDETACHED -15  /* the stack has no packet socket of its own */
+#define GS_EPANIC -16     /* the library panicked: gs_last_panic. Its state is not known any more: close the stack */
 #define GS_WIRE -1000     /* GS_WIRE - errno: the packet socket failed for good */
 #define GS_SOURCE -2000   /* GS_SOURCE - errno: a descriptor to send from cannot be read */
 
@@ -148,6 +149,8 @@ typedef struct {
 int32_t gs_abi(void);
 /* Open handles (stacks and endpoints): for leak tests. */
 uint64_t gs_live_handles(void);
+/* The text of the last GS_EPANIC of any thread: as much of it as n bytes hold. Returns its whole length. */
+int64_t gs_last_panic(void *text, uint64_t n);
 
 /* ---- stack ---- */
 int64_t gs_stack_new(gs_link *link);

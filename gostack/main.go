@@ -12,6 +12,8 @@ package main
 import "C"
 
 import (
+	"unsafe"
+
 	"netkat/gostack/internal/handle"
 	"netkat/gostack/internal/netstack"
 )
@@ -23,6 +25,11 @@ func gs_abi() C.int32_t { return C.GS_ABI }
 
 //export gs_live_handles
 func gs_live_handles() C.uint64_t { return C.uint64_t(table.Live()) }
+
+//export gs_last_panic
+func gs_last_panic(text unsafe.Pointer, n C.uint64_t) C.int64_t {
+	return C.int64_t(panicText(memory(text, n)))
+}
 
 func stackOf(h C.uint64_t) (*netstack.Stack, bool) {
 	return handle.Get[*netstack.Stack](&table, uint64(h))

@@ -29,6 +29,7 @@
     │           ├── CertificateMismatch     for another name
     │           └── CertificateUntrusted    self-signed, or of an unknown issuer
     ├── LocalStreamFailed           stdin or stdout of a relay failed         (OSError)      exit 1
+    ├── LibraryPanicked             a bug in libgostack or gVisor             (RuntimeError) exit 1
     └── SetupError                  it never came to the network              exit 2
         ├── BadArgument             an argument that cannot mean anything     (ValueError)
         │   └── NamespaceNotFound   no such network namespace
@@ -419,6 +420,19 @@ class LocalStreamFailed(NetkatError, OSError):
     """This side's own input could not be read, or its output not be written (a full disk)."""
 
     hint = "look at the file or device behind stdin and stdout: df, dmesg"
+
+
+class LibraryPanicked(NetkatError, RuntimeError):
+    """A call of libgostack panicked: a bug in it or in gVisor. The stack is to be closed.
+
+    ``text`` is the reason and the call stack.
+    """
+
+    hint = "this is a bug in netkat: please report the text of the exception"
+
+    def __init__(self, text: str, *, hint: str | None = None) -> None:
+        super().__init__(text.partition("\n")[0], hint=hint)
+        self.text = text
 
 
 class SetupError(NetkatError):

@@ -6,7 +6,7 @@ import enum
 import errno
 import os
 
-from netkat.errors import NetworkError
+from netkat.errors import LibraryPanicked, NetworkError
 
 
 class Code(enum.IntEnum):
@@ -27,6 +27,7 @@ class Code(enum.IntEnum):
     NO_MEMORY = -13
     FAULT = -14
     DETACHED = -15
+    PANIC = -16
 
 
 _ERRNO = {
@@ -80,8 +81,12 @@ class SourceFailed(OSError):
     """A descriptor to send from cannot be read, with this errno."""
 
 
-def fault(result: int) -> OSError:
+def fault(result: int) -> Exception:
     """The exception of a negative result; an unknown one counts as Code.FAULT."""
+    if result == Code.PANIC:
+        from netkat.stack.ffi import last_panic
+
+        return LibraryPanicked(last_panic())
     if result == Code.AGAIN:
         return BlockingIOError(errno.EAGAIN, "the operation would wait")
     if result < SOURCE:

@@ -37,6 +37,7 @@ class Library(Protocol):
 
     def gs_abi(self) -> int: ...
     def gs_live_handles(self) -> int: ...
+    def gs_last_panic(self, text: CData, n: int) -> int: ...
 
     def gs_stack_new(self, link: CData) -> int: ...
     def gs_stack_close(self, stack: StackHandle) -> int: ...
@@ -240,6 +241,15 @@ def open_library(path: Path) -> Loaded:
 def live_handles() -> int:
     """Stacks and endpoints that are open, of the whole process; 0 where no library is loaded."""
     return _loaded.calls.gs_live_handles() if _loaded is not None else 0
+
+
+def last_panic() -> str:
+    """What the library said of its last panic: the reason, and where it was."""
+    loaded = load()
+    room = loaded.calls.gs_last_panic(loaded.ffi.NULL, 0)
+    text = bytearray(room)
+    count = loaded.calls.gs_last_panic(loaded.ffi.from_buffer(text, require_writable=True), room)
+    return text[: min(room, count)].decode(errors="replace")
 
 
 def require_process() -> None:

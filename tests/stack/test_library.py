@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from netkat.errors import LibraryMismatch, LibraryMissing
+from netkat.errors import LibraryMismatch, LibraryMissing, LibraryPanicked
 from netkat.flow import Flow, Protocol
 from netkat.stack import Code, Option, Stack, StackError, State, live_handles
+from netkat.stack.codes import check
 from netkat.stack.ffi import CALLS, LIBRARY, load, open_library
 from netkat.wire import batch
 from tests.helpers.waiting import wait_until
@@ -200,3 +201,16 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
+
+
+def test_panic_in_a_call_is_a_typed_error() -> None:
+    with Stack(1500, None) as stack:
+        # A batch of four at address 0: unsafe.Slice panics.
+        result = stack._lib.gs_inject(stack._handle, stack._ffi.NULL, 4)
+        assert result == Code.PANIC
+        with pytest.raises(LibraryPanicked) as caught:
+            check(result)
+    assert str(caught.value) == "runtime error: unsafe.Slice: ptr is nil and len is not zero"
+    assert "gs_inject" in caught.value.text
+    with Stack(1500, None) as other:
+        assert other.statistics().endpoints == 0, "the library goes on"
