@@ -292,6 +292,9 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_MIN_TTL 8     /* packets of the flow, or for the listener, with a lower TTL are not seen (RFC 5082) */
 #define GS_OPT_MAX_SEGMENT 9 /* TCP: payload bytes a segment; on a stack only, for what is opened later */
 #define GS_OPT_SHARE_PORT 10 /* several endpoints on one local port, each with a peer of its own; before they are bound */
+#define GS_OPT_KEEP_IDLE 11     /* TCP keepalive: seconds without a packet before the first probe (1 to 32767) */
+#define GS_OPT_KEEP_INTERVAL 12 /* seconds between probes (1 to 32767) */
+#define GS_OPT_KEEP_COUNT 13    /* probes without an answer until the connection ends (1 to 127) */
 int32_t gs_option_set(uint64_t endpoint_or_stack, uint32_t option, int64_t value);
 int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 

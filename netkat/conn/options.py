@@ -25,6 +25,9 @@ _OF_PROTOCOL = {
         (socket.IPPROTO_TCP, socket.TCP_NODELAY): Option.NO_DELAY,
         (socket.IPPROTO_TCP, socket.TCP_MAXSEG): Option.MAX_SEGMENT,
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE): Option.KEEP_ALIVE,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): Option.KEEP_IDLE,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): Option.KEEP_INTERVAL,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): Option.KEEP_COUNT,
     },
     Protocol.UDP: {(socket.SOL_SOCKET, socket.SO_BROADCAST): Option.BROADCAST},
 }

@@ -33,6 +33,7 @@ type Endpoint struct {
 	icmpReported       atomic.Uint32 // how many of them were reported to the caller
 	hop                nextHop
 	minTTL             atomic.Uint32
+	chosen             atomic.Uint32 // options that SetOption has set, a bit for each GS_OPT_ number
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
 	bridged atomic.Bool

@@ -19,12 +19,19 @@ const (
 	OptMinTTL
 	OptMaxSegment
 	OptSharePort
+	OptKeepIdle
+	OptKeepInterval
+	OptKeepCount
 )
+
+// inherited are the options that an accepted connection has from its listener, as on Linux, where
+// they were set on it.
+var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCount}
 
 // SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
 // must be in force before the first segment leaves. It is judged when one is opened.
 func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
-	if option < OptNoDelay || option > OptSharePort {
+	if option < OptNoDelay || option > OptKeepCount {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
 	s.mu.Lock()
@@ -38,7 +45,7 @@ func (s *Stack) applyDefaults(e *Endpoint) tcpip.Error {
 	defaults := maps.Clone(s.defaults)
 	s.mu.Unlock()
 	for option, value := range defaults {
-		if !e.tcp && (option == OptNoDelay || option == OptKeepAlive || option == OptMaxSegment) {
+		if !e.tcp && (option == OptNoDelay || option == OptKeepAlive || option == OptMaxSegment || option >= OptKeepIdle) {
 			continue
 		}
 		if err := e.SetOption(option, value); err != nil {
@@ -71,10 +78,27 @@ func (e *Endpoint) inherit(listener *Endpoint) {
 			_ = e.SetOption(option, value)
 		}
 	}
+	chosen := listener.chosen.Load()
+	for _, option := range inherited {
+		if chosen&(1<<option) == 0 {
+			continue
+		}
+		if value, err := listener.GetOption(option); err == nil {
+			_ = e.SetOption(option, value)
+		}
+	}
 }
 
 // SetOption sets a GS_OPT_ option.
 func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
+	err := e.setOption(option, value)
+	if err == nil {
+		e.chosen.Or(1 << option)
+	}
+	return err
+}
+
+func (e *Endpoint) setOption(option uint32, value int64) tcpip.Error {
 	so := e.ep.SocketOptions()
 	switch option {
 	case OptNoDelay:
@@ -114,6 +138,8 @@ func (e *Endpoint) SetOption(option uint32, value int64) tcpip.Error {
 		// What gVisor looks at differs: TCP and UDP each have their own idea of SO_REUSEADDR.
 		so.SetReuseAddress(value != 0)
 		so.SetReusePort(value != 0)
+	case OptKeepIdle, OptKeepInterval, OptKeepCount:
+		return e.setKeepalive(option, value)
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -146,6 +172,8 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return int64(e.maxSegment()), nil
 	case OptSharePort:
 		return truth(so.GetReusePort()), nil
+	case OptKeepIdle, OptKeepInterval, OptKeepCount:
+		return e.keepalive(option)
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
 }
