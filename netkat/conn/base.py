@@ -147,9 +147,11 @@ class SocketShaped(Closing):
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """As socket.setsockopt, for the options that the stack has: netkat/conn/options.py.
 
-        TCP_NODELAY, SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT, SO_RCVBUF,
-        SO_SNDBUF (bytes), SO_BROADCAST, IP_TTL and IPV6_UNICAST_HOPS, IP_TOS and IPV6_TCLASS,
-        IP_MINTTL and IPV6_MINHOPCOUNT. Accepted connections have those of their listener.
+        TCP_NODELAY, SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT,
+        TCP_USER_TIMEOUT (milliseconds), SO_RCVBUF, SO_SNDBUF (bytes), SO_BROADCAST, IP_TTL and
+        IPV6_UNICAST_HOPS, IP_TOS and IPV6_TCLASS, IP_MINTTL and IPV6_MINHOPCOUNT. Of those,
+        accepted connections have the TTL, the TOS, keepalive and TCP_USER_TIMEOUT from their
+        listener.
         Errors: OSError (ENOPROTOOPT) for another one; StackError (EINVAL) for a senseless value.
         """
         from netkat.conn import options

@@ -28,6 +28,7 @@ _OF_PROTOCOL = {
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): Option.KEEP_IDLE,
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): Option.KEEP_INTERVAL,
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): Option.KEEP_COUNT,
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): Option.USER_TIMEOUT,
     },
     Protocol.UDP: {(socket.SOL_SOCKET, socket.SO_BROADCAST): Option.BROADCAST},
 }

@@ -23,6 +23,7 @@ _PLACES = {
     Option.KEEP_IDLE: (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
     Option.KEEP_INTERVAL: (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
     Option.KEEP_COUNT: (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+    Option.USER_TIMEOUT: (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
     Option.RECEIVE_BUFFER: (socket.SOL_SOCKET, socket.SO_RCVBUF),
     Option.SEND_BUFFER: (socket.SOL_SOCKET, socket.SO_SNDBUF),
     Option.BROADCAST: (socket.SOL_SOCKET, socket.SO_BROADCAST),

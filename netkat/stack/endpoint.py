@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Option(enum.IntEnum):
-    """gostack.h's GS_OPT_ numbers. Buffers are in bytes, times in seconds, truth is 0 or 1."""
+    """gostack.h's GS_OPT_ numbers. Buffers are in bytes, truth is 0 or 1."""
 
     NO_DELAY = 1
     KEEP_ALIVE = 2
@@ -36,6 +36,7 @@ class Option(enum.IntEnum):
     KEEP_IDLE = 11
     KEEP_INTERVAL = 12
     KEEP_COUNT = 13
+    USER_TIMEOUT = 14
 
 
 class Poured(NamedTuple):

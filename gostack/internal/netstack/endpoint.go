@@ -34,6 +34,7 @@ type Endpoint struct {
 	hop                nextHop
 	minTTL             atomic.Uint32
 	chosen             atomic.Uint32 // options that SetOption has set, a bit for each GS_OPT_ number
+	keepCount          atomic.Uint32 // OptKeepCount, where it was set
 	maxPayload         atomic.Uint32 // of a TCP segment, where less was asked for than the link carries
 
 	bridged atomic.Bool

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"math"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -11,6 +12,7 @@ import (
 const (
 	maxKeepSeconds = 32767
 	maxKeepCount   = 127
+	keepCount      = 9 // of a connection for which no other was chosen
 )
 
 // setKeepalive sets OptKeepIdle, OptKeepInterval (seconds) or OptKeepCount.
@@ -30,7 +32,8 @@ func (e *Endpoint) setKeepalive(option uint32, value int64) tcpip.Error {
 		interval := tcpip.KeepaliveIntervalOption(time.Duration(value) * time.Second)
 		return e.ep.SetSockOpt(&interval)
 	}
-	return e.ep.SetSockOptInt(tcpip.KeepaliveCountOption, int(value))
+	e.keepCount.Store(uint32(value))
+	return e.countProbes()
 }
 
 // keepalive reads what setKeepalive sets.
@@ -48,6 +51,44 @@ func (e *Endpoint) keepalive(option uint32) (int64, tcpip.Error) {
 		err := e.ep.GetSockOpt(&interval)
 		return int64(time.Duration(interval) / time.Second), err
 	}
-	count, err := e.ep.GetSockOptInt(tcpip.KeepaliveCountOption)
-	return int64(count), err
+	if count := e.keepCount.Load(); count != 0 {
+		return int64(count), nil
+	}
+	return keepCount, nil
+}
+
+// countProbes tells gVisor after how many probes a connection ends. With a user timeout that is no
+// number of them (net/ipv4/tcp_timer.c, tcp_keepalive_timer); gVisor looks at both.
+func (e *Endpoint) countProbes() tcpip.Error {
+	timeout, err := e.userTimeout()
+	if err != nil {
+		return err
+	}
+	count := int64(math.MaxInt32)
+	if timeout == 0 {
+		count, _ = e.keepalive(OptKeepCount)
+	}
+	return e.ep.SetSockOptInt(tcpip.KeepaliveCountOption, int(count))
+}
+
+// setUserTimeout sets the milliseconds that sent data, or probes, may remain unacknowledged; 0 is
+// the default.
+func (e *Endpoint) setUserTimeout(milliseconds int64) tcpip.Error {
+	if !e.tcp || milliseconds < 0 || milliseconds > math.MaxInt32 {
+		return &tcpip.ErrInvalidOptionValue{}
+	}
+	timeout := tcpip.TCPUserTimeoutOption(time.Duration(milliseconds) * time.Millisecond)
+	if err := e.ep.SetSockOpt(&timeout); err != nil {
+		return err
+	}
+	return e.countProbes()
+}
+
+func (e *Endpoint) userTimeout() (int64, tcpip.Error) {
+	if !e.tcp {
+		return 0, &tcpip.ErrInvalidOptionValue{}
+	}
+	var timeout tcpip.TCPUserTimeoutOption
+	err := e.ep.GetSockOpt(&timeout)
+	return time.Duration(timeout).Milliseconds(), err
 }

@@ -22,16 +22,17 @@ const (
 	OptKeepIdle
 	OptKeepInterval
 	OptKeepCount
+	OptUserTimeout
 )
 
 // inherited are the options that an accepted connection has from its listener, as on Linux, where
 // they were set on it.
-var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCount}
+var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCount, OptUserTimeout}
 
 // SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
 // must be in force before the first segment leaves. It is judged when one is opened.
 func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
-	if option < OptNoDelay || option > OptKeepCount {
+	if option < OptNoDelay || option > OptUserTimeout {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
 	s.mu.Lock()
@@ -140,6 +141,8 @@ func (e *Endpoint) setOption(option uint32, value int64) tcpip.Error {
 		so.SetReusePort(value != 0)
 	case OptKeepIdle, OptKeepInterval, OptKeepCount:
 		return e.setKeepalive(option, value)
+	case OptUserTimeout:
+		return e.setUserTimeout(value)
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -174,6 +177,8 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return truth(so.GetReusePort()), nil
 	case OptKeepIdle, OptKeepInterval, OptKeepCount:
 		return e.keepalive(option)
+	case OptUserTimeout:
+		return e.userTimeout()
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
 }
