@@ -37,6 +37,7 @@ class Option(enum.IntEnum):
     KEEP_INTERVAL = 12
     KEEP_COUNT = 13
     USER_TIMEOUT = 14
+    MTU_EXPIRES = 15
 
 
 class Poured(NamedTuple):

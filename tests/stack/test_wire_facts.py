@@ -309,14 +309,15 @@ def test_path_mtu_is_honoured(version: int) -> None:
             assert client.info().mss == small - headers
 
 
-def test_absurd_path_mtu_is_not_believed() -> None:
+def test_path_mtu_has_a_floor() -> None:
+    """552 for IPv4, as the kernel's net.ipv4.route.min_pmtu."""
     with Alone() as alone:
         flow = alone.flow()
         client, _ = handshake(alone, flow)
         with client:
             client.send(bytes(1000))
             alone.put(icmp(alone.silent[4], flow.local, 3, 4, alone.sent()[14:], word=30))
-            assert alone.stack.observe(flow).icmp_mtu == 0
+            assert alone.stack.observe(flow).icmp_mtu == 552
 
 
 def test_options_are_in_force_in_the_first_segment() -> None:

@@ -1,58 +1,73 @@
 package link
 
 import (
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// A router that drops what is too large for its next link and does not say so is a
-// path MTU black hole (RFC 2923, 2.1). gVisor believes in ICMP alone and would send
-// the same segment for ever. So it is told what the router should have said, once
-// the oldest segment has gone out stallLimit times without an answer; the kernel
-// begins to probe after as many (net/ipv4/tcp_timer.c, tcp_mtu_probing; tcp_retries1 is 3).
+// A router that drops what is too large for its next link and sends no ICMP error is a path MTU
+// black hole (RFC 2923, 2.1). A link that is down and a peer that is gone look alike: no segment is
+// answered. The kernel does not distinguish them (net/ipv4/tcp_timer.c, tcp_mtu_probing lowers the
+// MSS at the third timeout). Here the oldest segment is sent as before, and from its third
+// retransmission on (tcp_retries1 is 3) a smaller copy of its first bytes follows. Only when the peer
+// acknowledges exactly those bytes is the path MTU lowered: the small packet arrived, and the large
+// one before it did not. The price is one small packet for each further timeout.
 
 const (
-	stallLimit = 4
-	// ipv6MTU is what any IPv6 link carries, and nearly any tunnel of IPv4 too.
-	ipv6MTU = 1280
-	// ipv4MTU is what any IPv4 host takes (RFC 791).
-	ipv4MTU = 576
+	stallLimit = 3
+	// smallIPv4 is what any IPv4 host takes (RFC 791).
+	smallIPv4 = 576
 )
 
-// stall counts how often the oldest unacknowledged segment went out.
+// stall counts how often the oldest unacknowledged segment was retransmitted.
 type stall struct {
 	number uint32
 	times  int
+	end    uint32 // of the last smaller copy
+	size   uint32 // of its packet; 0 is none
 }
 
-// stalled counts a segment on its way out, and returns the path MTU to go on with
-// when it and those before it vanished; 0 while there is no reason to. size is that
-// of its IP packets. The observer's lock is held.
-func (r *record) stalled(number uint32, version uint8, size int) uint32 {
+// smaller is the packet size of the copy that follows a retransmission of the oldest segment, or 0. size is that of the
+// largest of its packets.
+func (r *record) smaller(number uint32, version uint8, size uint32) uint32 {
 	if !r.started || number != r.acked {
 		return 0
 	}
-	if r.stall.number != number {
+	if r.stall.number != number || r.stall.times == 0 {
 		r.stall = stall{number: number}
 	}
 	r.stall.times++
-	if r.stall.times < stallLimit {
-		return 0
-	}
-	mtu := 0
+	extra := r.stall.times - stallLimit
 	switch {
-	case size > ipv6MTU:
-		mtu = ipv6MTU
-	case size > ipv4MTU && version == 4:
-		mtu = ipv4MTU
-	default:
+	case extra < 0:
 		return 0
+	case size > minPathMTUv6 && (version == 6 || extra%2 == 0):
+		return minPathMTUv6
+	case size > smallIPv4 && version == 4:
+		return smallIPv4
 	}
-	r.stall.times = 0
-	r.ICMPMTU = uint32(mtu)
-	return uint32(mtu)
+	return 0
+}
+
+// smallerCopy makes that copy.
+func (r *record) smallerCopy(pkt *stack.PacketBuffer, segment header.TCP, version uint8) *stack.PacketBuffer {
+	size := r.smaller(segment.SequenceNumber(), version, uint32(packetSize(pkt)))
+	if size == 0 {
+		return nil
+	}
+	payload := int(size) - len(pkt.NetworkHeader().Slice()) - len(segment)
+	r.stall.end, r.stall.size = segment.SequenceNumber()+uint32(payload), size
+	return firstBytes(pkt, payload)
+}
+
+// progress is for an acknowledgment of something new. It returns the size of the smaller copy when
+// it acknowledges that one and nothing more, else 0.
+func (s *stall) progress(number uint32) (size uint32) {
+	if s.size != 0 && number == s.end {
+		size = s.size
+	}
+	*s = stall{}
+	return size
 }
 
 // packetSize is the size of the IP packets that a segment becomes on the wire.
@@ -62,64 +77,4 @@ func packetSize(pkt *stack.PacketBuffer) int {
 		payload = min(payload, int(pkt.GSOOptions.MSS))
 	}
 	return len(pkt.NetworkHeader().Slice()) + len(pkt.TransportHeader().Slice()) + payload
-}
-
-// tooBig is the ICMP message of a router that a packet of ours was too large for:
-// an IP packet, made out as from the packet's destination.
-func tooBig(pkt *stack.PacketBuffer, mtu uint32) []byte {
-	quoted := append(append([]byte(nil), pkt.NetworkHeader().Slice()...), pkt.TransportHeader().Slice()...)
-	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
-		return tooBigIPv4(quoted, mtu)
-	}
-	return tooBigIPv6(quoted, mtu)
-}
-
-func tooBigIPv4(quoted []byte, mtu uint32) []byte {
-	b := make([]byte, header.IPv4MinimumSize+header.ICMPv4MinimumSize, header.IPv4MinimumSize+header.ICMPv4MinimumSize+len(quoted))
-	b = append(b, quoted...)
-	old := header.IPv4(quoted)
-	ip := header.IPv4(b)
-	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(len(b)),
-		TTL:         64,
-		Protocol:    uint8(header.ICMPv4ProtocolNumber),
-		SrcAddr:     old.DestinationAddress(),
-		DstAddr:     old.SourceAddress(),
-	})
-	ip.SetChecksum(^ip.CalculateChecksum())
-	icmp := header.ICMPv4(b[header.IPv4MinimumSize:])
-	icmp.SetType(header.ICMPv4DstUnreachable)
-	icmp.SetCode(header.ICMPv4FragmentationNeeded)
-	icmp.SetMTU(uint16(mtu))
-	icmp.SetChecksum(^checksum.Checksum(icmp, 0))
-	return b
-}
-
-func tooBigIPv6(quoted []byte, mtu uint32) []byte {
-	b := make([]byte, header.IPv6MinimumSize+header.ICMPv6PacketTooBigMinimumSize, header.IPv6MinimumSize+header.ICMPv6PacketTooBigMinimumSize+len(quoted))
-	b = append(b, quoted...)
-	old := header.IPv6(quoted)
-	source, destination := old.DestinationAddress(), old.SourceAddress()
-	header.IPv6(b).Encode(&header.IPv6Fields{
-		PayloadLength:     uint16(len(b) - header.IPv6MinimumSize),
-		TransportProtocol: header.ICMPv6ProtocolNumber,
-		HopLimit:          64,
-		SrcAddr:           source,
-		DstAddr:           destination,
-	})
-	icmp := header.ICMPv6(b[header.IPv6MinimumSize:])
-	icmp.SetType(header.ICMPv6PacketTooBig)
-	icmp.SetMTU(mtu)
-	icmp.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: icmp, Src: source, Dst: destination}))
-	return b
-}
-
-// tell hands an IP packet to the stack as if it had come in by the wire. The caller
-// may be inside the stack, under its locks: the packet goes in from elsewhere.
-func (e *Endpoint) tell(packet []byte, protocol tcpip.NetworkProtocolNumber) {
-	pkt := stackPacket(e.withLinkHeader(packet, protocol))
-	go func() {
-		e.deliver(pkt, protocol)
-		pkt.DecRef()
-	}()
 }

@@ -98,14 +98,18 @@ func (e *Endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 	all := pkts.AsSlice()
 	ours := all
 	for i, pkt := range all {
-		if !e.leaves(pkt) {
-			ours = e.thoseThatLeave(all, i)
-			break
+		extra, leaves := e.leaves(pkt)
+		if leaves && extra == nil {
+			continue
 		}
+		var extras []*stack.PacketBuffer
+		ours, extras = e.thoseThatLeave(all, i, extra, leaves)
+		defer release(extras)
+		break
 	}
 	if n := e.queue.push(ours); n < len(ours) {
 		e.Counters.QueueFull.Add(uint64(len(ours) - n))
-		return n, &tcpip.ErrNoBufferSpace{}
+		return min(n, len(all)), &tcpip.ErrNoBufferSpace{}
 	}
 	return len(all), nil
 }
@@ -144,30 +148,46 @@ func isFragment(pkt *stack.PacketBuffer) bool {
 	return false
 }
 
-// leaves looks at a packet once, on its way to the queue; false where it must not leave.
-func (e *Endpoint) leaves(pkt *stack.PacketBuffer) bool {
+// leaves looks at a packet once, on its way to the queue; false where it must not leave. extra is
+// sent after it.
+func (e *Endpoint) leaves(pkt *stack.PacketBuffer) (extra *stack.PacketBuffer, _ bool) {
 	if !e.solicited(pkt) {
-		return false
+		return nil, false
 	}
 	if pkt.EgressRoute.RemoteLinkAddress != "" {
 		e.countRequest(pkt)
-		return true
+		return nil, true
 	}
 	if (e.ethernet || e.Observer.elsewhere.Load()) && !e.direct(pkt) {
-		return false
+		return nil, false
 	}
 	return e.observe(pkt)
 }
 
-// thoseThatLeave is for a batch of which the packet at refused does not, and those before do.
-func (e *Endpoint) thoseThatLeave(pkts []*stack.PacketBuffer, refused int) []*stack.PacketBuffer {
-	kept := append([]*stack.PacketBuffer(nil), pkts[:refused]...)
-	for _, pkt := range pkts[refused+1:] {
-		if e.leaves(pkt) {
-			kept = append(kept, pkt)
+// thoseThatLeave is for a batch of which the packets before the one at first leave alone. The
+// caller releases extras.
+func (e *Endpoint) thoseThatLeave(
+	pkts []*stack.PacketBuffer, first int, extra *stack.PacketBuffer, leaves bool,
+) (ours, extras []*stack.PacketBuffer) {
+	ours = append([]*stack.PacketBuffer(nil), pkts[:first]...)
+	for i, pkt := range pkts[first:] {
+		if i > 0 {
+			extra, leaves = e.leaves(pkt)
+		}
+		if leaves {
+			ours = append(ours, pkt)
+		}
+		if extra != nil {
+			ours, extras = append(ours, extra), append(extras, extra)
 		}
 	}
-	return kept
+	return ours, extras
+}
+
+func release(pkts []*stack.PacketBuffer) {
+	for _, pkt := range pkts {
+		pkt.DecRef()
+	}
 }
 
 // deliver hands one packet buffer to the network layer.
@@ -222,7 +242,7 @@ func (e *Endpoint) IPMTU() uint32 {
 	return mtu
 }
 
-// SetIPMTU changes the IP MTU of the link.
+// SetIPMTU changes the IP MTU of the link. Connections follow with their next segment.
 func (e *Endpoint) SetIPMTU(mtu uint32) {
 	if e.ethernet {
 		mtu += header.EthernetMinimumSize

@@ -54,11 +54,13 @@ func (e *Endpoint) address(pkt *stack.PacketBuffer, n *next) bool {
 // pass queues packets that have a MAC, also those that had to wait for it.
 func (e *Endpoint) pass(pkts []*stack.PacketBuffer) {
 	for i, pkt := range pkts {
-		if !e.observe(pkt) {
-			continue
-		}
-		if e.queue.push(pkts[i:i+1]) == 0 {
+		extra, leaves := e.observe(pkt)
+		if leaves && e.queue.push(pkts[i:i+1]) == 0 {
 			e.Counters.QueueFull.Add(1)
+		}
+		if extra != nil {
+			e.queue.push([]*stack.PacketBuffer{extra})
+			extra.DecRef()
 		}
 	}
 }
@@ -89,8 +91,9 @@ func (e *Endpoint) observerOf(key *FlowKey) *Observer {
 	return e.Observer
 }
 
-// observe looks at a packet once, on its way to the queue; false where it must not leave.
-func (e *Endpoint) observe(pkt *stack.PacketBuffer) bool {
+// observe looks at a packet once, on its way to the queue; false where it must not leave. extra is
+// sent after it.
+func (e *Endpoint) observe(pkt *stack.PacketBuffer) (extra *stack.PacketBuffer, _ bool) {
 	observer := e.Observer
 	if e.guests.any.Load() {
 		if key, ok := packetKey(pkt); ok {
@@ -98,13 +101,10 @@ func (e *Endpoint) observe(pkt *stack.PacketBuffer) bool {
 		}
 	}
 	sight := observer.outgoing(pkt)
-	if sight.mtu != 0 {
-		observer.edge.tell(tooBig(pkt, sight.mtu), pkt.NetworkProtocolNumber)
-	}
 	if sight.doubt != nil {
 		sight.doubt.doubt(sight.local)
 	}
-	return !sight.tooLarge
+	return sight.extra, !sight.tooLarge
 }
 
 // unanswered counts a packet of a flow that was dropped because its next hop did not answer.

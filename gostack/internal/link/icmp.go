@@ -67,13 +67,9 @@ func (o *Observer) note(e icmpError, quoted []byte) bool {
 		return false
 	}
 	if e.tooBig {
-		defer o.mu.Unlock()
-		// gVisor takes any number for the truth, down to segments of one byte.
-		if e.mtu < smallestMTU[e.p.version == 6] {
-			return false
-		}
-		r.ICMPMTU = e.mtu
-		return true
+		o.tooBig(r, e.p.version, e.mtu)
+		o.mu.Unlock()
+		return false // gVisor accepts any MTU, down to segments of one byte
 	}
 	r.ICMPErrors++
 	r.ICMPType, r.ICMPCode, r.ICMPVersion, r.ICMPTTL = e.kind, e.code, uint8(e.p.version), e.p.ttl
@@ -87,9 +83,6 @@ func (o *Observer) note(e icmpError, quoted []byte) bool {
 	// Of UDP the owner of the endpoint hears by fatal, once. Of TCP gVisor may hear too.
 	return key.Protocol == uint8(header.TCPProtocolNumber)
 }
-
-// smallestMTU is what every link of IPv4 (RFC 791) and of IPv6 (RFC 8200) carries.
-var smallestMTU = map[bool]uint32{false: 68, true: 1280}
 
 // quotes is whether a flow may have sent the packet whose first eight bytes an ICMP error quotes.
 // Whoever cannot see the flow's packets has to guess the number: SND.UNA <= SEQ < SND.NXT

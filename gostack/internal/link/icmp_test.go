@@ -25,7 +25,7 @@ func watched(version int, protocol tcpip.TransportProtocolNumber) (*Observer, Fl
 	key := FlowKey{Protocol: uint8(protocol), Version: uint8(version), LocalPort: 1000, RemotePort: 80}
 	copy(key.Local[:], ends[version][0].Addr().AsSlice())
 	copy(key.Remote[:], ends[version][1].Addr().AsSlice())
-	o.Watch(key, nil)
+	o.Watch(key, nil, nil)
 	return o, key
 }
 
@@ -70,11 +70,17 @@ func send(o *Observer, version int, number uint32, flags header.TCPFlags, payloa
 	o.outgoing(pkt)
 }
 
-// acknowledgeAll has the peer acknowledge a number.
+// acknowledgeNumber has the peer acknowledge a number.
 func acknowledgeNumber(o *Observer, key FlowKey, number uint32) {
+	receive(o, key, tcpHeader(0, number, header.TCPFlagAck))
+}
+
+// receive has the observer see a segment from the peer.
+func receive(o *Observer, key FlowKey, segment header.TCP) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.flows[key].segment(tcpHeader(0, number, header.TCPFlagAck), 64)
+	o.flows[key].segment(segment, 64)
+	o.testPath(o.flows[key], segment)
 }
 
 // quoted is the start of a packet of the flow, as an ICMP error quotes it.
@@ -123,8 +129,8 @@ func TestErrorsAreAcceptedAboutSegmentsInFlight(t *testing.T) {
 		for name, kind := range kinds {
 			for what, c := range numbers {
 				o, key := watched(version, header.TCPProtocolNumber)
-				told := 0
-				o.Watch(key, func() { told++ })
+				reports := 0
+				o.Watch(key, func() { reports++ }, nil)
 				send(o, version, firstNumber, header.TCPFlagSyn, 0)
 				send(o, version, data, header.TCPFlagAck, 3000)
 				send(o, version, data, header.TCPFlagAck, 500) // a retransmission
@@ -135,7 +141,7 @@ func TestErrorsAreAcceptedAboutSegmentsInFlight(t *testing.T) {
 				if accepted := seen.ICMPErrors == 1 || seen.ICMPMTU == 1400; accepted != c.wanted {
 					t.Errorf("IPv%d, %s, %s: accepted: %v", version, name, what, accepted)
 				}
-				if reported := told == 1; reported != (c.wanted && name != "too big") {
+				if reported := reports == 1; reported != (c.wanted && name != "too big") {
 					t.Errorf("IPv%d, %s, %s: reported: %v", version, name, what, reported)
 				}
 				if !c.wanted && (seen.ICMPType != 0 || seen.ICMPSender != [16]byte{}) {
@@ -156,8 +162,8 @@ func TestErrorsAboutAConnectAreAboutItsSYN(t *testing.T) {
 			if arrive(o, version, uint8(kind[0]), uint8(kind[1]), 0, quote) != wanted {
 				t.Errorf("IPv%d, %d after the SYN: %v", version, int32(offset), !wanted)
 			}
-			if told := o.See(key).ICMPErrors == 1; told != wanted {
-				t.Errorf("IPv%d, %d after the SYN: recorded: %v", version, int32(offset), told)
+			if recorded := o.See(key).ICMPErrors == 1; recorded != wanted {
+				t.Errorf("IPv%d, %d after the SYN: recorded: %v", version, int32(offset), recorded)
 			}
 		}
 	}

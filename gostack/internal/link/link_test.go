@@ -21,12 +21,6 @@ func packets(n int) []*stack.PacketBuffer {
 	return all
 }
 
-func release(pkts []*stack.PacketBuffer) {
-	for _, pkt := range pkts {
-		pkt.DecRef()
-	}
-}
-
 func woken(t *testing.T, fd int) bool {
 	t.Helper()
 	var b [8]byte
@@ -218,7 +212,7 @@ func TestFloodOfSYNsIsNotKept(t *testing.T) {
 			watched = FlowKey{Protocol: 6, Version: 4, LocalPort: local.Port(), RemotePort: from.Port()}
 			copy(watched.Local[:], local.Addr().AsSlice())
 			copy(watched.Remote[:], from.Addr().AsSlice())
-			o.Watch(watched, nil)
+			o.Watch(watched, nil, nil)
 		}
 	}
 	if len(o.flows) > unclaimedLimit+1 {

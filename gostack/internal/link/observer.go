@@ -61,8 +61,11 @@ type record struct {
 	minTTL    uint8
 	window    uint16 // what the last segment offered
 	stall     stall
+	pmtu      pathMTU
 	limit     uint32
-	fatal     func() // told of an ICMP error, so that a connect need not wait it out
+	// tooLarge is called when segments were sent that the path does not carry.
+	tooLarge func(mtu uint32)
+	fatal    func() // told of an ICMP error, so that a connect need not wait it out
 }
 
 // Observer watches the frames of known flows go by. gVisor turns what it sees into
@@ -74,31 +77,34 @@ type Observer struct {
 	elsewhere atomic.Bool // some flow has had another stack's link
 	now       func() time.Time
 
-	mu        sync.Mutex
-	flows     map[FlowKey]*record
-	unclaimed []FlowKey // in the order of their SYNs; some are claimed or gone since
-	closing   closing
-	lastKey   FlowKey
-	last      *record
-	claimed   map[netip.Addr]struct{}
-	required  map[FlowKey]uint8 // the least TTL, by a listener's address and port
+	mu         sync.Mutex
+	mtuExpires time.Duration // after that long a path MTU that was lowered is tried again
+	flows      map[FlowKey]*record
+	unclaimed  []FlowKey // in the order of their SYNs; some are claimed or gone since
+	closing    closing
+	lastKey    FlowKey
+	last       *record
+	claimed    map[netip.Addr]struct{}
+	required   map[FlowKey]uint8 // the least TTL, by a listener's address and port
 }
 
 func newObserver(edge *Endpoint) *Observer {
 	o := &Observer{
-		edge:     edge,
-		now:      time.Now,
-		flows:    make(map[FlowKey]*record),
-		claimed:  make(map[netip.Addr]struct{}),
-		required: make(map[FlowKey]uint8),
+		edge:       edge,
+		now:        time.Now,
+		mtuExpires: mtuExpires,
+		flows:      make(map[FlowKey]*record),
+		claimed:    make(map[netip.Addr]struct{}),
+		required:   make(map[FlowKey]uint8),
 	}
 	o.SetRoutes(nil)
 	return o
 }
 
 // Watch begins a flow's record. fatal is called, with no lock of the caller's to
-// be taken in it, when an ICMP error about the flow arrives; it may be nil.
-func (o *Observer) Watch(key FlowKey, fatal func()) {
+// be taken in it, when an ICMP error about the flow arrives; tooLarge, in a goroutine of its own,
+// when a TCP connection has sent segments that its path does not carry. Both may be nil.
+func (o *Observer) Watch(key FlowKey, fatal func(), tooLarge func(mtu uint32)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.flows[key]
@@ -106,12 +112,11 @@ func (o *Observer) Watch(key FlowKey, fatal func()) {
 		r = &record{}
 		o.flows[key] = r
 	}
-	r.claimed, r.fatal = true, fatal
+	r.claimed, r.fatal, r.tooLarge = true, fatal, tooLarge
 	o.closing.remove(key)
 }
 
-// LimitSize has a watched flow's TCP packets be no larger, where 0 is no limit: the
-// stack is told as a router would, before the first that is too large leaves.
+// LimitSize bounds the packets of a watched TCP connection; 0 is no limit.
 func (o *Observer) LimitSize(key FlowKey, size uint32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -121,11 +126,11 @@ func (o *Observer) LimitSize(key FlowKey, size uint32) {
 }
 
 // Forget ends a flow's record. Where its last segments may still leave (closing), they take the
-// path that it had.
+// path that it had, and fit it.
 func (o *Observer) Forget(key FlowKey, closing bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r := o.flows[key]; closing && r != nil && r.path != nil {
+	if r := o.flows[key]; closing && r != nil && (r.path != nil || r.pmtu.found != 0) {
 		delete(o.flows, key)
 		o.last = nil
 		o.closing.add(key, r)
@@ -168,9 +173,9 @@ func (o *Observer) find(key *FlowKey) *record {
 
 // sight is what is found of an outgoing packet.
 type sight struct {
-	mtu      uint32 // the path MTU to go on with: it is one of several that vanished for their size
-	tooLarge bool   // it must not leave
-	doubt    *Hop   // the next hop, where it may not be where frames are sent to
+	extra    *stack.PacketBuffer // sent after it, to test the path
+	tooLarge bool                // it must not leave
+	doubt    *Hop                // the next hop, where it may not be where frames are sent to
 	local    netip.Addr
 }
 
@@ -236,33 +241,46 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 	// Another number is another connection of the same two ends.
 	if r.start(header.TCP(transport).SequenceNumber()) {
 		r.Acked, r.Handshake, r.FinReceived = 0, 0, false
+		r.pmtu, r.stall = pathMTU{}, stall{}
 	} else if r.FramesReceived == 0 {
 		s.doubt, s.local = r.hop, key.local()
 	}
 	return s
 }
 
-// countData watches segments with payload or FIN for a path MTU that nobody tells of, and for a next
-// hop whose MAC has changed.
+// countData follows a segment with payload or FIN: it is cut to the path MTU, and a copy of its first
+// bytes may have to follow it, which tests the path. The next hop's MAC may have changed.
 func (o *Observer) countData(pkt *stack.PacketBuffer, segment header.TCP) (s sight) {
 	key := outgoingKey(pkt, header.TCPProtocolNumber, segment)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := o.find(&key)
 	if r == nil {
+		if r = o.closing.find(&key); r != nil && pkt.GSOOptions.Type != stack.GSONone {
+			r.pmtu.follow(r.ceiling(o.edge, key.Version), o.now)
+			r.cut(pkt)
+		}
 		return s
 	}
+	r.pmtu.follow(r.ceiling(o.edge, key.Version), o.now)
+	number, fresh := segment.SequenceNumber(), r.next
 	r.advance(segmentEnd(segment, pkt.Data().Size()))
-	size := packetSize(pkt)
-	if limit := r.largest(o.edge, key.Version); size > int(limit) {
-		return sight{mtu: limit, tooLarge: true}
+	if pkt.GSOOptions.Type != stack.GSONone {
+		r.cut(pkt)
+	} else if packetSize(pkt) > int(r.pmtu.largest()) {
+		r.resend()
+		return sight{tooLarge: true}
 	}
 	r.sentTo = destinationMAC(pkt)
-	number := segment.SequenceNumber()
 	if r.started && number == r.acked && r.resent(number) {
 		s.doubt, s.local = r.hop, key.local()
 	}
-	s.mtu = r.stalled(number, key.Version, size)
+	if number == fresh {
+		s.extra = r.probe(pkt, segment, o.now)
+	} else {
+		r.pmtu.search.abandon(number)
+		s.extra = r.smallerCopy(pkt, segment, key.Version)
+	}
 	return s
 }
 
@@ -322,6 +340,7 @@ func (o *Observer) incomingSegment(p *parsed, mac []byte) bool {
 	r.PeerTTL = p.ttl
 	if p.protocol == header.TCPProtocolNumber && len(p.segment) >= header.TCPMinimumSize {
 		r.segment(header.TCP(p.segment), p.ttl)
+		o.testPath(r, header.TCP(p.segment))
 		r.confirmHop(key.local())
 	}
 	return true

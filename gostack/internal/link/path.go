@@ -51,8 +51,9 @@ func (d *departure) end(key FlowKey) {
 	d.use(nil, nil)
 }
 
-// largest is how large a packet may be. gVisor takes no MTU below IPv6's least.
-func (r *record) largest(own *Endpoint, version uint8) uint32 {
+// ceiling is how large a packet may be when no router is narrower. gVisor takes no MTU below IPv6's
+// least.
+func (r *record) ceiling(own *Endpoint, version uint8) uint32 {
 	link := own
 	if r.out != nil {
 		link = r.out
@@ -84,7 +85,10 @@ func (r *record) confirmHop(local netip.Addr) {
 // describe adds what is known of the next hop.
 func (r *record) describe(seen *Seen, own *Endpoint, version uint8) {
 	d := &r.departure
-	seen.LargestPacket = r.largest(own, version)
+	seen.LargestPacket = r.ceiling(own, version)
+	if found := r.pmtu.found; found != 0 {
+		seen.LargestPacket = min(seen.LargestPacket, found)
+	}
 	seen.NextHopMAC, seen.Unanswered = d.sentTo, d.unanswered
 	if d.hop != nil {
 		seen.NextHop, seen.HopState = d.hop.Address, d.hop.State()

@@ -46,6 +46,9 @@ type Endpoint struct {
 	pouring sync.Mutex // held by who pours into loans
 	loans   link.Loans
 
+	resizing sync.Mutex
+	lowest   uint32 // the lowest path MTU that was passed to gVisor; guarded by resizing
+
 	mu     sync.Mutex
 	bridge *bridge
 	open   bool        // TCP: the handshake is over
@@ -172,7 +175,7 @@ func (s *Stack) wrap(ep tcpip.Endpoint, wq *waiter.Queue, isTCP bool) *Endpoint 
 func (e *Endpoint) watch(remote netip.AddrPort) {
 	e.key = flowKey(e.key.Protocol, keyLocal(e.key), remote)
 	e.watched = true
-	e.stack.Link.Observer.Watch(e.key, e.icmpError)
+	e.stack.Link.Observer.Watch(e.key, e.icmpError, e.retransmitTooLarge)
 	e.stack.Link.Observer.RequireTTL(e.key, uint8(e.minTTL.Load()))
 	e.stack.Link.Observer.LimitSize(e.key, e.largestPacket())
 }

@@ -74,9 +74,6 @@ func (e *Endpoint) maxSegment() int {
 	if seen.LargestPacket != 0 {
 		mtu = int(seen.LargestPacket)
 	}
-	if found := int(seen.ICMPMTU); found != 0 {
-		mtu = min(mtu, found)
-	}
 	mss := mtu - headers
 	if seen.PeerMSS != 0 {
 		mss = min(mss, int(seen.PeerMSS))

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"maps"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -23,6 +24,7 @@ const (
 	OptKeepInterval
 	OptKeepCount
 	OptUserTimeout
+	OptMTUExpires
 )
 
 // inherited are the options that an accepted connection has from its listener, as on Linux, where
@@ -32,7 +34,7 @@ var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCoun
 // SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
 // must be in force before the first segment leaves. It is judged when one is opened.
 func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
-	if option < OptNoDelay || option > OptUserTimeout {
+	if option < OptNoDelay || option > OptMTUExpires {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
 	s.mu.Lock()
@@ -143,6 +145,11 @@ func (e *Endpoint) setOption(option uint32, value int64) tcpip.Error {
 		return e.setKeepalive(option, value)
 	case OptUserTimeout:
 		return e.setUserTimeout(value)
+	case OptMTUExpires:
+		if value < 1 {
+			return &tcpip.ErrInvalidOptionValue{}
+		}
+		e.stack.Link.Observer.SetMTUExpires(time.Duration(value) * time.Millisecond)
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -179,6 +186,8 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return e.keepalive(option)
 	case OptUserTimeout:
 		return e.userTimeout()
+	case OptMTUExpires:
+		return e.stack.Link.Observer.MTUExpires().Milliseconds(), nil
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
 }

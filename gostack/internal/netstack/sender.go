@@ -16,6 +16,7 @@ import (
 // senderFields is where an endpoint's sender has what a congestion control needs.
 type senderFields struct {
 	sender, state, control, rtt []int
+	scoreboard, smss            []int
 	known                       bool
 }
 
@@ -32,6 +33,12 @@ func findSender() (f senderFields) {
 	rtt, hasRTT := sender.FieldByName("rtt")
 	f.sender, f.state, f.control = in.Index, state.Index, control.Index
 	if !hasState || !hasControl || !hasRTT || rtt.Type.Kind() != reflect.Struct {
+		return f
+	}
+	board, hasBoard := reflect.TypeFor[tcp.Endpoint]().FieldByName("scoreboard")
+	smss, hasSMSS := reflect.TypeFor[tcp.SACKScoreboard]().FieldByName("smss")
+	f.scoreboard, f.smss = board.Index, smss.Index
+	if !hasBoard || !hasSMSS || board.Type != reflect.TypeFor[*tcp.SACKScoreboard]() || smss.Type != reflect.TypeFor[uint16]() {
 		return f
 	}
 	measured, hasMeasured := rtt.Type.FieldByName("TCPRTTState")
@@ -71,6 +78,30 @@ func (e *Endpoint) takeControl() {
 // again with the timestamp of the first, so that the second's answer tells of a second: the timer
 // would wait for three, and for little less over thousands of segments.
 func forgetHandshake(measured *tcp.TCPRTTState) { *measured = tcp.TCPRTTState{} }
+
+// assumeLost has nothing in flight any more. The function it returns puts back the segment size,
+// which gVisor has lowered meanwhile.
+func (e *Endpoint) assumeLost(ep *tcp.Endpoint) (restore func()) {
+	if !fields.known {
+		return func() {}
+	}
+	ep.LockUser()
+	defer ep.UnlockUser()
+	endpoint := reflect.ValueOf(ep).Elem()
+	sender, board := endpoint.FieldByIndex(fields.sender), endpoint.FieldByIndex(fields.scoreboard)
+	if sender.IsNil() || board.IsNil() {
+		return func() {}
+	}
+	state := (*tcp.TCPSenderState)(addressOfField(sender, fields.state))
+	smss := (*uint16)(addressOfField(board, fields.smss))
+	payload, sacked := state.MaxPayloadSize, *smss
+	state.Outstanding = 0
+	return func() {
+		ep.LockUser()
+		defer ep.UnlockUser()
+		state.MaxPayloadSize, *smss = payload, sacked
+	}
+}
 
 func addressOfField(pointer reflect.Value, index []int) unsafe.Pointer {
 	return unsafe.Pointer(pointer.Elem().FieldByIndex(index).UnsafeAddr())
