@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from netkat import Stack
+from netkat.conn import TcpConnection
+from netkat.stack import Option
 from tests.helpers.capture import TCP, Packet, capture
 from tests.helpers.exchange import tcp_echo, udp_echo
 from tests.helpers.netns import (
@@ -19,6 +23,7 @@ from tests.helpers.netns import (
     without_offloads,
 )
 from tests.helpers.peers import peer
+from tests.helpers.rules import nft, nft_chain, nft_table
 
 NARROW = 1300
 FAR = {4: "10.66.0.2", 6: "fd66::2"}
@@ -60,11 +65,11 @@ def test_mtu_of_the_route(version: int) -> None:
 
 
 @contextmanager
-def narrow_middle(offloads: bool) -> Iterator[tuple[Pair, Host]]:
+def narrow_middle(offloads: bool, mtu: int = NARROW) -> Iterator[tuple[Pair, Host]]:
     """host -- middle (a router) -- far; the second link is narrow, and far does not say so."""
     with netns_pair("nkl", offloads=offloads) as pair, namespace("nkl", "far") as far:
         middle = pair.peer
-        join(middle, far, a_name="eth1", mtu=NARROW)
+        join(middle, far, a_name="eth1", mtu=mtu)
         middle.sysctl("net.ipv4.ip_forward", 1)
         middle.sysctl("net.ipv6.conf.all.forwarding", 1)
         for side, interface, addresses in ((middle, "eth1", MIDDLE), (far, "eth0", FAR)):
@@ -108,17 +113,88 @@ def test_path_mtu_told_by_icmp(version: int, offloads: bool) -> None:
             assert len([size for size in narrowed if size == max(narrowed)]) > 200
 
 
+def drop_errors(pair: Pair, version: int) -> None:
+    """Have the router send no ICMP error."""
+    tool = "iptables" if version == 4 else "ip6tables"
+    kind = ["-p", "icmp"] if version == 4 else ["-p", "icmpv6", "--icmpv6-type", "2"]
+    pair.peer.run([tool, "-A", "OUTPUT", *kind, "-j", "DROP"])
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_path_mtu_black_hole(version: int) -> None:
     """The router drops what is too large and says nothing."""
     with narrow_middle(False) as (pair, far), peer(far, "tcp-sink") as server:
-        tool = "iptables" if version == 4 else "ip6tables"
-        kind = ["-p", "icmp"] if version == 4 else ["-p", "icmpv6", "--icmpv6-type", "2"]
-        pair.peer.run([tool, "-A", "OUTPUT", *kind, "-j", "DROP"])
+        drop_errors(pair, version)
         with capture(pair.host) as near:
             sent = send_bulk(pair, FAR[version], server.port)
         assert server.event("closed")["bytes"] == sent
         assert not [p for p in near.packets if p.icmp_error]
+
+
+@pytest.mark.parametrize("icmp", [True, False], ids=["icmp", "black hole"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_path_mtu_grows_back(version: int, icmp: bool) -> None:
+    """The path becomes as wide as the links: the connection uses it again."""
+    full = 1500 - (40 if version == 4 else 60) - 12
+    with (
+        narrow_middle(False, 1400) as (pair, far),
+        peer(far, "tcp-sink") as server,
+        Stack(netns=pair.host.name) as stack,
+        stack.create_connection((FAR[version], server.port), timeout=5) as conn,
+    ):
+        if not icmp:
+            drop_errors(pair, version)
+        conn._endpoint.set_option(Option.MTU_EXPIRES, 500)
+        sent = send_until(conn, lambda: 1392 <= path_mtu(conn, version) <= 1400)
+        pair.peer.ip("link set eth1 mtu 1500")
+        far.ip("link set eth0 mtu 1500")
+        sent += send_until(conn, lambda: path_mtu(conn, version) == 1500)
+        with capture(far) as seen:
+            conn.sendall(bytes(200_000))
+            conn.close()
+            assert server.event("closed")["bytes"] == sent + 200_000
+        segments = [p.payload for p in seen.packets if p.destination_port == server.port]
+        assert max(map(len, segments)) == full
+        assert len([s for s in segments if len(s) == full]) > 100
+
+
+def path_mtu(conn: TcpConnection, version: int) -> int:
+    return conn._endpoint.info().mss + 12 + (40 if version == 4 else 60)
+
+
+def send_until(conn: TcpConnection, done: Callable[[], bool]) -> int:
+    """Send pieces until then; how many bytes."""
+    deadline, sent = time.monotonic() + 20, 0
+    while not done():
+        assert time.monotonic() < deadline, f"segments of {conn._endpoint.info().mss}"
+        conn.sendall(bytes(50_000))
+        sent += 50_000
+        time.sleep(0.02)
+    return sent
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_link_that_is_down_narrows_no_path(version: int) -> None:
+    """Seconds without any answer; afterwards the segments are as large as before."""
+    with (
+        netns_pair("nkl", offloads=False) as pair,
+        peer(pair.peer, "tcp-sink") as server,
+        Stack(netns=pair.host.name) as stack,
+        stack.create_connection((pair.peer.address(version), server.port), timeout=5) as conn,
+    ):
+        rule = f"tcp dport {server.port} drop"
+        nft(pair.peer, nft_table("inet down", nft_chain("in", "filter", "input", "0", rule)))
+        with capture(pair.peer) as seen:
+            conn.sendall(bytes(100_000))
+            while conn._endpoint.info().retransmits < 5:
+                time.sleep(0.05)
+        pair.peer.run(["nft", "delete", "table", "inet", "down"])
+        small = [p for p in seen.packets if len(p.frame) == 14 + 1280]
+        assert small, "a smaller copy asks whether it is a black hole"
+        conn.sendall(bytes(100_000))
+        conn.close()
+        assert server.event("closed", timeout=30)["bytes"] == 200_000
+        assert path_mtu(conn, version) == 1500
 
 
 def send_bulk(pair: Pair, address: str, port: int, size: int = 300_000) -> int:
