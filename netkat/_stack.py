@@ -37,7 +37,7 @@ class Stack(Closing):
     ('10.111.111.129', 80)
 
     ``interface`` and ``via`` (a next hop's address or MAC) hold
-    for every connection of the stack; ``guard`` is a step of the ladder, as
+    for every connection of the stack; ``guard`` is a guard mode, as
     --guard. ``table`` is a routing table to look in, in place of the policy rules.
     ``netns`` is the network namespace to be in: a name of ip-netns(8), a path (it
     holds a slash) or a pid; names still resolve in the caller's own, and entering

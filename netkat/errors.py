@@ -43,7 +43,7 @@
         ├── PortTaken               somebody holds the local port             (OSError)
         ├── AddressTaken            --claim: somebody has the address         (OSError)
         ├── MissingCapability       the process lacks a capability            (PermissionError)
-        ├── KernelTooOld            a step asked for needs a newer kernel     (OSError)
+        ├── KernelTooOld            a feature needs a newer kernel            (OSError)
         ├── GuardFailed             the guard could not be set or proved      (OSError)
         ├── LibraryMissing          libgostack is not built                   (ImportError)
         └── LibraryMismatch         libgostack speaks another ABI             (ImportError)
@@ -568,9 +568,9 @@ class MissingCapability(SetupError, PermissionError):
 
 
 class KernelTooOld(SetupError, OSError):
-    """``feature`` needs Linux ``needs``; this kernel lacks it. Let --guard choose a lower step."""
+    """``feature`` needs Linux ``needs``; this kernel lacks it."""
 
-    hint = "leave --guard away: the best step that this kernel has is taken"
+    hint = "omit --guard to use the best mode this kernel supports"
 
     def __init__(
         self, message: str, *, feature: str = "", needs: str = "", hint: str | None = None
@@ -580,13 +580,13 @@ class KernelTooOld(SetupError, OSError):
 
 
 class GuardFailed(SetupError, OSError):
-    """The guard that keeps the flow from the kernel could not be set, or did not prove itself.
+    """The guard could not be attached, or did not drop the first reply for the kernel.
 
-    ``program`` names who stands in its way, where that is known. Take it away, or
-    choose another step with --guard.
+    ``program`` names the program that runs before it, where that is known. Remove that
+    program, or select another mode with --guard.
     """
 
-    hint = "netkat doctor tries every step of the guard; --guard chooses one"
+    hint = "netkat doctor tries every guard mode; --guard selects one"
 
     def __init__(
         self, message: str, *, program: str | None = None, hint: str | None = None

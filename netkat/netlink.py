@@ -1,7 +1,7 @@
 """A small netlink codec: requests, dumps, attributes, errors (RFC 3549, linux/netlink.h).
 
 netkat asks four short questions before its first SYN, and sets a filter on the
-guard's lower steps. Importing pyroute2 for them takes about 200 ms, more than
+guard's tc modes. Importing pyroute2 for them takes about 200 ms, more than
 all the rest of the start, so this is written out here; nothing on the way of a
 connect imports pyroute2. Numbers are in host
 byte order unless a kernel header says otherwise.

@@ -33,7 +33,7 @@ _OPTIONS = {
     "via": "the next hop, an address or a MAC",
     "netns": "the network namespace: a name, a path or a pid",
     "claim": "an address that nobody has, to be a foreign client with",
-    "guard": "the step of the guard's ladder: auto, tcx, clsact, cbpf, socket or none",
+    "guard": "the guard mode: auto, tcx, clsact, cbpf, socket or none",
 }
 
 

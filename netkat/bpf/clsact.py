@@ -1,4 +1,4 @@
-"""The two clsact steps: a tc filter at ingress, eBPF or classic BPF, kept by a keeper."""
+"""The modes clsact and cbpf: a tc filter at ingress that a cleanup process removes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 
 from netkat.bpf import tc
+from netkat.bpf.bpf_errors import to_setup_error
 from netkat.bpf.cbpf import ProgramTooLong, pack
 from netkat.bpf.classic_guard import guard_program
 from netkat.bpf.ebpf import EbpfGuard, Ingress
-from netkat.bpf.guard import Guard, GuardLink, Step, check
-from netkat.bpf.kept_filter import KeptFilter
+from netkat.bpf.guard import Guard, GuardLink, GuardMode, check
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.ownership import tag_of
-from netkat.bpf.refusal import put_into_words
+from netkat.bpf.persistent_filter import PersistentFilter
 from netkat.bpf.tcx import foreign
 from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow, IPAddress
@@ -23,11 +23,11 @@ from netkat.netlink import Netlink
 
 def _words(error: OSError, link: GuardLink) -> SetupError:
     what = f"putting a tc filter on {link.name}"
-    return put_into_words(error, what, "cls_bpf", ("CAP_NET_ADMIN",), link.name)
+    return to_setup_error(error, what, "cls_bpf", ("CAP_NET_ADMIN",), link.name)
 
 
 class Hook:
-    """An interface's ingress as the clsact steps see it, with a filter of ours.
+    """An interface's clsact ingress with netkat's filter.
 
     Errors of the constructor: GuardFailed where our filter would not run first,
     or not at all; OSError.
@@ -41,7 +41,7 @@ class Hook:
             self._namespace = Namespace()
             undo.callback(self._namespace.close)
             self._look()
-            self.filter = KeptFilter(link.index, self._netlink)
+            self.filter = PersistentFilter(link.index, self._netlink)
             undo.callback(self.filter.close)
             self._undo = undo.pop_all()
 
@@ -56,14 +56,14 @@ class Hook:
             programs = []
         if programs:
             raise GuardFailed(
-                f"{', '.join(programs)} on {name} runs before every tc filter, and may end there",
+                f"{', '.join(programs)} on {name} runs before tc filters",
                 program=programs[0],
             )
         if tc.qdisc(self._netlink, self._link.index) is None:
             return
         for found in tc.filters(self._netlink, self._link.index):
             if found.pref < tc.PREF or (found.pref == tc.PREF and not found.shares_our_pref):
-                raise GuardFailed(f"{found} on {name} holds the first place", program=str(found))
+                raise GuardFailed(f"{found} on {name} is already first", program=str(found))
 
     def ahead(self) -> str | None:
         """What runs before our filter, in words."""
@@ -78,7 +78,7 @@ class Hook:
             if tag is None:
                 names.append(str(found))
         else:
-            names = ["somebody, who deleted netkat's own filter"]
+            names = ["another process, which deleted netkat's filter"]
         return (
             f"{', '.join(names)} at {self._link.name}'s ingress, before netkat" if names else None
         )
@@ -95,7 +95,7 @@ class Hook:
 class ClsactGuard(EbpfGuard):
     """The eBPF program as a clsact filter. Errors of the constructor: any SetupError."""
 
-    step = Step.CLSACT
+    mode = GuardMode.CLSACT
 
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link, Ingress(link))
@@ -109,9 +109,10 @@ class ClsactGuard(EbpfGuard):
                 raise _words(error, link) from None
             self._undo = undo.pop_all()
 
-    def _standing(self) -> str:
+    def _attachment(self) -> str:
         return (
-            f"eBPF, pref {tc.PREF} on {self.link.name}'s ingress, kept by {self._hook.filter.pid}"
+            f"eBPF, tc ingress of {self.link.name}, pref {tc.PREF},"
+            f" cleanup process {self._hook.filter.pid}"
         )
 
     def in_the_way(self) -> str | None:
@@ -129,7 +130,7 @@ class ClassicGuard(Guard):
     filters dropped, so only "nothing yet" is certain.
     """
 
-    step = Step.CBPF
+    mode = GuardMode.CBPF
 
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link)
@@ -144,10 +145,10 @@ class ClassicGuard(Guard):
                 raise _words(error, link) from None
             self._undo = undo.pop_all()
 
-    def _standing(self) -> str:
+    def _attachment(self) -> str:
         return (
-            f"classic BPF, pref {tc.PREF} on {self.link.name}'s ingress,"
-            f" kept by {self._hook.filter.pid}; counts nothing"
+            f"classic BPF, tc ingress of {self.link.name}, pref {tc.PREF},"
+            f" cleanup process {self._hook.filter.pid}"
         )
 
     def add(self, flow: Flow) -> None:
@@ -189,7 +190,7 @@ class ClassicGuard(Guard):
             full = f"the classic guard on {self.link.name} has no room for {len(flows)} flows"
             raise GuardFailed(
                 f"{full}: {error}",
-                hint="the steps tcx and clsact hold more",
+                hint="the modes tcx and clsact hold more",
             ) from None
 
     def _replace(self, flows: list[Flow]) -> None:

@@ -6,12 +6,12 @@ import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from netkat.bpf.bpf_errors import to_setup_error
 from netkat.bpf.flow_key import claimed_key, key_of
 from netkat.bpf.flow_map import FlowMap
 from netkat.bpf.guard import Guard, GuardLink, check
 from netkat.bpf.prebuilt import LICENSE, instructions
 from netkat.bpf.program import Program, VerifierRefused
-from netkat.bpf.refusal import put_into_words
 from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow, IPAddress
 
@@ -79,4 +79,4 @@ class EbpfGuard(Guard):
 
 def _refused(error: OSError, what: str, link: GuardLink) -> SetupError:
     # CAP_NET_ADMIN as well, for a program of a networking type.
-    return put_into_words(error, what, "eBPF guard", ("CAP_BPF", "CAP_NET_ADMIN"), link.name)
+    return to_setup_error(error, what, "eBPF guard", ("CAP_BPF", "CAP_NET_ADMIN"), link.name)

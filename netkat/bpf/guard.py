@@ -1,4 +1,4 @@
-"""What every step of the guard has in common."""
+"""The guard: the interface of every mode."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from netkat.bpf.ebpf_filter import EbpfFilter
 
 
-class Step(str, enum.Enum):
-    """The steps of the ladder, the best first."""
+class GuardMode(str, enum.Enum):
+    """How the guard is attached, the best mode first."""
 
     TCX = "tcx"
     CLSACT = "clsact"
@@ -36,26 +36,26 @@ class GuardLink(NamedTuple):
 
 
 class Guard(ABC):
-    """Keeps flows from the kernel on one interface, until close()."""
+    """Drops flows for the kernel on one interface, until close()."""
 
-    step: Step
+    mode: GuardMode
 
     def __init__(self, link: GuardLink) -> None:
         self.link = link
-        self.not_taken: list[str] = []
-        """Why each higher step was not taken, one line each."""
+        self.unavailable: list[str] = []
+        """Why each better mode was not used: "mode (reason)"."""
 
     def describe(self) -> str:
-        """The step and how it stands, and why not a higher one: one line, for people."""
-        words = f"{self.step}: {self._standing()}"
-        return f"{words} (not {'; not '.join(self.not_taken)})" if self.not_taken else words
+        """Return one line: the mode, where it is attached, and why no better mode was used."""
+        line = f"{self.mode}: {self._attachment()}"
+        return f"{line}; unavailable: {', '.join(self.unavailable)}" if self.unavailable else line
 
     @abstractmethod
-    def _standing(self) -> str: ...
+    def _attachment(self) -> str: ...
 
     @abstractmethod
     def add(self, flow: Flow) -> None:
-        """Keep this flow from the kernel from now on. Errors: GuardFailed, BadArgument."""
+        """Drop this flow for the kernel from now on. Errors: GuardFailed, BadArgument."""
 
     def add_all(self, flows: Iterable[Flow]) -> None:
         """Several at once. Errors: as add(); those before the one refused stay added."""
@@ -64,24 +64,24 @@ class Guard(ABC):
 
     @abstractmethod
     def claim(self, address: IPAddress) -> bool:
-        """Keep every packet to an address that the kernel does not have from it, until close().
+        """Drop every packet to an address that the kernel does not have, until close().
 
-        It would forward them, answer with ICMP and ask for the address by ARP. False where
-        this guard keeps nothing from the kernel. Errors: as add().
+        The kernel would forward them, answer with ICMP and ask for the address by ARP. False
+        where this guard drops nothing. Errors: as add().
         """
 
     @abstractmethod
     def remove(self, flow: Flow) -> None:
-        """Give the flow back to the kernel; nothing happens when it was not there."""
+        """Leave the flow to the kernel again. Idempotent."""
 
     @abstractmethod
     def kept(self, flow: Flow) -> int | None:
-        """Packets of the flow kept from the kernel (a super-frame is one); None: cannot count."""
+        """Packets of the flow dropped (a GRO packet is one); None if this mode cannot count."""
 
     def keep_sight(self) -> None:  # noqa: B027
         """Called before privileges are dropped, for in_the_way() to be as good after it.
 
-        Nothing to do at most steps: they see as much without privileges.
+        Most modes have nothing to do: they see as much without privileges.
         """
 
     def socket_filter(self) -> EbpfFilter | None:
@@ -93,11 +93,11 @@ class Guard(ABC):
 
     @abstractmethod
     def in_the_way(self) -> str | None:
-        """The foreign programs that see packets before us and may keep them: id, name, where."""
+        """Other programs that run before the guard and may drop packets: id, name, place."""
 
     @abstractmethod
     def close(self) -> None:
-        """Take away all that was attached; more than once is once."""
+        """Detach everything. Idempotent."""
 
 
 def check(flow: Flow) -> None:

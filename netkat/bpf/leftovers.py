@@ -1,6 +1,6 @@
 """Filters of netkats that are gone: found, and taken away.
 
-A keeper removes its netkat's filter, but it may be killed as well, as when a
+A cleanup process removes its netkat's filter, but it may be killed as well, as when a
 whole container ends. What is left then drops the packets of a flow that no
 longer is, until this.
 """
@@ -11,9 +11,9 @@ import socket
 from dataclasses import dataclass
 
 from netkat.bpf import tc
-from netkat.bpf.filter_place import take_away
+from netkat.bpf.bpf_errors import to_setup_error
+from netkat.bpf.filter_attach import take_away
 from netkat.bpf.ownership import Tag, alive, tag_of
-from netkat.bpf.refusal import put_into_words
 from netkat.netlink import Netlink
 
 
@@ -64,7 +64,7 @@ def remove(interface: int | None = None) -> list[Leftover]:
                 if take_away(netlink, leftover.interface, leftover.tag.token):
                     removed.append(leftover)
         except OSError as error:
-            raise put_into_words(
+            raise to_setup_error(
                 error, f"removing the {leftover}", "cls_bpf", ("CAP_NET_ADMIN",), leftover.name
             ) from None
     return removed

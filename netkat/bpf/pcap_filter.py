@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from netkat.bpf.filter_fault import explain
+from netkat.bpf.filter_errors import explain
 from netkat.bpf.libpcap import (
     NETMASK_UNKNOWN,
     FilterRefused,

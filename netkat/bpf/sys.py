@@ -63,7 +63,7 @@ def syscall_number(machine: str, pointer_size: int) -> int:
             f"bpf(2) has no known number on {machine} with {pointer_size * 8}-bit Python",
             feature="bpf(2)",
             needs="a machine that netkat knows",
-            hint="the steps cbpf and socket do without it",
+            hint="the guard modes cbpf and socket do not use it",
         )
     return number
 

@@ -1,4 +1,4 @@
-"""The tcx step: a BPF link on the interface's ingress, gone with the process that holds it."""
+"""The tcx mode: a BPF link on the interface's ingress, gone with the process that holds it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from netkat.bpf.bpf_errors import to_setup_error
 from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
-from netkat.bpf.guard import GuardLink, Step
+from netkat.bpf.guard import GuardLink, GuardMode
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.program import name_of
-from netkat.bpf.refusal import put_into_words
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 if TYPE_CHECKING:
-    from netkat.bpf.lookout import Lookout
+    from netkat.bpf.hook_query_process import HookQueryProcess
 
 INGRESS: Final = 46
 EGRESS: Final = 47
@@ -94,7 +94,7 @@ def _called(number: int, name: str | None) -> str:
 class TcxGuard(EbpfGuard):
     """First in line on tcx ingress. Errors of the constructor: any SetupError."""
 
-    step = Step.TCX
+    mode = GuardMode.TCX
 
     def __init__(self, link: GuardLink) -> None:
         super().__init__(link, Ingress(link))
@@ -102,7 +102,7 @@ class TcxGuard(EbpfGuard):
             self._link = TcxLink(self._ingress.program.fd, link.index, FIRST)
         except OSError as error:
             self._ingress.close()
-            raise put_into_words(
+            raise to_setup_error(
                 error,
                 f"attaching to tcx ingress of {link.name}",
                 "tcx",
@@ -111,21 +111,23 @@ class TcxGuard(EbpfGuard):
             ) from None
         self._number = self._ingress.program.id()
         self._namespace = Namespace()
-        self._lookout: Lookout | None = None
+        self._hook_query: HookQueryProcess | None = None
 
-    def _standing(self) -> str:
-        return f"program {self._number} first on {self.link.name}'s tcx ingress"
+    def _attachment(self) -> str:
+        return f"program {self._number}, first on {self.link.name} ingress"
 
     def keep_sight(self) -> None:
-        from netkat.bpf.lookout import Lookout
+        from netkat.bpf.hook_query_process import HookQueryProcess
 
-        if self._lookout is None:
+        if self._hook_query is None:
             with suppress(OSError):  # then in_the_way() says how to look
-                self._lookout = Lookout(self._namespace, partial(_packed, self.link.index))
+                self._hook_query = HookQueryProcess(
+                    self._namespace, partial(_packed, self.link.index)
+                )
 
     def _order(self) -> list[int]:
-        if self._lookout is not None:
-            return [number for (number,) in _NUMBER.iter_unpack(self._lookout.ask())]
+        if self._hook_query is not None:
+            return [number for (number,) in _NUMBER.iter_unpack(self._hook_query.ask())]
         return self._namespace.call(partial(attached, self.link.index))
 
     def in_the_way(self) -> str | None:
@@ -148,13 +150,13 @@ class TcxGuard(EbpfGuard):
         return f"{', '.join(names)} {where}" if names else None
 
     def close(self) -> None:
-        if self._lookout is not None:
-            self._lookout.dismiss()  # it ends while the kernel lets go of the link
+        if self._hook_query is not None:
+            self._hook_query.dismiss()  # it ends while the kernel lets go of the link
         self._link.close()
         self._ingress.close()
         self._namespace.close()
-        if self._lookout is not None:
-            self._lookout.close()
+        if self._hook_query is not None:
+            self._hook_query.close()
 
 
 def _packed(index: int) -> bytes:

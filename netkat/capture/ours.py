@@ -1,6 +1,6 @@
 """Frames that netkat sent, told apart from the kernel's.
 
-Each netkat says what it sends on as it begins and ends (netkat/bpf/flow_news.py); what had
+Each netkat announces its flows as they begin and end (netkat/bpf/flow_events.py); what had
 begun before is asked for once, in the filters of its packet sockets and the maps of its guards
 (netkat/bpf/own_flows.py). An outgoing frame of such a flow, from between the two, is netkat's,
 whichever process it is. Where this process may not ask or listen, frames stay unmarked.
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
 from netkat.bpf.flow_key import KEY
-from netkat.bpf.flow_news import Listener, News, tellers
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.own_flows import own_flows
 from netkat.capture.flows import Segment, read
@@ -52,8 +52,8 @@ class OwnFrames(Closing):
     def __init__(self) -> None:
         self._flows: dict[bytes, _Span] = {}
         with ExitStack() as undo:
-            # Heard first, then looked: nothing begins in between.
-            self._news = undo.enter_context(Listener())
+            # Listening first, then searching: no flow begins in between.
+            self._events = undo.enter_context(FlowEventListener())
             self._namespace = Namespace()
             undo.callback(self._namespace.close)
             self._look()
@@ -61,15 +61,15 @@ class OwnFrames(Closing):
 
     def fileno(self) -> int:
         """Polls readable when notice() has something to do."""
-        return self._news.fileno()
+        return self._events.fileno()
 
     def notice(self) -> None:
-        """Take what netkats have said of their flows."""
-        for news in self._news.take():
-            if news is None:
+        """Process the flow events that wait."""
+        for event in self._events.take():
+            if event is None:
                 self._look()
             else:
-                self._hear(news)
+                self._hear(event)
 
     def close(self) -> None:
         """Close; more than once is once."""
@@ -83,19 +83,19 @@ class OwnFrames(Closing):
             if packet.direction == "out" and not packet.drop:
                 packet.ours = self._is_ours(packet)
 
-    def _hear(self, news: News) -> None:
-        before = self._flows.pop(news.key, None)
-        if not news.begins:
+    def _hear(self, event: FlowEvent) -> None:
+        before = self._flows.pop(event.key, None)
+        if not event.begins:
             if before is not None:
-                before.ended = news.time_ns
-                self._flows[news.key] = before
+                before.ended = event.time_ns
+                self._flows[event.key] = before
             return
-        begun = news.time_ns
+        begun = event.time_ns
         if before is not None and (before.ended is None or begun - before.ended < _LATE):
             begun = before.begun
-        self._flows[news.key] = _Span(begun, {news.teller}, news.time_ns)
+        self._flows[event.key] = _Span(begun, {event.announcer}, event.time_ns)
         if len(self._flows) > _KEPT:
-            self._forget(news.time_ns)
+            self._forget(event.time_ns)
 
     def _forget(self, now: int) -> None:
         for key, span in list(self._flows.items()):
@@ -106,7 +106,7 @@ class OwnFrames(Closing):
         """Take what is there now, which nobody has told of."""
         now = time.time_ns()
         with suppress(OSError):  # to go back to its namespace takes CAP_SYS_ADMIN
-            there, flows = self._namespace.call(lambda: (tellers(), own_flows()))
+            there, flows = self._namespace.call(lambda: (announcers(), own_flows()))
             for key in flows:
                 self._flows.setdefault(key, _Span(0, there, now))
 
@@ -124,7 +124,7 @@ class OwnFrames(Closing):
         if span is None or at < span.begun:
             return False
         if span.ended is None and at - span.seen > _KNOCK:
-            if any(self._news.is_there(owner) for owner in span.owners):
+            if any(self._events.is_open(owner) for owner in span.owners):
                 span.seen = at
             else:
                 # Its last word may have come just now; a killed one had none.

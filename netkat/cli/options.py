@@ -16,7 +16,7 @@ from netkat.options import GUARD_MODES
 
 
 def _guards(incomplete: str) -> list[str]:
-    return [step for step in GUARD_MODES if step.startswith(incomplete)]
+    return [mode for mode in GUARD_MODES if mode.startswith(incomplete)]
 
 
 def interface_names(incomplete: str) -> list[str]:

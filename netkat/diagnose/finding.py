@@ -10,7 +10,7 @@ class Finding:
     """``what`` was found by the check ``about``, and the ``remedy`` where it is not ``ok``.
 
     ``needed``: connect cannot work while it is not ok. Otherwise it goes on with
-    less: a lower step of the guard, less speed, no build.
+    less: another guard mode, less speed, no build.
     """
 
     about: str

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from netkat.bpf import leftovers
 from netkat.bpf.egress import egress_hooks
-from netkat.bpf.ladder import GuardLink, Step, attach
+from netkat.bpf.guard_select import GuardLink, GuardMode, attach
 from netkat.diagnose.finding import Finding
 from netkat.errors import MissingCapability, NetkatError, SetupError
 from netkat.host.link import Link, addresses, link
@@ -65,29 +65,31 @@ def usable(found: Link) -> Finding:
 
 
 def guard(found: Link) -> Finding:
-    """Attach the best step of the ladder for real, and take it away again."""
+    """Attach the guard in the best mode that works, and detach it again."""
     refused: list[NetkatError] = []
     try:
         at = GuardLink(found.name, found.index, found.ethernet)
     except SetupError as error:
         return Finding("guard", False, error.message, error.hint)
-    for step in (Step.TCX, Step.CLSACT, Step.CBPF):
+    for mode in (GuardMode.TCX, GuardMode.CLSACT, GuardMode.CBPF):
         try:
-            attached = attach(at, step)
+            attached = attach(at, mode)
         except NetkatError as error:
             refused.append(error)
             continue
         with closing(attached):
             what, ahead = attached.describe(), attached.in_the_way()
         if ahead:
-            return Finding("guard", False, f"{what}; {ahead}", "take it away, or move it behind")
+            return Finding(
+                "guard", False, f"{what}; {ahead}", "remove it, or attach it after netkat"
+            )
         break
     else:
-        what = attach(at, Step.SOCKET).describe()
+        what = attach(at, GuardMode.SOCKET).describe()
     if not refused:
-        return Finding("guard", True, f"{what}; tried and taken away again")
-    why = "; ".join(f"not {step}: {error}" for step, error in zip(Step, refused, strict=False))
-    return Finding("guard", False, f"{what} ({why})", _remedy(refused))
+        return Finding("guard", True, f"{what} (test attachment removed)")
+    why = ", ".join(f"{mode} ({error})" for mode, error in zip(GuardMode, refused, strict=False))
+    return Finding("guard", False, f"{what}; unavailable: {why}", _remedy(refused))
 
 
 def _remedy(refused: list[NetkatError]) -> str | None:
@@ -97,7 +99,7 @@ def _remedy(refused: list[NetkatError]) -> str | None:
 
 
 def left_behind(found: Link) -> Iterator[Finding]:
-    """Filters of netkats that were killed, with their keepers. Nothing where there are none."""
+    """Yield the filters that killed netkats and their cleanup processes left."""
     try:
         left = leftovers.find(found.index)
     except OSError:

@@ -19,8 +19,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 """Where distributions put bcc: it is in no virtual environment."""
 
 _FOR = {
-    "CAP_NET_ADMIN": "the guard's upper steps and large buffers",
-    "CAP_BPF": "the guard's steps tcx and clsact",
+    "CAP_NET_ADMIN": "guard modes at the interface; large socket buffers",
+    "CAP_BPF": "guard modes tcx and clsact",
     "CAP_SYS_ADMIN": "--netns",
     "CAP_NET_BIND_SERVICE": "local ports below 1024",
 }

@@ -6,9 +6,9 @@ import threading
 from typing import Protocol
 
 from netkat.bpf.classic_filter import classic_filter
-from netkat.bpf.flow_news import Teller
-from netkat.bpf.ladder import Guard
-from netkat.bpf.signature import signed
+from netkat.bpf.embedded_flows import signed
+from netkat.bpf.flow_events import FlowAnnouncer
+from netkat.bpf.guard_select import Guard
 from netkat.flow import Flow, IPAddress
 from netkat.wire.packet_socket import PacketSocket
 
@@ -25,7 +25,7 @@ class Admission:
         self._next_hops: dict[Flow, IPAddress | None] = {}
         self._lock = threading.Lock()
         self._filter = _attached(wire, guard)
-        self._teller = Teller()
+        self._announcer = FlowAnnouncer()
 
     def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
         """Receive the flow here and drop it for the kernel, before its first packet is sent.
@@ -40,7 +40,7 @@ class Admission:
                 self._guard.remove(flow)
                 raise
             self._next_hops[flow] = next_hop
-            self._teller.begins(flow)
+            self._announcer.announce(flow)
 
     def update(self, flow: Flow, next_hop: IPAddress | None) -> None:
         """Change the next hop of a flow that was added. Errors: as add()."""
@@ -55,7 +55,7 @@ class Admission:
         with self._lock:
             if flow not in self._next_hops:
                 return
-            self._teller.ends(flow)
+            self._announcer.withdraw(flow)
             self._filter.remove(flow, self._next_hops.pop(flow))
             self._guard.remove(flow)
 
@@ -64,7 +64,7 @@ class Admission:
 
         Nothing is sent any more.
         """
-        self._teller.close()
+        self._announcer.close()
         self._filter.close()
 
 

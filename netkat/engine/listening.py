@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
-from netkat.bpf.guard import Step
+from netkat.bpf.guard import GuardMode
 from netkat.engine.path import Path
 from netkat.engine.session import Session
 from netkat.errors import BadArgument, PortTaken
@@ -207,10 +207,10 @@ def claim(
         path = Path(place.link, address, None, None, place.link.mtu)
         routes = bypass.inside(lambda: routes_by(place.link.index, address.version))
         uplink = bypass.uplink(path)
-        if reservation.fileno() < 0 and uplink.guard.step in (Step.SOCKET, Step.NONE):
+        if reservation.fileno() < 0 and uplink.guard.mode in (GuardMode.SOCKET, GuardMode.NONE):
             raise PortTaken(
                 f"port {port} on {address} is taken by {reservation.taken_from}, and the"
-                f" {uplink.guard.step} guard cannot take it over",
+                f" {uplink.guard.mode} guard cannot take it over",
                 owner=reservation.taken_from,
                 hint="a guard at the interface can: --guard auto, as root",
             )

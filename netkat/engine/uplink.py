@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from netkat.bpf.classic_filter import BLOCK_ALL
 from netkat.bpf.egress import EgressHooks, egress_hooks
-from netkat.bpf.ladder import Guard, GuardLink, attach
+from netkat.bpf.guard_select import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.closing import close_together
 from netkat.engine.admission import Admission
@@ -218,12 +218,12 @@ class Uplink:
         while self.guard.kept(flow) == 0:
             if time.monotonic() > end:
                 program = self.guard.in_the_way()
+                cause = f"another program runs first: {program}" if program else "unknown cause"
                 raise GuardFailed(
-                    f"the {self.guard.step} guard on {self.link.name} never saw the answer"
-                    f" [{'in its way: ' + program if program else 'nothing known is in its way'}]",
+                    f"the {self.guard.mode} guard on {self.link.name} did not see the reply"
+                    f" [{cause}]",
                     program=program,
-                    hint="the kernel has seen this flow too; take the program away,"
-                    " or choose another step with --guard",
+                    hint="remove that program, or select another mode with --guard",
                 )
             time.sleep(0.001)
 

@@ -1,7 +1,7 @@
 """Reserving the local port: a kernel socket that holds it and keeps the kernel silent on it.
 
-The reserving socket is also the last step of the guard's ladder, on under every
-other step, and it needs no capability. What is known of it, measured on IPv4
+The reserving socket is also the guard mode `socket`, in use beside every other
+mode, and it needs no capability. What is known of it, measured on IPv4
 and IPv6 alike:
 
 - TCP, bound alone: the kernel answers a SYN-ACK with RST, as on a closed port.

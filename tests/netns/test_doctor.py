@@ -77,7 +77,7 @@ def test_the_step_that_capabilities_allow(pair: Pair) -> None:
     code, found = examine(pair.host, prefix=without("bpf", "sys_admin"))
     assert code == 0
     assert found["guard"]["what"].startswith("cbpf: ")
-    assert "not tcx: loading the eBPF guard: needs CAP_BPF" in found["guard"]["what"]
+    assert "unavailable: tcx (loading the eBPF guard: needs CAP_BPF" in found["guard"]["what"]
     assert found["guard"]["remedy"] == found["capabilities"]["remedy"]
     code, found = examine(pair.host, prefix=without("bpf", "sys_admin", "net_admin"))
     assert code == 0
@@ -105,7 +105,7 @@ def test_why_not_a_higher_step(pair: Pair) -> None:
         link.close()
     assert code == 0
     assert found["guard"]["what"].startswith("socket: ")
-    assert "runs before every tc filter" in found["guard"]["what"]
+    assert "runs before tc filters" in found["guard"]["what"]
 
 
 def test_an_interface_that_is_down_or_without_address(pair: Pair) -> None:

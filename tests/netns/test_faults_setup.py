@@ -187,10 +187,10 @@ def test_a_kernel_too_old_for_a_step(pair: Pair) -> None:
     target = (pair.peer.ipv4, "81")
     code, lines = netkat_on_old_kernel("--guard", "tcx", *target)
     assert (code, lines[0]) == (2, "netkat: loading the eBPF guard: needs Linux 4.15")
-    assert lines[1].startswith("  next: leave --guard away")
+    assert lines[1].startswith("  next: omit --guard")
     code, lines = netkat_on_old_kernel("-v", *target)
     assert code == 1
-    assert any("cbpf: classic BPF" in line and "not tcx: " in line for line in lines), lines
+    assert any("cbpf: classic BPF" in one and "unavailable: tcx (" in one for one in lines)
     by_name = ASK.replace("create_connection", "Stack(guard='tcx').create_connection")
     program = NO_BPF + by_name.replace("sys.argv[1]", repr(pair.peer.ipv4))
     error = json.loads(pair.host.run_python(program))
@@ -284,7 +284,7 @@ def test_a_guard_behind_somebody_elses_program(pair: Pair) -> None:
             pair.host.call(talk)
         name = f"tcx program {theirs.program.id()} cil_from_netdev on eth0's tcx ingress"
         assert caught.value.program == f"{name}, before netkat"
-        assert str(caught.value).endswith(f"[in its way: {caught.value.program}]")
+        assert str(caught.value).endswith(f"[another program runs first: {caught.value.program}]")
         assert caught.value.hint and "--guard" in caught.value.hint
 
 
@@ -307,8 +307,8 @@ def test_a_guard_behind_somebody_elses_program_on_the_command_line(pair: Pair) -
         _, stderr = child.communicate(timeout=10)
     assert child.returncode == 2
     lines = stderr.decode().splitlines()
-    way = f"[in its way: tcx program {number} on eth0's tcx ingress, before netkat]"
-    assert lines[-2].endswith(f"the tcx guard on eth0 never saw the answer {way}")
+    way = f"[another program runs first: tcx program {number} on eth0's tcx ingress, before netkat]"
+    assert lines[-2].endswith(f"the tcx guard on eth0 did not see the reply {way}")
     assert lines[-1].startswith("  next: ")
 
 

@@ -20,7 +20,7 @@ from tests.helpers.netns import ROOT, Pair, netns_pair
 
 CHILD = """
 import ctypes, struct, sys
-from netkat.bpf.ladder import GuardLink, attach
+from netkat.bpf.guard_select import GuardLink, attach
 from netkat.bpf.leftovers import find, remove
 from netkat.bpf.tcx import FIRST, TcxLink
 from netkat.errors import NetkatError
@@ -125,9 +125,9 @@ def test_auto_takes_the_best_that_is_allowed(
         assert ports == ([wire.flow().local_port] if step == "socket" else [])
         if step != "tcx":
             missing = "CAP_NET_ADMIN" if "bpf" in capabilities else "CAP_BPF"
-            assert "(not tcx: " in described and f"needs {missing}" in described
+            assert "unavailable: tcx (" in described and f"needs {missing}" in described
         if step == "socket":
-            assert "cbpf: putting a tc filter on eth0: needs CAP_NET_ADMIN" in described
+            assert "cbpf (putting a tc filter on eth0: needs CAP_NET_ADMIN)" in described
         netkat("made.close()")
 
 
@@ -155,7 +155,7 @@ def test_a_step_asked_for_by_name_says_what_it_lacks(ends: Pair, wire: Veth) -> 
 def test_after_the_drop_all_that_is_held_goes_on(ends: Pair, wire: Veth, step: str) -> None:
     first, second = wire.flow(), wire.flow(shift=1)
     with child(ends, wire) as netkat:
-        assert netkat(f'guard("{step}").step') == step
+        assert netkat(f'guard("{step}").mode') == step
         netkat("drop()")
         assert netkat("made.kept(flow())") == "0"
         assert wire.answered_ports(packet(first), packet(second)) == [second.local_port]
@@ -182,7 +182,9 @@ def test_after_the_drop_a_program_in_front_is_told_without_its_name(ends: Pair, 
         link.close()
 
 
-def test_a_lookout_from_before_the_drop_tells_which_program_it_is(ends: Pair, wire: Veth) -> None:
+def test_a_hook_query_process_from_before_the_drop_tells_which_program_it_is(
+    ends: Pair, wire: Veth
+) -> None:
     with child(ends, wire) as netkat, witness(PASS) as theirs:
         netkat('guard("tcx")')
         netkat("made.keep_sight()")
@@ -196,7 +198,7 @@ def test_a_lookout_from_before_the_drop_tells_which_program_it_is(ends: Pair, wi
         status = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         )
-        assert status["Name"] == "netkat-lookout" and status["NoNewPrivs"] == "1"
+        assert status["Name"] == "netkat-hooks" and status["NoNewPrivs"] == "1"
         assert {status[key] for key in ("CapEff", "CapPrm")} == {f"{1 << 12:016x}"}
         assert len(os.listdir(f"/proc/{pid}/fd")) == 1
         os.kill(pid, signal.SIGINT)
@@ -206,7 +208,7 @@ def test_a_lookout_from_before_the_drop_tells_which_program_it_is(ends: Pair, wi
         link.close()
 
 
-def test_a_lookout_ends_with_a_netkat_that_is_killed(ends: Pair, wire: Veth) -> None:
+def test_a_hook_query_process_ends_with_a_netkat_that_is_killed(ends: Pair, wire: Veth) -> None:
     argv = [sys.executable, "-c", CHILD, str(wire.link.index), "10.0.0.1", "10.0.0.2"]
     process = ends.host.popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -237,7 +239,7 @@ def test_after_the_drop_a_filter_in_front_is_named(ends: Pair, wire: Veth, step:
 
 def test_in_a_user_namespace_the_reason_is_not_a_capability(ends: Pair, wire: Veth) -> None:
     code = (
-        "from netkat.bpf.ladder import GuardLink, attach\n"
+        "from netkat.bpf.guard_select import GuardLink, attach\n"
         "from netkat.errors import MissingCapability\n"
         "try: attach(GuardLink('lo', 1, True), 'tcx')\n"
         "except MissingCapability as error: print(error)"

@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from netkat.bpf import leftovers
-from netkat.bpf.ladder import GuardLink, attach
+from netkat.bpf.guard_select import GuardLink, attach
 from netkat.bpf.tcx import attached
 from tests.helpers.guard_lab import PASS, Veth, add_filter, state, veth, within, witness
 from tests.helpers.guard_packets import packet
@@ -25,7 +25,7 @@ KEPT_STEPS = ("clsact", "cbpf")
 
 HOLDER = """
 import sys, time
-from netkat.bpf.ladder import GuardLink, attach
+from netkat.bpf.guard_select import GuardLink, attach
 from netkat.flow import Flow, IPv4Address, Protocol
 index, step, local, port, remote, remote_port = sys.argv[1:]
 flow = Flow(Protocol.TCP, IPv4Address(local), int(port), IPv4Address(remote), int(remote_port))
@@ -51,7 +51,7 @@ def wire(ends: Pair) -> Iterator[Veth]:
 
 @contextmanager
 def holder(ends: Pair, wire: Veth, step: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Another process that guards the wire's flow, and its keeper's number (0: none)."""
+    """Another process that guards the wire's flow, and its cleanup process's number (0: none)."""
     flow = wire.flow()
     ends_of_flow = (flow.local, flow.local_port, flow.remote, flow.remote_port)
     words = [str(word) for word in (wire.link.index, step, *ends_of_flow)]
@@ -75,8 +75,8 @@ def alive(pid: int) -> bool:
 
 def test_killed_with_tcx_nothing_is_left(ends: Pair, wire: Veth) -> None:
     flow, index = wire.flow(), wire.link.index
-    with holder(ends, wire, "tcx") as (netkat, keeper):
-        assert keeper == 0, "this step needs no process beside netkat"
+    with holder(ends, wire, "tcx") as (netkat, cleanup):
+        assert cleanup == 0, "this step needs no process beside netkat"
         assert wire.answered_ports(packet(flow)) == []
         netkat.kill()
         netkat.wait()
@@ -85,47 +85,49 @@ def test_killed_with_tcx_nothing_is_left(ends: Pair, wire: Veth) -> None:
 
 
 @pytest.mark.parametrize("step", KEPT_STEPS)
-def test_killed_with_clsact_the_keeper_cleans_up(ends: Pair, wire: Veth, step: str) -> None:
+def test_killed_with_clsact_the_cleanup_process_cleans_up(
+    ends: Pair, wire: Veth, step: str
+) -> None:
     flow, index = wire.flow(), wire.link.index
-    with holder(ends, wire, step) as (netkat, keeper):
+    with holder(ends, wire, step) as (netkat, cleanup):
         assert wire.answered_ports(packet(flow)) == []
         netkat.kill()
         assert within(15, lambda: state(ends.host, index) == (None, []))
-        assert within(15, lambda: not alive(keeper))
+        assert within(15, lambda: not alive(cleanup))
         assert wire.answered_ports(packet(flow)) == [flow.local_port]
 
 
 @pytest.mark.parametrize("step", KEPT_STEPS)
-def test_signals_to_the_keeper_do_not_take_the_guard_away(
+def test_signals_to_the_cleanup_process_do_not_take_the_guard_away(
     ends: Pair, wire: Veth, step: str
 ) -> None:
     flow = wire.flow()
-    with holder(ends, wire, step) as (netkat, keeper):
-        assert os.getsid(keeper) == keeper != os.getsid(netkat.pid), "not the terminal's"
+    with holder(ends, wire, step) as (netkat, cleanup):
+        assert os.getsid(cleanup) == cleanup != os.getsid(netkat.pid), "not the terminal's"
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            os.kill(keeper, number)
+            os.kill(cleanup, number)
         assert wire.answered_ports(packet(flow)) == []
-        assert alive(keeper)
+        assert alive(cleanup)
 
 
 @pytest.mark.parametrize("step", KEPT_STEPS)
-def test_the_keeper_holds_one_capability_and_nothing_of_netkats(
+def test_the_cleanup_process_holds_one_capability_and_nothing_of_netkats(
     ends: Pair, wire: Veth, step: str
 ) -> None:
-    with holder(ends, wire, step) as (_, keeper):
-        with open(f"/proc/{keeper}/status") as lines:
+    with holder(ends, wire, step) as (_, cleanup):
+        with open(f"/proc/{cleanup}/status") as lines:
             status = {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
         assert {status[name] for name in ("CapEff", "CapPrm")} == {f"{1 << 12:016x}"}
         assert status["CapInh"] == status["CapAmb"] == f"{0:016x}"
         assert status["NoNewPrivs"] == "1"
-        assert status["Name"] == "netkat-keeper"
-        held = [os.readlink(f"/proc/{keeper}/fd/{fd}") for fd in os.listdir(f"/proc/{keeper}/fd")]
+        assert status["Name"] == "netkat-cleanup"
+        held = [os.readlink(f"/proc/{cleanup}/fd/{fd}") for fd in os.listdir(f"/proc/{cleanup}/fd")]
         assert sorted(name.split(":")[0] for name in held) == ["/dev/null"] * 3 + ["socket"] * 2
-        assert os.readlink(f"/proc/{keeper}/cwd") == "/"
+        assert os.readlink(f"/proc/{cleanup}/cwd") == "/"
 
 
 @pytest.mark.parametrize("step", KEPT_STEPS)
-def test_the_keeper_dies_first(ends: Pair, wire: Veth, step: str) -> None:
+def test_the_cleanup_process_dies_first(ends: Pair, wire: Veth, step: str) -> None:
     """Its netkat still guards, nobody else takes the filter for a leftover, and close() cleans."""
     flow = wire.flow()
     guard = ends.host.call(lambda: attach(wire.link, step, flows=[flow]))
@@ -139,9 +141,9 @@ def test_the_keeper_dies_first(ends: Pair, wire: Veth, step: str) -> None:
 @contextmanager
 def left_behind(ends: Pair, wire: Veth, step: str) -> Iterator[None]:
     """Both are killed at once, as when a container ends."""
-    with holder(ends, wire, step) as (netkat, keeper):
-        os.kill(keeper, signal.SIGKILL)
-        assert within(15, lambda: not alive(keeper))
+    with holder(ends, wire, step) as (netkat, cleanup):
+        os.kill(cleanup, signal.SIGKILL)
+        assert within(15, lambda: not alive(cleanup))
         netkat.kill()
         netkat.wait()
         assert len(state(ends.host, wire.link.index)[1]) == 1
@@ -155,10 +157,10 @@ def test_clean_takes_what_is_left_and_only_that(ends: Pair, wire: Veth, step: st
     with witness(PASS) as theirs:
         ends.host.call(lambda: add_filter(index, theirs.program.fd, pref=1))
         guard = ends.host.call(lambda: attach(wire.link, step, flows=[living]))
-        with holder(ends, wire, step) as (netkat, keeper):
+        with holder(ends, wire, step) as (netkat, cleanup):
             assert ends.host.call(leftovers.find) == [], "its owner lives"
-            os.kill(keeper, signal.SIGKILL)
-            assert within(15, lambda: not alive(keeper))
+            os.kill(cleanup, signal.SIGKILL)
+            assert within(15, lambda: not alive(cleanup))
             netkat.kill()
             netkat.wait()
         assert wire.answered_ports(packet(dead), packet(living)) == []

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from netkat.bpf.flow_map import MAX_ENTRIES
-from netkat.bpf.ladder import Guard, GuardLink, Step, attach
+from netkat.bpf.guard_select import Guard, GuardLink, GuardMode, attach
 from netkat.bpf.tcx import FIRST, Anchor, TcxLink, attached
 from netkat.errors import BadArgument, GuardFailed, InterfaceDown
 from netkat.flow import Flow
@@ -90,7 +90,7 @@ def test_first_although_a_tcx_program_that_ends_the_line_was_there_before(hook: 
     hook.tcx(theirs)
     flow = hook.wire.flow()
     guard = hook.guard("auto", flow)
-    assert guard.step is Step.TCX
+    assert guard.mode is GuardMode.TCX
     assert hook.wire.answered_ports(packet(flow)) == []
     assert guard.kept(flow) == 1
     assert guard.in_the_way() is None
@@ -170,7 +170,7 @@ def test_a_tcx_program_that_came_after_the_filter_is_named(hook: Hook, step: str
 def test_a_filter_deleted_by_somebody_is_told(hook: Hook, step: str) -> None:
     guard = hook.guard(step, hook.wire.flow())
     hook.tc("qdisc", "del", "dev", "eth0", "clsact")
-    assert "deleted netkat's own filter" in (guard.in_the_way() or "")
+    assert "deleted netkat's filter" in (guard.in_the_way() or "")
     theirs = hook.program(PASS)
     hook.filter(theirs)
     guard.close()
@@ -184,7 +184,7 @@ def test_the_first_place_taken_by_another_kind(hook: Hook, step: str) -> None:
     where = ["dev", "eth0", "ingress", "pref", "1", "protocol", "ip"]
     hook.tc("filter", "add", *where, "bpf", "da", "bytecode", "1,6 0 0 0")
     error = hook.refused(step)
-    assert "tc filter pref 1 bpf handle 0x1 on eth0 holds the first place" in str(error)
+    assert "tc filter pref 1 bpf handle 0x1 on eth0 is already first" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["clsact", "ingress"])
@@ -226,7 +226,7 @@ def test_steps_that_attach_nothing(hook: Hook) -> None:
     flow = hook.wire.flow()
     for step in ("socket", "none"):
         guard = hook.guard(step, flow)
-        assert guard.step is Step(step)
+        assert guard.mode is GuardMode(step)
         assert guard.kept(flow) is None
         assert guard.describe().startswith(f"{step}: ")
         assert state(hook.host, hook.index) == (None, [])
@@ -234,7 +234,7 @@ def test_steps_that_attach_nothing(hook: Hook) -> None:
 
 
 def test_words_for_what_cannot_be(hook: Hook) -> None:
-    with pytest.raises(BadArgument, match="no guard step is called 'xdp'"):
+    with pytest.raises(BadArgument, match="unknown guard mode 'xdp'"):
         hook.guard("xdp")
     for step in ("tcx", "clsact", "cbpf", "auto"):
         with pytest.raises(InterfaceDown, match="ghost0 went away"):

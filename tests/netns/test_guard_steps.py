@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.ladder import Guard, attach
+from netkat.bpf.guard_select import Guard, attach
 from netkat.bpf.tcx import LAST, TcxLink
 from netkat.flow import Flow, Protocol
 from tests.helpers.guard_lab import (
@@ -77,7 +77,7 @@ def step(request: pytest.FixtureRequest) -> str:
 def guarded(space: Namespace, wire: Wire, step: str, *flows: Flow) -> Iterator[Guard]:
     guard = space.call(lambda: attach(wire.link, step, flows=flows))
     try:
-        assert str(guard.step) == step
+        assert str(guard.mode) == step
         yield guard
     finally:
         guard.close()
@@ -87,7 +87,7 @@ def guarded(space: Namespace, wire: Wire, step: str, *flows: Flow) -> Iterator[G
 def moved(guard: Guard, flow: Flow, by: int) -> bool:
     """The guard kept that many packets of the flow; the classic step only knows none from some."""
     kept = guard.kept(flow)
-    if str(guard.step) == "cbpf":
+    if str(guard.mode) == "cbpf":
         return kept == (None if by else 0)
     return kept == by
 

@@ -32,7 +32,7 @@ def command(*arguments: str, stdin: str = "", prefix: tuple[str, ...] = ()) -> t
 
 @pytest.mark.parametrize("step", ["tcx", "clsact", "cbpf", "socket"])
 def test_by_name(pair: Pair, step: str) -> None:
-    """Guard, keeper and reserved port are in there, and gone after."""
+    """Guard, cleanup process and reserved port are in there, and gone after."""
     with peer(pair.peer, "tcp-echo") as server:
         code, out, said = command(
             "-v", "--netns", pair.host.name, "--guard", step, pair.peer.ipv4, str(server.port),

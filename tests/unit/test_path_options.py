@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from netkat.bpf.guard import Step
+from netkat.bpf.guard import GuardMode
 from netkat.engine.bypass import Bypass
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
@@ -17,7 +17,7 @@ IPV4, IPV6 = ip_address("10.0.0.1"), ip_address("fd00::1")
 
 
 def test_guard_modes_are_those_of_the_guard() -> None:
-    assert ("auto", *(str(step) for step in Step)) == GUARD_MODES
+    assert ("auto", *(str(step) for step in GuardMode)) == GUARD_MODES
 
 
 @pytest.mark.parametrize(

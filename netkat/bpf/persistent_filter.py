@@ -1,4 +1,4 @@
-"""netkat's side of the keeper process: a tc filter that goes away with netkat."""
+"""netkat's side of the cleanup process process: a tc filter that goes away with netkat."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import subprocess
 import sys
 import threading
 
-from netkat.bpf.filter_place import take_away
-from netkat.bpf.keeper import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
+from netkat.bpf.cleanup_process import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
+from netkat.bpf.filter_attach import take_away
 from netkat.bpf.ownership import Owner
 from netkat.errors import GuardFailed
 from netkat.netlink import Netlink
 
 _START = (
     "import sys; sys.path[:] = sys.argv.pop().split(':');"
-    " from netkat.bpf.keeper import main; main()"
+    " from netkat.bpf.cleanup_process import main; main()"
 )
-"""What the keeper runs, with this process's module path: -I -S leave it none of its own,
+"""What the cleanup process runs, with this process's module path: -I -S leave it none of its own,
 so neither the working directory nor the environment decides what runs as root."""
 
 _PATIENCE = 10
-"""Seconds for any answer; a keeper starts in some 50 ms."""
+"""Seconds for any answer; a cleanup process starts in some 50 ms."""
 
 _log = logging.getLogger(__name__)
 
 
-class KeptFilter:
-    """One filter of ours, put in place and taken away by a keeper.
+class PersistentFilter:
+    """One filter of ours, put in place and taken away by a cleanup process.
 
-    Starts the keeper by exec, so it may be made when there are threads, but before
+    Starts the cleanup process by exec, so it may be made when there are threads, but before
     the capabilities are dropped. Errors: OSError as the kernel gave it, GuardFailed.
     """
 
@@ -48,7 +48,7 @@ class KeptFilter:
         except OSError as error:
             self._channel.close()
             self._owner.close()
-            raise GuardFailed(f"starting the filter's keeper: {error.strerror}") from None
+            raise GuardFailed(f"starting the filter's cleanup process: {error.strerror}") from None
         finally:
             theirs.close()
         try:
@@ -64,7 +64,7 @@ class KeptFilter:
 
     @property
     def pid(self) -> int:
-        """The keeper's."""
+        """The cleanup process's."""
         return self._process.pid
 
     def put_program(self, program_fd: int) -> None:
@@ -81,7 +81,7 @@ class KeptFilter:
         self._ask(REPLACE + ops)
 
     def close(self) -> None:
-        """Take the filter away and end the keeper; more than once is once."""
+        """Take the filter away and end the cleanup process; more than once is once."""
         if self._channel.fileno() < 0:
             return
         try:
@@ -114,11 +114,11 @@ class KeptFilter:
         try:
             answer = self._channel.recv(MAX_MESSAGE)
         except TimeoutError:
-            raise GuardFailed(f"the filter's keeper {self.pid} does not answer") from None
+            raise GuardFailed(f"the filter's cleanup process {self.pid} does not answer") from None
         except ConnectionResetError:
             answer = b""
         if not answer:
-            raise GuardFailed(f"the filter's keeper {self.pid} ended")
+            raise GuardFailed(f"the filter's cleanup process {self.pid} ended")
         number = ANSWER.unpack_from(answer)[0]
         if number:
             words = answer[ANSWER.size :].decode(errors="replace")

@@ -19,8 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import NoReturn
 
-from netkat.bpf.confine import confine
 from netkat.bpf.namespace import Namespace
+from netkat.bpf.restrict_process import confine
 
 _ERRNO = struct.Struct("=I")
 _PATIENCE = 2
@@ -29,7 +29,7 @@ _MAX_ANSWER = 1 << 12
 """Bytes; a longer answer is cut."""
 
 
-class Lookout:
+class HookQueryProcess:
     """Asks ``query`` in a child of its own, inside ``namespace``. Errors: OSError."""
 
     def __init__(self, namespace: Namespace, query: Callable[[], bytes]) -> None:
@@ -55,7 +55,7 @@ class Lookout:
         self._channel.send(b"?")
         answer = self._channel.recv(_MAX_ANSWER)
         if not answer:
-            raise OSError(errno.EPIPE, "the lookout has ended")
+            raise OSError(errno.EPIPE, "the hook query process has ended")
         (number,) = _ERRNO.unpack_from(answer)
         if number:
             raise OSError(number, os.strerror(number))
@@ -80,7 +80,7 @@ def _serve(channel: int, query: Callable[[], bytes]) -> NoReturn:
         os.closerange(0, channel)
         os.closerange(channel + 1, os.sysconf("SC_OPEN_MAX"))
         os.chdir("/")
-        confine("netkat-lookout")
+        confine("netkat-hooks")
         with socket.socket(fileno=channel) as theirs:
             while theirs.recv(1):
                 try:

@@ -1,9 +1,9 @@
-"""What a netkat sends on, told to every capture of its network namespace as it begins and ends.
+"""Flow events: a netkat process announces its flows to the captures of its network namespace.
 
-A multicast on NETLINK_USERSOCK: who listens takes CAP_NET_ADMIN, who tells takes nothing, and
-where nobody listens it is one system call of 3 µs a flow. The kernel has put the message into
+A multicast on NETLINK_USERSOCK: listening requires CAP_NET_ADMIN, announcing requires nothing,
+and without listeners it is one system call of 3 µs a flow. The kernel has put the message into
 every listener's queue when the call returns (net/netlink/af_netlink.c, netlink_broadcast), so
-a flow's beginning is there before its first frame, however late the listener reads either.
+an announcement arrives before the flow's first frame, however late the listener reads either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _USERSOCK = 2
 _GROUP = 1 << 22
 _MESSAGE = struct.Struct("=8sQB7x")
 _MAGIC = b"netkat 1"
-_BEGINS, _ENDS = 1, 2
+_BEGUN, _ENDED = 1, 2
 _QUEUE = 4 << 20
 """Bytes: some 10,000 flows that begin or end while a capture is busy elsewhere."""
 _ROOM = 512
@@ -38,62 +38,62 @@ def _opened() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _USERSOCK)
 
 
-class Teller(Closing):
-    """Tells of this process's flows in the network namespace that it was made in.
+class FlowAnnouncer(Closing):
+    """Announces this process's flows in the network namespace that it was made in.
 
-    Nothing fails by it: where the kernel takes no message, captures lack marks.
+    It never fails: where the kernel takes no message, captures do not mark the frames.
     """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
-        self._told: set[Flow] = set()
+        self._announced: set[Flow] = set()
         with suppress(OSError):
             self._socket = _opened()
-            # Captures knock to see whether we still are; nobody reads that.
+            # Captures send a byte to see whether the socket is open; it is not read.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
 
-    def begins(self, flow: Flow) -> None:
-        """Before the flow's first frame."""
-        self._told.add(flow)
-        self._tell(_BEGINS, flow)
+    def announce(self, flow: Flow) -> None:
+        """Announce the flow; before its first frame."""
+        self._announced.add(flow)
+        self._send(_BEGUN, flow)
 
-    def ends(self, flow: Flow) -> None:
-        """After its last; once more is nothing."""
-        if flow in self._told:
-            self._told.discard(flow)
-            self._tell(_ENDS, flow)
+    def withdraw(self, flow: Flow) -> None:
+        """Announce the flow's end; after its last frame. Idempotent."""
+        if flow in self._announced:
+            self._announced.discard(flow)
+            self._send(_ENDED, flow)
 
     def close(self) -> None:
-        """End what has not ended; more than once is once."""
-        for flow in list(self._told):
-            self.ends(flow)
+        """Announce the end of every flow that is left. Idempotent."""
+        for flow in list(self._announced):
+            self.withdraw(flow)
         if self._socket is not None:
             self._socket.close()
 
-    def _tell(self, kind: int, flow: Flow) -> None:
+    def _send(self, kind: int, flow: Flow) -> None:
         if self._socket is None:
             return
-        # ECONNREFUSED: a multicast is a unicast to port 0 as well, where nobody is.
+        # ECONNREFUSED: a multicast is also a unicast to port 0, which has no socket.
         with suppress(OSError):
             self._socket.sendto(
                 _MESSAGE.pack(_MAGIC, time.time_ns(), kind) + key_of(flow), (0, _GROUP)
             )
 
 
-class News(NamedTuple):
-    """A flow (flow_key.KEY) begins or ends at ``time_ns``: so says the netkat of a netlink port."""
+class FlowEvent(NamedTuple):
+    """A flow (flow_key.KEY) begins or ends at ``time_ns``; ``announcer`` is a netlink port."""
 
     key: bytes
     begins: bool
     time_ns: int
-    teller: int
+    announcer: int
 
 
-class Listener(Closing):
-    """Hears what tellers of this network namespace say from now on.
+class FlowEventListener(Closing):
+    """Receives the announcements in this network namespace from now on.
 
-    Deaf without CAP_NET_ADMIN, and to users other than root and this process's own:
-    anybody may send to a netlink group. Errors: OSError.
+    Receives nothing without CAP_NET_ADMIN, and ignores users other than root and this
+    process's own: any process may send to a netlink group. Errors: OSError.
     """
 
     def __init__(self) -> None:
@@ -111,11 +111,11 @@ class Listener(Closing):
             raise
 
     def fileno(self) -> int:
-        """Polls readable while there is news."""
+        """Polls readable while events wait."""
         return self._socket.fileno()
 
-    def take(self) -> Iterator[News | None]:
-        """What was said and not taken yet; None where some was lost: too much at once."""
+    def take(self) -> Iterator[FlowEvent | None]:
+        """Yield the events that wait; None where the queue was full and some were lost."""
         while True:
             try:
                 data, more, _, sender = self._socket.recvmsg(
@@ -128,22 +128,22 @@ class Listener(Closing):
                 return
             if len(data) != _MESSAGE.size + KEY.size or not self._trusts(more):
                 continue
-            magic, told_at, kind = _MESSAGE.unpack_from(data)
-            if magic == _MAGIC and kind in (_BEGINS, _ENDS):
-                yield News(data[_MESSAGE.size :], kind == _BEGINS, told_at, sender[0])
+            magic, sent_at, kind = _MESSAGE.unpack_from(data)
+            if magic == _MAGIC and kind in (_BEGUN, _ENDED):
+                yield FlowEvent(data[_MESSAGE.size :], kind == _BEGUN, sent_at, sender[0])
 
-    def is_there(self, teller: int) -> bool:
-        """Whether a teller's socket is still open: the kernel closes that of a killed one, too."""
+    def is_open(self, announcer: int) -> bool:
+        """Whether an announcer's socket is open; the kernel closes that of a killed process."""
         try:
-            self._socket.sendto(b"\0", socket.MSG_DONTWAIT, (teller, 0))
+            self._socket.sendto(b"\0", socket.MSG_DONTWAIT, (announcer, 0))
         except ConnectionRefusedError:
             return False
         except OSError:
-            pass  # a full queue is somebody's
+            pass  # a full queue belongs to an open socket
         return True
 
     def close(self) -> None:
-        """Stop listening; more than once is once."""
+        """Stop listening. Idempotent."""
         self._socket.close()
 
     def _trusts(self, more: list[tuple[int, int, bytes]]) -> bool:
@@ -154,8 +154,8 @@ class Listener(Closing):
         return False
 
 
-def tellers() -> set[int]:
-    """Netlink ports in this network namespace that may be tellers': of sockets in no group."""
+def announcers() -> set[int]:
+    """Return the netlink ports here that may be announcers': of sockets in no group."""
     found = set()
     with suppress(OSError), open(_TABLE, encoding="ascii") as table:
         for line in table:

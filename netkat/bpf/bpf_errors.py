@@ -38,7 +38,7 @@ def kernel() -> tuple[int, int]:
     return int(major), int("".join(c for c in minor if c.isdigit()))
 
 
-def put_into_words(
+def to_setup_error(
     error: OSError, what: str, feature: str, needs: tuple[str, ...], interface: str
 ) -> SetupError:
     """``what`` was refused: which fault is it?

@@ -1,31 +1,31 @@
-"""The ladder: the best guard that this kernel and these capabilities allow."""
+"""Select the best guard mode that this kernel and these capabilities allow."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 
-from netkat.bpf.guard import Guard, GuardLink, Step
+from netkat.bpf.guard import Guard, GuardLink, GuardMode
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
 from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["Guard", "GuardLink", "Step", "attach"]
+__all__ = ["Guard", "GuardLink", "GuardMode", "attach"]
 
 
 class Unattached(Guard):
-    """Nothing at the interface: the steps socket and none."""
+    """Nothing at the interface: the modes socket and none."""
 
-    def __init__(self, link: GuardLink, step: Step) -> None:
+    def __init__(self, link: GuardLink, mode: GuardMode) -> None:
         super().__init__(link)
-        self.step = step
+        self.mode = mode
 
-    def _standing(self) -> str:
-        if self.step is Step.SOCKET:
-            return "the socket that reserves the port keeps silent; it sits behind netfilter"
-        return "nothing keeps the kernel from answering"
+    def _attachment(self) -> str:
+        if self.mode is GuardMode.SOCKET:
+            return "the reserved port's socket ignores packets (runs after netfilter)"
+        return "the kernel may answer with RST"
 
     def add(self, flow: Flow) -> None:
         pass
@@ -46,15 +46,15 @@ class Unattached(Guard):
         pass
 
 
-def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -> Guard:
-    """Guard the interface. ``step`` is a Step's name, or "auto" for the best that works.
+def attach(link: GuardLink, mode: str = "auto", *, flows: Iterable[Flow] = ()) -> Guard:
+    """Guard the interface. ``mode`` is a GuardMode's name, or "auto" for the best that works.
 
-    What "auto" passed over, and why, stands in the guard's describe().
-    Errors: BadArgument, InterfaceDown; for a step asked for by name also
+    The guard's describe() says why "auto" did not use a better mode.
+    Errors: BadArgument, InterfaceDown; for a mode selected by name also
     KernelTooOld, MissingCapability, GuardFailed.
     """
-    wanted = None if step == "auto" else _named(step)
-    if wanted not in (Step.SOCKET, Step.NONE):
+    wanted = None if mode == "auto" else _named(mode)
+    if wanted not in (GuardMode.SOCKET, GuardMode.NONE):
         _sweep(link)
     guard = _best(link) if wanted is None else _one(link, wanted)
     try:
@@ -66,7 +66,7 @@ def attach(link: GuardLink, step: str = "auto", *, flows: Iterable[Flow] = ()) -
 
 
 def _sweep(link: GuardLink) -> None:
-    """Take away what a killed netkat left here. That it cannot be is no reason to stop."""
+    """Remove what a killed netkat left here. A failure of that is no reason to stop."""
     from netkat.bpf.tc import qdisc
 
     try:
@@ -81,42 +81,42 @@ def _sweep(link: GuardLink) -> None:
         _log.info("cannot look for what a killed netkat left on %s: %s", link.name, error)
 
 
-def _named(step: str) -> Step:
+def _named(mode: str) -> GuardMode:
     try:
-        return Step(step)
+        return GuardMode(mode)
     except ValueError:
-        names = ", ".join(["auto", *Step])
-        raise BadArgument(f"no guard step is called {step!r}", hint=f"one of {names}") from None
+        names = ", ".join(["auto", *GuardMode])
+        raise BadArgument(f"unknown guard mode {mode!r}", hint=f"one of {names}") from None
 
 
-def _one(link: GuardLink, step: Step) -> Guard:
-    match step:
-        case Step.TCX:
+def _one(link: GuardLink, mode: GuardMode) -> Guard:
+    match mode:
+        case GuardMode.TCX:
             from netkat.bpf.tcx import TcxGuard
 
             return TcxGuard(link)
-        case Step.CLSACT:
+        case GuardMode.CLSACT:
             from netkat.bpf.clsact import ClsactGuard
 
             return ClsactGuard(link)
-        case Step.CBPF:
+        case GuardMode.CBPF:
             from netkat.bpf.clsact import ClassicGuard
 
             return ClassicGuard(link)
         case _:
-            return Unattached(link, step)
+            return Unattached(link, mode)
 
 
 def _best(link: GuardLink) -> Guard:
-    not_taken = []
-    for step in (Step.TCX, Step.CLSACT, Step.CBPF):
+    unavailable = []
+    for mode in (GuardMode.TCX, GuardMode.CLSACT, GuardMode.CBPF):
         try:
-            guard = _one(link, step)
+            guard = _one(link, mode)
         except (KernelTooOld, MissingCapability, GuardFailed) as error:
-            not_taken.append(f"{step}: {error}")
+            unavailable.append(f"{mode} ({error})")
             continue
         break
     else:
-        guard = Unattached(link, Step.SOCKET)
-    guard.not_taken = not_taken
+        guard = Unattached(link, GuardMode.SOCKET)
+    guard.unavailable = unavailable
     return guard

@@ -11,8 +11,8 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 
+from netkat.bpf.flow_events import FlowAnnouncer, FlowEventListener, announcers
 from netkat.bpf.flow_key import key_of
-from netkat.bpf.flow_news import Listener, Teller, tellers
 from netkat.flow import Flow, Protocol
 from netkat.host.netns import in_netns
 from tests.helpers.netns import ROOT, Pair
@@ -120,48 +120,51 @@ FLOW = Flow(Protocol.TCP, ip_address("10.0.0.1"), 40000, ip_address("10.0.0.2"),
 AS_ANOTHER_USER = """
 import os
 from ipaddress import ip_address
-from netkat.bpf.flow_news import Teller
+from netkat.bpf.flow_events import FlowAnnouncer
 from netkat.flow import Flow, Protocol
-teller = Teller()
+announcer = FlowAnnouncer()
 flow = Flow(Protocol.TCP, ip_address("10.0.0.1"), 40000, ip_address("10.0.0.2"), 80)
-teller.begins(flow)
+announcer.announce(flow)
 os.setresuid(65534, 65534, 65534)
-teller.ends(flow)
+announcer.withdraw(flow)
 """
 
 
 def test_what_is_told_is_heard_in_the_namespace_alone(pair: Pair) -> None:
-    heard = in_netns(pair.host.name, Listener)
-    elsewhere = in_netns(pair.peer.name, Listener)
+    heard = in_netns(pair.host.name, FlowEventListener)
+    elsewhere = in_netns(pair.peer.name, FlowEventListener)
     before = time.time_ns()
     with heard, elsewhere:
-        teller = in_netns(pair.host.name, Teller)
-        with teller:
-            teller.begins(FLOW)
+        announcer = in_netns(pair.host.name, FlowAnnouncer)
+        with announcer:
+            announcer.announce(FLOW)
             (begun,) = heard.take()
             assert begun is not None and (begun.key, begun.begins) == (key_of(FLOW), True)
             assert before <= begun.time_ns <= time.time_ns()
-            assert begun.teller in in_netns(pair.host.name, tellers)
+            assert begun.announcer in in_netns(pair.host.name, announcers)
             for _ in range(100):
-                assert heard.is_there(begun.teller)
+                assert heard.is_open(begun.announcer)
         (ended,) = heard.take()
         assert ended is not None and ended == begun._replace(begins=False, time_ns=ended.time_ns)
-        assert not heard.is_there(begun.teller)
-        teller.close()
+        assert not heard.is_open(begun.announcer)
+        announcer.close()
         assert not list(elsewhere.take()) and not list(heard.take())
 
 
 def test_too_much_at_once_is_known_to_be_lost(pair: Pair) -> None:
-    with in_netns(pair.host.name, Listener) as listener, in_netns(pair.host.name, Teller) as teller:
+    with (
+        in_netns(pair.host.name, FlowEventListener) as listener,
+        in_netns(pair.host.name, FlowAnnouncer) as announcer,
+    ):
         for _ in range(20_000):
-            teller.begins(FLOW)
+            announcer.announce(FLOW)
         heard = list(listener.take())
         assert heard.count(None) == 1 and len(heard) > 4000
 
 
 def test_what_other_users_say_is_not_believed(pair: Pair) -> None:
     """Anybody may send to a netlink group."""
-    with in_netns(pair.host.name, Listener) as listener:
+    with in_netns(pair.host.name, FlowEventListener) as listener:
         pair.host.run([sys.executable, "-c", AS_ANOTHER_USER], cwd=ROOT)
         (news,) = listener.take()
         assert news is not None and news.begins

@@ -19,8 +19,8 @@ import struct
 import sys
 from typing import Final
 
-from netkat.bpf.confine import confine
-from netkat.bpf.filter_place import FilterPlace
+from netkat.bpf.filter_attach import FilterPlace
+from netkat.bpf.restrict_process import confine
 
 PROGRAM, CLASSIC, REPLACE, REMOVE = b"P", b"C", b"R", b"X"
 PLACE: Final = struct.Struct("=i16s")
@@ -29,7 +29,7 @@ ANSWER: Final = struct.Struct("=i")
 MAX_MESSAGE: Final = 1 << 16
 
 
-class Keeper:
+class CleanupProcess:
     """Answers netkat's messages until it ends."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -76,9 +76,9 @@ def main() -> None:
     os.chdir("/")
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
-        confine("netkat-keeper")
+        confine("netkat-cleanup")
     except OSError as error:
         channel.send(ANSWER.pack(error.errno or errno.EPERM) + b"keeping CAP_NET_ADMIN")
         return
     channel.send(ANSWER.pack(0))
-    Keeper(channel).serve()
+    CleanupProcess(channel).serve()

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import ladder, refusal
-from netkat.bpf.guard import Guard, GuardLink, Step, check
-from netkat.bpf.ladder import Unattached
+from netkat.bpf import bpf_errors, guard_select
+from netkat.bpf.guard import Guard, GuardLink, GuardMode, check
+from netkat.bpf.guard_select import Unattached
 from netkat.bpf.ownership import HANDLE, Owner, Tag, alive, tag_of
 from netkat.bpf.tc import Filter
 from netkat.errors import (
@@ -32,20 +32,20 @@ TAG = Tag("0123456789abcdef", True)
 
 def words(number: int, feature: str = "tcx") -> NetkatError:
     needs = ("CAP_BPF", "CAP_NET_ADMIN")
-    return refusal.put_into_words(
+    return bpf_errors.to_setup_error(
         OSError(number, os.strerror(number)), "it", feature, needs, "eth9"
     )
 
 
 def test_an_old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusal, "kernel", lambda: (6, 1))
+    monkeypatch.setattr(bpf_errors, "kernel", lambda: (6, 1))
     error = words(errno.EINVAL)
     assert isinstance(error, KernelTooOld)
     assert (error.feature, error.needs, str(error)) == ("tcx", "Linux 6.6", "it: needs Linux 6.6")
 
 
 def test_a_kernel_that_should_know_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusal, "kernel", lambda: (6, 18))
+    monkeypatch.setattr(bpf_errors, "kernel", lambda: (6, 18))
     assert isinstance(words(errno.EINVAL), GuardFailed)
     assert str(words(errno.ENOENT, "cls_bpf")) == "it: this kernel was built without cls_bpf"
     assert isinstance(words(errno.ENOSYS), KernelTooOld)
@@ -64,7 +64,7 @@ def test_a_kernel_that_should_know_better(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_missing_capability(
     monkeypatch: pytest.MonkeyPatch, held: set[str], missing: str
 ) -> None:
-    monkeypatch.setattr(refusal, "effective", lambda: frozenset(held))
+    monkeypatch.setattr(bpf_errors, "effective", lambda: frozenset(held))
     error = words(errno.EPERM)
     assert isinstance(error, MissingCapability)
     assert error.capability == missing
@@ -73,48 +73,48 @@ def test_a_missing_capability(
 
 
 def test_refused_with_all_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusal, "effective", lambda: frozenset(refusal.CAPABILITY))
+    monkeypatch.setattr(bpf_errors, "effective", lambda: frozenset(bpf_errors.CAPABILITY))
     assert "not permitted although" in str(words(errno.EPERM))
 
 
 def test_effective_capabilities_are_this_threads() -> None:
     with open("/proc/thread-self/status") as status:
         bits = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff"))
-    assert ("CAP_NET_ADMIN" in refusal.effective()) == bool(bits >> 12 & 1)
+    assert ("CAP_NET_ADMIN" in bpf_errors.effective()) == bool(bits >> 12 & 1)
 
 
 def test_auto_goes_down_step_by_step_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = {
-        Step.TCX: KernelTooOld("needs Linux 6.6"),
-        Step.CLSACT: MissingCapability("needs CAP_BPF"),
-        Step.CBPF: GuardFailed("tcx program 7 is in the way"),
+        GuardMode.TCX: KernelTooOld("needs Linux 6.6"),
+        GuardMode.CLSACT: MissingCapability("needs CAP_BPF"),
+        GuardMode.CBPF: GuardFailed("tcx program 7 is in the way"),
     }
 
-    def one(link: GuardLink, step: Step) -> Guard:
+    def one(link: GuardLink, step: GuardMode) -> Guard:
         if step in faults:
             raise faults[step]
         return Unattached(link, step)
 
-    monkeypatch.setattr(ladder, "_one", one)
-    monkeypatch.setattr(ladder, "_sweep", lambda link: None)
-    guard = ladder.attach(LINK)
-    assert guard.step is Step.SOCKET
+    monkeypatch.setattr(guard_select, "_one", one)
+    monkeypatch.setattr(guard_select, "_sweep", lambda link: None)
+    guard = guard_select.attach(LINK)
+    assert guard.mode is GuardMode.SOCKET
     assert guard.describe().endswith(
-        "(not tcx: needs Linux 6.6; not clsact: needs CAP_BPF;"
-        " not cbpf: tcx program 7 is in the way)"
+        "unavailable: tcx (needs Linux 6.6), clsact (needs CAP_BPF),"
+        " cbpf (tcx program 7 is in the way)"
     )
-    del faults[Step.CBPF]
-    assert ladder.attach(LINK).step is Step.CBPF
+    del faults[GuardMode.CBPF]
+    assert guard_select.attach(LINK).mode is GuardMode.CBPF
 
 
 def test_a_step_by_name_does_not_go_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one(link: GuardLink, step: Step) -> Guard:
+    def one(link: GuardLink, step: GuardMode) -> Guard:
         raise KernelTooOld("needs Linux 6.6")
 
-    monkeypatch.setattr(ladder, "_one", one)
-    monkeypatch.setattr(ladder, "_sweep", lambda link: None)
+    monkeypatch.setattr(guard_select, "_one", one)
+    monkeypatch.setattr(guard_select, "_sweep", lambda link: None)
     with pytest.raises(KernelTooOld):
-        ladder.attach(LINK, "tcx")
+        guard_select.attach(LINK, "tcx")
 
 
 def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +127,9 @@ def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPat
         def close(self) -> None:
             closed.append(self)
 
-    monkeypatch.setattr(ladder, "_one", lambda link, step: Full(link, step))
+    monkeypatch.setattr(guard_select, "_one", lambda link, step: Full(link, step))
     with pytest.raises(GuardFailed):
-        ladder.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
+        guard_select.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
     assert len(closed) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from netkat.bpf.cbpf import MAX_INSTRUCTIONS, RET, Instruction
 from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
-from netkat.bpf.signature import flows_in, signed
+from netkat.bpf.embedded_flows import flows_in, signed
 from netkat.flow import Flow, Protocol
 
 LOCAL, PEER = ip_address("10.0.0.1"), ip_address("192.0.2.7")
