@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.stack import facts
+from netkat.stack.codes import Code, check
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -33,12 +34,13 @@ class StackPath(NamedTuple):
 
 
 def write_path(ffi: Ffi, path: StackPath | None) -> CData:
-    """A gs_path; NULL for None."""
+    """A gs_path; NULL for None. Errors: StackError (BAD_HANDLE) where the link is closed."""
     if path is None:
         return ffi.NULL
     raw = ffi.new("gs_path *")
     if path.link is not None:
-        raw.link = path.link.handle
+        # 0 would be the flow's own link.
+        raw.link = path.link.handle or check(Code.BAD_HANDLE)
     if path.next_hop is not None:
         raw.has_next_hop, raw.version = 1, path.next_hop.version
         raw.next_hop = facts.packed(path.next_hop)

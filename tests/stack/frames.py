@@ -54,6 +54,10 @@ class Alone:
         """Have a packet arrive, and taken."""
         before = self.stack.statistics().frames_in
         self.wire.put(vnet + ethernet(self.host.mac, source, packet))
+        self.taken(before)
+
+    def taken(self, before: int) -> None:
+        """Wait until the stack has received more frames than ``before``."""
         assert eventually(lambda: self.stack.statistics().frames_in > before)
 
     def silence(self) -> bool:
