@@ -123,6 +123,9 @@ func (o *Observer) setPath(key FlowKey, r *record, path *Path) bool {
 	} else {
 		r.use(path.hop(o.edge, key.remote()), out)
 	}
+	if r.path == nil || path == nil || r.path.NextHop != path.NextHop || r.path.Link != path.Link {
+		r.pmtu.found, r.pmtu.search = 0, search{} // what was found was another path's
+	}
 	r.path, r.table = path, nil
 	if out == nil {
 		r.ownPath = path
