@@ -35,6 +35,7 @@ class KernelEndpoint:
     """
 
     def __init__(self, opened: socket.socket, protocol: Protocol) -> None:
+        finalizers.start()
         self._socket, self._stream = opened, protocol is Protocol.TCP
         self._version = 4 if opened.family == socket.AF_INET else 6
         self._lock = threading.Lock()
