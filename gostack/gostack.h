@@ -297,6 +297,7 @@ int32_t gs_endpoint_info(uint64_t endpoint, gs_info *out);
 #define GS_OPT_KEEP_COUNT 13    /* probes without an answer until the connection ends (1 to 127) */
 #define GS_OPT_USER_TIMEOUT 14  /* TCP: milliseconds that data and probes may remain unacknowledged; 0: the default */
 #define GS_OPT_MTU_EXPIRES 15   /* milliseconds after which a path MTU that was lowered is tried again; 600,000 by default; for all connections of the stack */
+#define GS_OPT_LINGER 16        /* TCP: 0: off; 1: a bridge that its program closes ends by RST; more: seconds + 1, for the caller */
 int32_t gs_option_set(uint64_t endpoint_or_stack, uint32_t option, int64_t value);
 int64_t gs_option_get(uint64_t endpoint, uint32_t option);
 

@@ -148,10 +148,10 @@ class SocketShaped(Closing):
         """As socket.setsockopt, for the options that the stack has: netkat/conn/options.py.
 
         TCP_NODELAY, SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT,
-        TCP_USER_TIMEOUT (milliseconds), SO_RCVBUF, SO_SNDBUF (bytes), SO_BROADCAST, IP_TTL and
-        IPV6_UNICAST_HOPS, IP_TOS and IPV6_TCLASS, IP_MINTTL and IPV6_MINHOPCOUNT. Of those,
-        accepted connections have the TTL, the TOS, keepalive and TCP_USER_TIMEOUT from their
-        listener.
+        TCP_USER_TIMEOUT (milliseconds), SO_LINGER (see close()), SO_RCVBUF and SO_SNDBUF
+        (bytes), SO_BROADCAST, IP_TTL and IPV6_UNICAST_HOPS, IP_TOS and IPV6_TCLASS, IP_MINTTL
+        and IPV6_MINHOPCOUNT. Of those, accepted connections have the TTL, the TOS, keepalive,
+        TCP_USER_TIMEOUT and SO_LINGER from their listener.
         Errors: OSError (ENOPROTOOPT) for another one; StackError (EINVAL) for a senseless value.
         """
         from netkat.conn import options
@@ -182,7 +182,9 @@ class SocketShaped(Closing):
     def close(self) -> None:
         """Let go, once the last file of makefile() is closed too; more than once is once.
 
-        TCP goes on delivering what it was given while the stack lives.
+        TCP goes on delivering what it was given while the stack lives. With SO_LINGER and a time
+        of 0 the peer gets a RST instead; with another time close() returns when the peer has
+        acknowledged everything, or after that time.
         """
         self._closed = True
         if self._files <= 0:

@@ -5,15 +5,31 @@ Of a kernel connection it is that socket itself.
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
 from netkat.conn import options
 from netkat.conn.base import Address, spelt
+from netkat.stack import Option
 
 if TYPE_CHECKING:
     from netkat.conn.session import Session
     from netkat.stack import Info
+
+
+NO_LINGER = "SO_LINGER with a time is not supported on as_socket(): its close() cannot wait"
+
+_OF_THE_STACK = frozenset((socket.SO_KEEPALIVE, socket.SO_LINGER))
+_OF_THE_PAIR = frozenset(
+    (
+        socket.SO_RCVBUF,
+        socket.SO_SNDBUF,
+        socket.SO_RCVTIMEO,
+        socket.SO_SNDTIMEO,
+        socket.SO_RCVLOWAT,
+    )
+)
 
 
 class BridgedSocket(socket.socket):
@@ -41,18 +57,29 @@ class BridgedSocket(socket.socket):
         return spelt(flow.local, flow.local_port)
 
     def setsockopt(self, level: int, option: int, value: Any, *length: int) -> None:
-        """As TcpConnection.setsockopt, but for SOL_SOCKET: of that SO_KEEPALIVE alone, and all
-        else (buffer sizes) is the socketpair's. Errors: OSError.
+        """As TcpConnection.setsockopt, with two differences.
+
+        SO_LINGER must be off or have a time of 0 (close() sends a RST): close() cannot wait,
+        since the socketpair would not. SO_RCVBUF, SO_SNDBUF, SO_RCVTIMEO, SO_SNDTIMEO and
+        SO_RCVLOWAT are the socketpair's. Errors: OSError (ENOPROTOOPT) for another one,
+        (EOPNOTSUPP) for a time.
         """
-        if self._is_the_stacks(level, option) and not length:
-            super().getsockname()
-            options.write(self._session.endpoint, self._session.flow, level, option, value)
-        else:
+        if level == socket.SOL_SOCKET and option in _OF_THE_PAIR:
             super().setsockopt(level, option, value, *length)
+            return
+        if length:
+            raise OSError(errno.EINVAL, "an option that is null with a length is not supported")
+        super().getsockname()
+        endpoint = self._session.endpoint
+        before = endpoint.get_option(Option.LINGER)
+        options.write(endpoint, self._session.flow, level, option, value)
+        if options.lingers(endpoint):
+            endpoint.set_option(Option.LINGER, before)
+            raise OSError(errno.EOPNOTSUPP, NO_LINGER)
 
     def getsockopt(self, level: int, option: int, *length: int) -> Any:
         """The counterpart of setsockopt. Errors: OSError."""
-        if not self._is_the_stacks(level, option):
+        if level == socket.SOL_SOCKET and option not in _OF_THE_STACK:
             return super().getsockopt(level, option, *length)
         super().getsockname()
         return options.read(self._session.endpoint, self._session.flow, level, option, *length)
@@ -62,13 +89,11 @@ class BridgedSocket(socket.socket):
         super().getsockname()
         return self._session.endpoint.info()
 
-    @staticmethod
-    def _is_the_stacks(level: int, option: int) -> bool:
-        return level != socket.SOL_SOCKET or option == socket.SO_KEEPALIVE
-
 
 def bridge(session: Session, timeout: float | None) -> BridgedSocket:
-    """Hand a session over to a new socket."""
+    """Hand a session over to a new socket. Errors: OSError (EOPNOTSUPP) with SO_LINGER's time."""
+    if options.lingers(session.endpoint):
+        raise OSError(errno.EOPNOTSUPP, NO_LINGER)
     sock = BridgedSocket(session.hand_over(), session)
     sock.settimeout(timeout)
     return sock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 # Linux has these (uapi/linux/in.h, in6.h); Python's socket module does not name them.
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
+
+_LINGER = struct.Struct("ii")
+"""struct linger of sys/socket.h: l_onoff, l_linger in seconds."""
+_LONGEST_LINGER = 0x7FFFFFFE
 
 _OF_ANY = {
     (socket.SOL_SOCKET, socket.SO_RCVBUF): Option.RECEIVE_BUFFER,
@@ -29,6 +34,7 @@ _OF_PROTOCOL = {
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): Option.KEEP_INTERVAL,
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): Option.KEEP_COUNT,
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): Option.USER_TIMEOUT,
+        (socket.SOL_SOCKET, socket.SO_LINGER): Option.LINGER,
     },
     Protocol.UDP: {(socket.SOL_SOCKET, socket.SO_BROADCAST): Option.BROADCAST},
 }
@@ -51,6 +57,9 @@ def write(endpoint: Endpoint, flow: Flow, level: int, option: int, value: int | 
     known = _find(flow, level, option)
     if known is None or known is Option.MAX_SEGMENT:
         raise _unknown(level, option)
+    if known is Option.LINGER:
+        endpoint.set_option(known, _linger(value))
+        return
     number = value if isinstance(value, int) else int.from_bytes(value[:4], sys.byteorder)
     endpoint.set_option(known, number)
 
@@ -58,6 +67,10 @@ def write(endpoint: Endpoint, flow: Flow, level: int, option: int, value: int | 
 def read(endpoint: Endpoint, flow: Flow, level: int, option: int, length: int = 0) -> int | bytes:
     """getsockopt(2). Errors: OSError (ENOPROTOOPT), StackError."""
     known = _find(flow, level, option)
+    if known is Option.LINGER:
+        seconds = endpoint.get_option(known) - 1
+        packed = _LINGER.pack(seconds >= 0, max(seconds, 0))
+        return packed[:length] if length else int(seconds >= 0)
     if known is not None:
         value = endpoint.get_option(known)
     elif level == socket.SOL_SOCKET and option in (facts := _facts(flow)):
@@ -65,6 +78,23 @@ def read(endpoint: Endpoint, flow: Flow, level: int, option: int, length: int = 
     else:
         raise _unknown(level, option)
     return value.to_bytes(4, sys.byteorder)[:length] if length else value
+
+
+def lingers(endpoint: Endpoint) -> bool:
+    """Whether close() is to wait until the peer has acknowledged everything (SO_LINGER)."""
+    return endpoint.get_option(Option.LINGER) > 1
+
+
+def _linger(value: int | bytes) -> int:
+    """The stack's number of a struct linger. Errors: OSError (EINVAL)."""
+    if isinstance(value, int) or len(value) < _LINGER.size:
+        raise OSError(
+            errno.EINVAL, "SO_LINGER takes a struct linger: struct.pack('ii', 1, seconds)"
+        )
+    on, seconds = _LINGER.unpack(value[: _LINGER.size])
+    if seconds < 0:  # the kernel reads it as an unsigned number: without end
+        seconds = _LONGEST_LINGER
+    return min(seconds, _LONGEST_LINGER) + 1 if on else 0
 
 
 def _find(flow: Flow, level: int, option: int) -> Option | None:

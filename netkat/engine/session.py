@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
@@ -26,6 +27,9 @@ THROWN_AWAY = errno.ENOBUFS
 SLICE = 0.1
 """Seconds that a call may last without the interpreter lock: a thread that has signal
 handlers to run, or is waited for by one that asks what was sent, is back by then."""
+_SHORTEST, _LONGEST = 0.0005, 0.02
+"""Seconds between two looks at what is acknowledged."""
+
 _MANY = 1 << 15
 _ALL = 1 << 62
 
@@ -245,7 +249,9 @@ class Session:
     def close(self) -> None:
         """Let go: what it holds is delivered, and TCP's FIN, while the uplink lives.
 
-        In a forked child it says goodbye to nobody: the connection is the parent's.
+        With SO_LINGER and a time of 0 it is abort(); with another time it returns when the
+        peer has acknowledged everything, or after that time. In a forked child nothing is
+        sent: the connection is the parent's.
         """
         if self.uplink.process.forked():
             self.ended = True
@@ -253,12 +259,37 @@ class Session:
         with self._lock:
             if self.ended:
                 return
+            linger = self._linger()
             self.ended = True
+        if linger == 0:
+            self.uplink.drop(self)
+            return
         # A datagram may wait for its next hop, whose answer comes in for this flow alone.
         if self.flow.protocol is Protocol.UDP and not self.endpoint.leaving():
             self.uplink.drop(self)
         else:
             self.uplink.retire(self)
+        if linger:
+            self._wait_delivered(linger)
+
+    def _linger(self) -> int | None:
+        """SO_LINGER's seconds; None where it is off."""
+        from netkat.stack import Option
+
+        if self.flow.protocol is Protocol.UDP:
+            return None
+        value = self.endpoint.get_option(Option.LINGER)
+        return value - 1 if value else None
+
+    def _wait_delivered(self, seconds: int) -> None:
+        pause, end = _SHORTEST, time.monotonic() + seconds
+        # There is no descriptor for an acknowledgement.
+        while not self.endpoint.delivered() and self.uplink.fault is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST)
 
     def abort(self) -> None:
         """End at once; the peer gets a RST. In a forked child as close()."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from netkat import finalizers
 from netkat.flow import Protocol
 from netkat.kernel import facts
-from netkat.kernel.opening import place
+from netkat.kernel.opening import linger_of, packed, place
 from netkat.kernel.told import Told, from_queue
+from netkat.stack import Option
 from netkat.stack.codes import Code, StackError, WriteSideShut
 from netkat.stack.facts import OVER, State
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.kernel.opening import Sockaddr
-    from netkat.stack import Info, Option
+    from netkat.stack import Info
 
 
 class KernelEndpoint:
@@ -96,7 +97,7 @@ class KernelEndpoint:
         """Set an option. Errors: StackError."""
         with self._in_use() as opened:
             try:
-                opened.setsockopt(*place(option, self._version), value)
+                opened.setsockopt(*place(option, self._version), packed(option, value))
             except OSError:
                 raise StackError(Code.INVALID) from None
 
@@ -104,6 +105,8 @@ class KernelEndpoint:
         """An option's value. Errors: StackError."""
         with self._in_use() as opened:
             try:
+                if option is Option.LINGER:
+                    return linger_of(opened)
                 return opened.getsockopt(*place(option, self._version))
             except OSError:
                 raise StackError(Code.INVALID) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from ipaddress import IPv6Address
 
 from netkat.engine.options import by_number
@@ -16,6 +17,9 @@ _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT = 10, 23, 0
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
 
+_LINGER = struct.Struct("ii")
+"""struct linger of sys/socket.h."""
+
 _PLACES = {
     Option.NO_DELAY: (socket.IPPROTO_TCP, socket.TCP_NODELAY),
     Option.MAX_SEGMENT: (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
@@ -24,6 +28,7 @@ _PLACES = {
     Option.KEEP_INTERVAL: (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
     Option.KEEP_COUNT: (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
     Option.USER_TIMEOUT: (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    Option.LINGER: (socket.SOL_SOCKET, socket.SO_LINGER),
     Option.RECEIVE_BUFFER: (socket.SOL_SOCKET, socket.SO_RCVBUF),
     Option.SEND_BUFFER: (socket.SOL_SOCKET, socket.SO_SNDBUF),
     Option.BROADCAST: (socket.SOL_SOCKET, socket.SO_BROADCAST),
@@ -108,6 +113,18 @@ def set_options(opened: socket.socket, version: int, options: SocketOptions) -> 
 def place(option: Option, version: int) -> tuple[int, int]:
     """The level and number of one of the stack's options on a kernel socket."""
     return _PLACES.get(option) or _PLACES_BY_VERSION[version][option]
+
+
+def packed(option: Option, value: int) -> int | bytes:
+    """A value of the stack's as setsockopt(2) takes it."""
+    return _LINGER.pack(value > 0, max(value - 1, 0)) if option is Option.LINGER else value
+
+
+def linger_of(opened: socket.socket) -> int:
+    """SO_LINGER, as the stack's option has it: 0 is off, otherwise seconds + 1."""
+    level, number = _PLACES[Option.LINGER]
+    on, seconds = _LINGER.unpack(opened.getsockopt(level, number, _LINGER.size))
+    return int(seconds) + 1 if on else 0
 
 
 def _tell_all(opened: socket.socket, version: int) -> None:

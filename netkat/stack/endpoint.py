@@ -38,6 +38,8 @@ class Option(enum.IntEnum):
     KEEP_COUNT = 13
     USER_TIMEOUT = 14
     MTU_EXPIRES = 15
+    LINGER = 16
+    """0 is off; otherwise seconds + 1."""
 
 
 class Poured(NamedTuple):

@@ -209,8 +209,17 @@ func (b *bridge) give(p []byte) bool {
 // programs is how far the program is done.
 func (b *bridge) programs() ending {
 	end := stays
-	_ = b.raw.Control(func(fd uintptr) { _, end = look(int(fd)) })
+	_ = b.raw.Control(func(fd uintptr) { _, end = b.look(int(fd)) })
 	return end
+}
+
+// look is the socketpair's, for a program that may want a RST when it closes (SO_LINGER).
+func (b *bridge) look(fd int) (fresh int, end ending) {
+	fresh, end = look(fd)
+	if end == gone && b.e.resetsOnClose() {
+		end = unreadIn
+	}
+	return fresh, end
 }
 
 func (b *bridge) isUnheard() bool {
@@ -283,7 +292,7 @@ func (b *bridge) send() (ending, tcpip.Error) {
 func (b *bridge) take() (buffer *[]byte, p []byte, end ending) {
 	err := b.raw.Read(func(fd uintptr) bool {
 		fresh := 0
-		if fresh, end = look(int(fd)); fresh > 0 {
+		if fresh, end = b.look(int(fd)); fresh > 0 {
 			// Not before: an idle bridge holds no buffer.
 			buffer = bridgeBuffers.Get().(*[]byte)
 			switch p = pull(int(fd), *buffer, fresh); {

@@ -25,16 +25,17 @@ const (
 	OptKeepCount
 	OptUserTimeout
 	OptMTUExpires
+	OptLinger
 )
 
 // inherited are the options that an accepted connection has from its listener, as on Linux, where
 // they were set on it.
-var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCount, OptUserTimeout}
+var inherited = []uint32{OptKeepAlive, OptKeepIdle, OptKeepInterval, OptKeepCount, OptUserTimeout, OptLinger}
 
 // SetDefault sets a GS_OPT_ option of every endpoint that is opened from now on: what
 // must be in force before the first segment leaves. It is judged when one is opened.
 func (s *Stack) SetDefault(option uint32, value int64) tcpip.Error {
-	if option < OptNoDelay || option > OptMTUExpires {
+	if option < OptNoDelay || option > OptLinger {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
 	s.mu.Lock()
@@ -150,6 +151,8 @@ func (e *Endpoint) setOption(option uint32, value int64) tcpip.Error {
 			return &tcpip.ErrInvalidOptionValue{}
 		}
 		e.stack.Link.Observer.SetMTUExpires(time.Duration(value) * time.Millisecond)
+	case OptLinger:
+		return e.setLinger(value)
 	default:
 		return &tcpip.ErrInvalidOptionValue{}
 	}
@@ -188,6 +191,8 @@ func (e *Endpoint) GetOption(option uint32) (int64, tcpip.Error) {
 		return e.userTimeout()
 	case OptMTUExpires:
 		return e.stack.Link.Observer.MTUExpires().Milliseconds(), nil
+	case OptLinger:
+		return e.linger(), nil
 	}
 	return 0, &tcpip.ErrInvalidOptionValue{}
 }
