@@ -119,7 +119,7 @@ func (b *bridge) fail() {
 func (b *bridge) finish() {
 	b.finished.Wait()
 	b.end()
-	if b.isUnheard() {
+	if b.isUnheard() || b.hasUnread() {
 		b.e.Abort() // by now what the program sent is on its way
 	}
 	b.unwatched()
@@ -220,6 +220,13 @@ func (b *bridge) look(fd int) (fresh int, end ending) {
 		end = unreadIn
 	}
 	return fresh, end
+}
+
+// hasUnread is whether the program has closed its end without reading all that the peer has sent:
+// the peer gets a RST then, as from a socket (RFC 2525, 2.17).
+func (b *bridge) hasUnread() bool {
+	unread, err := b.e.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption)
+	return err == nil && unread > 0 && !b.reset.Load()
 }
 
 func (b *bridge) isUnheard() bool {
