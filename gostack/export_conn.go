@@ -106,6 +106,16 @@ func gs_shutdown(h C.uint64_t, how C.uint32_t) (result C.int32_t) {
 	return C.int32_t(code(e.Shutdown(uint32(how))))
 }
 
+//export gs_retire
+func gs_retire(h C.uint64_t) (result C.int32_t) {
+	defer recovered(&result)
+	e, ok := endpointOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	return C.int32_t(code(e.Retire()))
+}
+
 //export gs_close
 func gs_close(h C.uint64_t) (result C.int32_t) {
 	defer recovered(&result)

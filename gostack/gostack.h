@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 11
+#define GS_ABI 12
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -275,6 +275,9 @@ int32_t gs_bridged(uint64_t endpoint);
 int32_t gs_bridges_fd(uint64_t stack);
 /* how: 1 read side, 2 write side (FIN after what is queued), 3 both. */
 int32_t gs_shutdown(uint64_t endpoint, uint32_t how);
+/* Of an endpoint that nobody uses any more: as gs_shutdown of both sides, and its descriptors are
+ * closed. It goes on to deliver what is queued until gs_close. */
+int32_t gs_retire(uint64_t endpoint);
 /* Closes in order in the background (FIN, retransmits as long as the stack lives). */
 int32_t gs_close(uint64_t endpoint);
 /* RST now. */

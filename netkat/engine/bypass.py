@@ -197,6 +197,10 @@ class Bypass(Closing):
         """A session has it from now on, or it was given back."""
         self._waiting.discard(prepared)
 
+    def port_claims(self) -> list[PortClaim]:
+        """The ports that listeners or their connections have."""
+        return [prepared for prepared in list(self._waiting) if not isinstance(prepared, Attempt)]
+
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
         uplink = self.inside(lambda: self._uplink(path))

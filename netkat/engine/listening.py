@@ -52,6 +52,7 @@ class PortClaim:
         self.reply_mac = False
         self.taken_from = reservation.taken_from
         self._holders = 1
+        self._listening = True
         self._lock = threading.Lock()
 
     @property
@@ -70,6 +71,24 @@ class PortClaim:
         """One more that needs it."""
         with self._lock:
             self._holders += 1
+
+    def reopen(self) -> bool:
+        """Take it for another listener, while connections of the last one go on.
+
+        False if one listens, or the port has been given back.
+        """
+        with self._lock:
+            if self._listening or not self._holders:
+                return False
+            self._listening = True
+            self._holders += 1
+            return True
+
+    def stop_listening(self) -> None:
+        """Allow another listener, and release it for the one that was."""
+        with self._lock:
+            self._listening = False
+        self.release()
 
     def release(self) -> None:
         """One that needs it no more; the last gives all back."""
@@ -132,7 +151,7 @@ class ListeningSession(Session):
 
     def release(self) -> None:
         """For the uplink alone, after the endpoint is gone."""
-        self._claim.release()
+        self._claim.stop_listening()
 
 
 class DatagramSession(Session):
@@ -200,6 +219,11 @@ def claim(
     address = place.address
     if reply_mac and not place.link.ethernet:
         raise BadArgument(f"--reply-mac: {place.link.name} carries no MACs")
+    for other in bypass.port_claims():
+        flow, usable = other.flow, other.uplink.fault is None and other.place.link == place.link
+        same = (flow.protocol, flow.local, flow.local_port) == (protocol, address, port)
+        if usable and same and other.reply_mac == reply_mac and other.reopen():
+            return other
     with ExitStack() as undo:
         reservation = bypass.inside(lambda: _reserve(protocol, address, port, take_over))
         undo.callback(reservation.close)

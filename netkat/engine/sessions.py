@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 ORPHAN = 60.0
 """Seconds a closed connection may go on delivering what it holds (as tcp_fin_timeout)."""
 
-RESTING = 256
-"""Connections that are kept through TIME-WAIT, so that a last ACK that was lost is sent
-again and not answered by the kernel with a RST. Each holds a descriptor: with more of
-them the oldest are let go earlier, as the kernel does (tcp_max_tw_buckets)."""
+MOST_CLOSING = 256
+"""Closing connections that are kept, TIME-WAIT included. Each holds the descriptor of its port."""
 
 
 class Sessions:
@@ -74,14 +72,24 @@ class Sessions:
         now = time.monotonic()
         with self._lock:
             closing = list(self._closing.items())
-        ended, resting = [], []
-        for session, end in closing:
-            state = session.endpoint.state()
-            if state is State.TIME_WAIT:
-                resting.append(session)
-            elif now >= end or _over(session):
-                ended.append(session)
-        return ended + resting[:-RESTING]
+        # One in TIME-WAIT stays, to answer if its last ACK was lost: the kernel would send a RST.
+        return [
+            session
+            for session, end in closing
+            if session.endpoint.state() is not State.TIME_WAIT and (now >= end or _over(session))
+        ]
+
+    def take_surplus(self) -> Session | None:
+        """Take away a connection if more than MOST_CLOSING are closing.
+
+        The oldest that loses nothing (it is in TIME-WAIT), or the oldest.
+        """
+        with self._lock:
+            if len(self._closing) <= MOST_CLOSING:
+                return None
+            closing = list(self._closing)
+        chosen = next(filter(_over, closing), closing[0])
+        return chosen if self.take(chosen) else None
 
     def take(self, session: Session) -> bool:
         """Takes away one of the closing; False where it is in another's hands by now."""

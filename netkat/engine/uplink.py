@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network, IPv6Network
-from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
 from netkat.bpf.classic_filter import BLOCK_ALL
@@ -248,13 +247,21 @@ class Uplink:
         first = self.sessions.retire(session)
         if session.flow.protocol is Protocol.TCP:
             try:
-                session.endpoint.shutdown(SHUT_RDWR)
+                session.endpoint.retire()
             except NetkatError:
                 pass  # it may be over already
         else:
             self.flush()
+        self._limit_closing()
         if self._pump is not None and first:
             self._pump.attend()
+
+    def _limit_closing(self) -> None:
+        """Reset the oldest closing connection if there are too many, as tcp_max_orphans does."""
+        surplus = self.sessions.take_surplus()
+        while surplus is not None:
+            self.drop(surplus)
+            surplus = self.sessions.take_surplus()
 
     def parting(self) -> bool:
         """True while a retired connection's peer is not done."""

@@ -202,6 +202,13 @@ class Endpoint(Owner[EndpointHandle]):
         if result != Code.BAD_HANDLE:  # closed, perhaps by another thread just now
             check(result)
 
+    def retire(self) -> None:
+        """Shut down both sides of an endpoint that nobody uses any more, and close its descriptors.
+
+        Errors: StackError, if the connection is over.
+        """
+        check(self._lib.gs_retire(self._handle))
+
     def over(self) -> bool:
         """True once the peer counts on nothing any more: both sides ended, or reset."""
         return self.state() in facts.OVER

@@ -62,7 +62,7 @@ const writeEvents = waiter.WritableEvents | waiter.EventHUp | waiter.EventErr
 // Connect begins a TCP connection, or opens a connected UDP endpoint, whose packets take a path;
 // nil has the routes decide.
 func (s *Stack) Connect(protocol uint8, local, remote netip.AddrPort, path *Path) (_ *Endpoint, err tcpip.Error) {
-	e, err := s.open(protocol, local)
+	e, err := s.open(protocol, local, false)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +96,13 @@ func (e *Endpoint) begin(remote netip.AddrPort, path *Path) (err tcpip.Error) {
 
 // Bind opens a UDP endpoint without a peer.
 func (s *Stack) Bind(local netip.AddrPort) (*Endpoint, tcpip.Error) {
-	return s.open(uint8(header.UDPProtocolNumber), local)
+	return s.open(uint8(header.UDPProtocolNumber), local, false)
 }
 
 // Listen opens a TCP listener.
 func (s *Stack) Listen(local netip.AddrPort, backlog int) (*Endpoint, tcpip.Error) {
-	e, err := s.open(uint8(header.TCPProtocolNumber), local)
+	// Connections of an earlier listener may still have the port.
+	e, err := s.open(uint8(header.TCPProtocolNumber), local, true)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func (e *Endpoint) Accept() (*Endpoint, netip.AddrPort, tcpip.Error) {
 	return conn, peer, nil
 }
 
-func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Error) {
+func (s *Stack) open(protocol uint8, local netip.AddrPort, reuse bool) (*Endpoint, tcpip.Error) {
 	transport := tcp.ProtocolNumber
 	if protocol == uint8(header.UDPProtocolNumber) {
 		transport = udp.ProtocolNumber
@@ -147,6 +148,7 @@ func (s *Stack) open(protocol uint8, local netip.AddrPort) (*Endpoint, tcpip.Err
 	if err != nil {
 		return nil, err
 	}
+	ep.SocketOptions().SetReuseAddress(reuse)
 	e := s.wrap(ep, wq, transport == tcp.ProtocolNumber)
 	e.key = flowKey(protocol, local, netip.AddrPort{})
 	if !e.tcp {
@@ -283,6 +285,13 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	return err
 }
 
+// Retire shuts down an endpoint that nobody uses any more, and closes its descriptors: programs may
+// have hundreds of these while peers are slow to close.
+func (e *Endpoint) Retire() tcpip.Error {
+	e.closeSignals()
+	return e.Shutdown(3)
+}
+
 // Abort sends a RST to a peer that is still there. Where both sides have ended in
 // order there is nothing to abort, though gVisor would send one from TIME-WAIT too.
 func (e *Endpoint) Abort() {
@@ -340,57 +349,3 @@ func (e *Endpoint) leaveTimeWait() {
 //
 //go:linkname timeWaitTimerExpired gvisor.dev/gvisor/pkg/tcpip/transport/tcp.(*Endpoint).timeWaitTimerExpired
 func timeWaitTimerExpired(e *tcp.Endpoint)
-
-// ReadableFD is level-triggered: readable while Recv or Accept would not wait.
-func (e *Endpoint) ReadableFD() (int, error) {
-	return e.readable.descriptor(e.canRead)
-}
-
-// WritableFD is level-triggered: readable while Send, or a decided connect, would not wait.
-func (e *Endpoint) WritableFD() (int, error) {
-	return e.writable.descriptor(e.canWrite)
-}
-
-// ReadinessFD polls readable while Recv or Accept would not wait, and writable while Send,
-// or a decided connect, would not.
-func (e *Endpoint) ReadinessFD() (int, error) {
-	fd, fresh, err := e.both.descriptor()
-	if fresh {
-		e.readable.showBy(e.both.showReadable, e.canRead)
-		e.writable.showBy(e.both.showWritable, e.canWrite)
-	}
-	return fd, err
-}
-
-// closeSignals wakes whoever polls, to find the endpoint closed.
-func (e *Endpoint) closeSignals() {
-	e.readable.close()
-	e.writable.close()
-	e.both.close()
-}
-
-func (e *Endpoint) canRead() bool {
-	return e.ep.Readiness(readEvents)&readEvents != 0 || e.hasError()
-}
-
-func (e *Endpoint) canWrite() bool {
-	if e.hasError() {
-		return true
-	}
-	if !e.tcp && (e.hop.pending() || e.stack.Link.Crowded()) {
-		return false
-	}
-	return e.ep.Readiness(writeEvents)&writeEvents != 0
-}
-
-// hasError reports an error that gVisor's own readiness does not know of.
-func (e *Endpoint) hasError() bool {
-	if e.tcp {
-		if tcp.EndpointState(e.ep.State()) != tcp.StateSynSent {
-			return false
-		}
-		seen := e.seen()
-		return seen.ICMPErrors > 0 || seen.Unanswered > 0
-	}
-	return e.hop.failed() || e.icmpArrived.Load() != e.icmpReported.Load()
-}
