@@ -19,21 +19,21 @@ func (e *Endpoint) retransmitTooLarge(mtu uint32) {
 		return
 	}
 	defer e.stack.attend()()
-	e.resizing.Lock()
-	defer e.resizing.Unlock()
 	size := mtu - header.IPv4MinimumSize
 	if e.key.Version == 6 {
 		size = mtu - header.IPv6MinimumSize
 	}
+	if e.stack.Link.SupportedGSO() == stack.GSONotSupported {
+		ep.HandleError(packetTooBig(size), nil) // gVisor cuts the segments, and its MSS counts
+		return
+	}
+	e.resizing.Lock()
+	defer e.resizing.Unlock()
 	// gVisor ignores a value that is not below all before it.
 	if e.lowest != 0 {
 		size = min(size, e.lowest-1)
 	}
 	e.lowest = size
-	if e.stack.Link.SupportedGSO() == stack.GSONotSupported {
-		ep.HandleError(packetTooBig(size), nil)
-		return
-	}
 	restore := e.assumeLost(ep)
 	ep.HandleError(packetTooBig(size), nil)
 	restore()

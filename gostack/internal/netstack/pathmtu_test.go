@@ -68,3 +68,21 @@ func TestRetransmissionsInATransferChangeNoBytes(t *testing.T) {
 		})
 	}
 }
+
+func TestAClosedConnectionRetransmitsNothing(t *testing.T) {
+	for name, end := range map[string]func(e *Endpoint){
+		"closed": (*Endpoint).Close, "aborted": func(e *Endpoint) { e.ep.Abort() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := join(t, true, 0)
+			client, server := j.pair()
+			sendAll(t, client, random(1<<20)) // the peer does not read it
+			client.retransmitTooLarge(1400)
+			end(client)
+			client.retransmitTooLarge(1300)
+			client.Close()
+			server.Close()
+			client.retransmitTooLarge(1200)
+		})
+	}
+}
