@@ -158,6 +158,32 @@ def test_path_mtu_grows_back(version: int, icmp: bool) -> None:
         assert len([s for s in segments if len(s) == full]) > 100
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_lost_probes_cost_nothing(version: int) -> None:
+    """The path stays narrow, and its router drops the probes without an ICMP error."""
+    with (
+        narrow_middle(False, 1400) as (pair, far),
+        peer(far, "tcp-sink") as server,
+        Stack(netns=pair.host.name) as stack,
+        stack.create_connection((FAR[version], server.port), timeout=5) as conn,
+    ):
+        conn._endpoint.set_option(Option.MTU_EXPIRES, 1000)
+        sent = send_until(conn, lambda: path_mtu(conn, version) == 1400)
+        drop_errors(pair, version)
+        conn._endpoint.set_option(Option.MTU_EXPIRES, 600_000)
+        lowered = time.monotonic()
+        sent += send_until(conn, lambda: time.monotonic() > lowered + 0.5)
+        before = conn._endpoint.info().retransmits
+        with capture(pair.peer) as seen:
+            sent += send_until(conn, lambda: time.monotonic() > lowered + 4)
+        probes = [len(p.frame) - 14 for p in seen.packets if len(p.frame) > 1414]
+        assert probes.count(1500) == 3 and len(probes) == 3 * len(set(probes)), probes
+        assert path_mtu(conn, version) == 1400
+        assert conn._endpoint.info().retransmits == before
+        conn.close()
+        assert server.event("closed")["bytes"] == sent
+
+
 def path_mtu(conn: TcpConnection, version: int) -> int:
     return conn._endpoint.info().mss + 12 + (40 if version == 4 else 60)
 

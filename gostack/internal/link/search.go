@@ -15,9 +15,9 @@ import (
 // The first probe has the full size, since most paths become as wide again as they were. Then the
 // search is binary, as the kernel's (net/ipv4/tcp_output.c, tcp_mtu_probe).
 //
-// A peer without DSACK answers no probe. When a router had lowered the path MTU and no router
-// refuses the probes, the full size is used again, as the kernel does when the path MTU expires:
-// a router that still refuses it says so again.
+// A peer without DSACK answers no probe, also not the last, whose size is the one in use. When a
+// router had lowered the path MTU and no router refuses the probes, the full size is used again
+// then, as the kernel does when the path MTU expires: a router that still refuses it says so again.
 
 const (
 	probeAttempts = 3 // MAX_PROBES of RFC 8899
@@ -129,6 +129,8 @@ func (p *pathMTU) narrow(now time.Time, expires time.Duration) {
 		*p = pathMTU{ceiling: p.ceiling}
 	case s.high >= p.found+searchEnds:
 		s.size = (p.found + s.high + 1) / 2
+	case !p.hole && !s.answered && !s.blocked && s.size != p.found:
+		s.size = p.found // which the path carries: does the peer answer probes at all?
 	case !p.hole && !s.answered && !s.blocked:
 		*p = pathMTU{ceiling: p.ceiling}
 	default:
