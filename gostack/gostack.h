@@ -67,7 +67,8 @@ typedef struct {
 /* How the packets of a flow leave. A next hop without a MAC is resolved by ARP or neighbour
  * discovery (RFC 4861), and again when it announces another MAC or stops answering. */
 typedef struct {
-    uint64_t link;         /* the stack whose packet socket is used; 0: the stack's own */
+    uint64_t link;         /* the stack whose packet socket is used; 0: the stack's own. It asks for the
+                              next hop from an address of its own, so it must have one. */
     uint8_t version;       /* of next_hop: 4 or 6 */
     uint8_t has_next_hop;  /* 0: the destination itself */
     uint8_t has_mac;

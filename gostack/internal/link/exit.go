@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -22,6 +23,7 @@ func (e *Endpoint) direct(pkt *stack.PacketBuffer) bool {
 	if n.out == nil {
 		return e.address(pkt, &n)
 	}
+	n.local = netip.Addr{} // the other link asks from an address of its own
 	framed := n.out.reframe(pkt)
 	defer framed.DecRef()
 	if n.out.address(framed, &n) {
