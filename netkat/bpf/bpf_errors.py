@@ -1,4 +1,4 @@
-"""The kernel's "no" to an attachment, put into words. Asked only after a failure."""
+"""Error messages for programs that the kernel does not load or attach."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from netkat.errors import GuardFailed, InterfaceDown, KernelTooOld, MissingCapability, SetupError
 
 CAPABILITY: Final = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_BPF": 39}
-"""uapi/linux/capability.h. CAP_BPF is of Linux 5.8; CAP_SYS_ADMIN stands for it too."""
+"""uapi/linux/capability.h. CAP_BPF is of Linux 5.8; CAP_SYS_ADMIN includes it."""
 
 FEATURE: Final = {
     "bpf(2)": (3, 18),
@@ -41,7 +41,7 @@ def kernel() -> tuple[int, int]:
 def to_setup_error(
     error: OSError, what: str, feature: str, needs: tuple[str, ...], interface: str
 ) -> SetupError:
-    """``what`` was refused: which fault is it?
+    """Return the error for ``what``, which failed with ``error``.
 
     ``feature`` is a key of FEATURE, ``needs`` the capabilities that it takes.
     """

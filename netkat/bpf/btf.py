@@ -30,13 +30,13 @@ class KernelTypes:
     """Structures and enums that were asked for by name."""
 
     def __init__(self, structures: Iterable[str], enums: Iterable[str], path: str = PATH) -> None:
-        """Errors: KernelTooOld where the kernel tells no types."""
+        """Errors: KernelTooOld if the kernel has no type information."""
         try:
             with open(path, "rb") as file:
                 self._data = file.read()
         except OSError as error:
             raise KernelTooOld(
-                f"the kernel does not tell its types ({path}: {error.strerror})",
+                f"the kernel has no type information ({path}: {error.strerror})",
                 feature="BTF",
                 needs="5.2 with CONFIG_DEBUG_INFO_BTF",
             ) from None
@@ -68,7 +68,7 @@ class KernelTypes:
             at += 12 + _SKIP.get(kind, 0) + _EACH.get(kind, 0) * count
 
     def _place(self, name: str) -> int:
-        """Where a name stands among the strings; -1 when no type has it."""
+        """Return a name's offset among the strings; -1 if no type has it."""
         return self._text.find(b"\0" + name.encode() + b"\0") + 1 or -1
 
     def _name(self, at: int) -> str:

@@ -16,9 +16,9 @@ MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 _REACH = 255  # of a conditional jump; an unconditional one has 32 bits
 
 LD_W, LD_H, LD_B = 0x20, 0x28, 0x30
-"""A = what stands at offset k."""
+"""A = the packet's bytes at offset k."""
 LD_W_IND, LD_H_IND, LD_B_IND = 0x40, 0x48, 0x50
-"""A = what stands at offset X + k."""
+"""A = the packet's bytes at offset X + k."""
 LD_IMM, LDX_IMM, LD_MEM, LDX_MEM = 0x00, 0x01, 0x60, 0x61
 """A = k; X = k; A = M[k]; X = M[k]."""
 LDX_MSH = 0xB1
@@ -91,7 +91,7 @@ class Assembler:
         self._items.append((JA, 0, target, target))
 
     def place(self, label: Label) -> None:
-        """The label stands before the next instruction."""
+        """Place the label before the next instruction."""
         label.at = len(self._items)
 
     def assemble(self) -> list[Instruction]:

@@ -1,12 +1,11 @@
-"""A process that holds one tc filter for netkat and takes it away when netkat ends.
+"""A process that attaches one tc filter for netkat and removes it when netkat ends.
 
-netkat drops its capabilities once all is set, and may be killed: then nobody
-could remove a filter. So this process puts it in place, keeps CAP_NET_ADMIN and
+netkat drops its capabilities after start-up, and may be killed: then no process
+could remove the filter. So this process attaches it, keeps CAP_NET_ADMIN and
 nothing else, and waits on a socket whose other end is netkat's. It removes the
-filter when told to, or when that end closes, however netkat ended.
+filter on request, or when that end closes, however netkat ended.
 
-Messages are one byte and what belongs to it; each is answered by an errno and
-the kernel's words.
+A message is one byte and its arguments; the reply is an errno and the kernel's text.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ MAX_MESSAGE: Final = 1 << 16
 
 
 class CleanupProcess:
-    """Answers netkat's messages until it ends."""
+    """Replies to netkat's messages until netkat ends."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._place: FilterPlace | None = None
 
     def serve(self) -> None:
-        """Until told to remove the filter, or netkat is gone."""
+        """Serve until netkat asks to remove the filter, or has ended."""
         ended = False
         while not ended:
             message, fds, _, _ = socket.recv_fds(self._channel, MAX_MESSAGE, 1)
@@ -65,7 +64,7 @@ class CleanupProcess:
                 place.put_classic(rest[PLACE.size :])
             self._place = place
         elif message == REPLACE:
-            assert self._place is not None, "placed before it is replaced"
+            assert self._place is not None, "attached before it is replaced"
             self._place.replace_classic(rest)
         elif self._place is not None:
             self._place.remove()

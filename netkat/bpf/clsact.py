@@ -29,7 +29,7 @@ def _words(error: OSError, link: GuardLink) -> SetupError:
 class Hook:
     """An interface's clsact ingress with netkat's filter.
 
-    Errors of the constructor: GuardFailed where our filter would not run first,
+    Errors of the constructor: GuardFailed where netkat's filter would not run first,
     or not at all; OSError.
     """
 
@@ -50,7 +50,7 @@ class Hook:
         try:
             programs = foreign(self._link.index)
         except OSError as error:
-            # Not allowed to look, or no bpf(2): a program that is there shows by the count.
+            # Not permitted, or no bpf(2): the guard's count shows if a program runs first.
             if error.errno == errno.ENODEV:
                 raise
             programs = []
@@ -62,11 +62,11 @@ class Hook:
         if tc.qdisc(self._netlink, self._link.index) is None:
             return
         for found in tc.filters(self._netlink, self._link.index):
-            if found.pref < tc.PREF or (found.pref == tc.PREF and not found.shares_our_pref):
+            if found.pref < tc.PREF or (found.pref == tc.PREF and not found.may_share_pref):
                 raise GuardFailed(f"{found} on {name} is already first", program=str(found))
 
     def ahead(self) -> str | None:
-        """What runs before our filter, in words."""
+        """Return what runs before netkat's filter, or that it was deleted; None if neither."""
         try:
             names = self._namespace.call(lambda: foreign(self._link.index))
         except OSError:
@@ -78,7 +78,7 @@ class Hook:
             if tag is None:
                 names.append(str(found))
         else:
-            names = ["another process, which deleted netkat's filter"]
+            return "another process deleted netkat's filter"
         return (
             f"{', '.join(names)} at {self._link.name}'s ingress, before netkat" if names else None
         )
@@ -115,7 +115,7 @@ class ClsactGuard(EbpfGuard):
             f" cleanup process {self._hook.filter.pid}"
         )
 
-    def in_the_way(self) -> str | None:
+    def explain_miss(self) -> str | None:
         return self._hook.ahead()
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class ClassicGuard(Guard):
         before = self._flows.get(flow)
         return 0 if before is not None and self._hook.drops() == before else None
 
-    def in_the_way(self) -> str | None:
+    def explain_miss(self) -> str | None:
         return self._hook.ahead()
 
     def close(self) -> None:

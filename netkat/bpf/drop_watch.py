@@ -5,7 +5,7 @@ the kernel's own type information (drop_program.py has the instructions).
 
 The two helpers that read kernel memory are kept for programs under the GPL.
 That program may be used under Apache-2.0, BSD-2-Clause or GPL-2.0, at
-your choice, and says so to the kernel in the kernel's own words.
+your choice; the license string that the kernel has for that is "Dual BSD/GPL".
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class DropWatch:
         return self._lost.value()
 
     def close(self) -> None:
-        """Detach; more than once is once."""
+        """Detach. Idempotent."""
         self._undo.close()
 
 

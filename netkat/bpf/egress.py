@@ -1,7 +1,7 @@
-"""What stands at an interface's egress and may throw frames away: tc, tcx and nft netdev hooks.
+"""The hooks on an interface's egress that may drop frames: tc, tcx and nft netdev.
 
 All three see what a packet socket sends (net/core/dev.c, __dev_queue_xmit), and
-each answers a dropped frame with ENOBUFS, without saying who it was.
+each makes the send fail with ENOBUFS, which does not name the hook.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 
 
 class EgressHooks(NamedTuple):
-    """``found`` in words, one each; ``unseen`` kinds that this process may not look at."""
+    """``found`` describes each hook; ``unseen`` are the kinds that this process may not list."""
 
     found: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class EgressHooks(NamedTuple):
 def egress_hooks(interface: int, *, load_modules: bool = False) -> EgressHooks:
     """All hooks on the egress of one interface of this thread's network namespace.
 
-    tc filters show to everybody; tcx programs and nft chains take CAP_NET_ADMIN.
+    Any process may list tc filters; tcx programs and nft chains require CAP_NET_ADMIN.
     Asking nftables loads its modules where they are not, so without
     ``load_modules`` a kernel that has not loaded them counts as one without chains.
     """

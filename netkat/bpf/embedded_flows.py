@@ -1,9 +1,9 @@
-"""The flows of a packet filter, written out behind its last return for other processes to read.
+"""The flows of a classic filter, embedded behind its last return for other processes to read.
 
-sock_diag(7) shows the classic filter of every packet socket to who has CAP_NET_ADMIN, so
-``netkat sniff`` can tell what another netkat sends from what the kernel sends, whatever guard
-that netkat has. The kernel checks these instructions as all others, and none is ever run:
-loads of constants, the number of them, and a return that says what it is.
+sock_diag(7) shows the classic filter of every packet socket to processes with CAP_NET_ADMIN,
+so ``netkat sniff`` can distinguish frames of another netkat from the kernel's. The kernel
+checks these instructions, and never runs them: loads of constants, their number, and a return
+with a magic value.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _WORDS = {4: 1, 6: 4}
 """32-bit words of an address."""
 
 Ends = tuple[int, int, bytes, int, bytes, int]
-"""IP version, protocol, our address and port, the peer's: zeros in a listener's flow."""
+"""IP version, protocol, local address and port, remote ones: zeros in a listener's flow."""
 
 
-def signed(program: Sequence[Instruction], flows: Iterable[Flow]) -> list[Instruction]:
-    """The program, and behind it as many of the flows as there is room for, the last first."""
+def embed(program: Sequence[Instruction], flows: Iterable[Flow]) -> list[Instruction]:
+    """Return the program, and behind it as many flows as there is room for, the last first."""
     words: list[int] = []
     room = MAX_INSTRUCTIONS - len(program) - 2
     for flow in reversed(list(flows)):
@@ -39,7 +39,7 @@ def signed(program: Sequence[Instruction], flows: Iterable[Flow]) -> list[Instru
 
 
 def flows_in(program: bytes) -> Iterator[Ends]:
-    """The flows that signed() has written into a filter (struct sock_filter[]); none otherwise."""
+    """Yield the flows that embed() wrote into a filter (struct sock_filter[]), if any."""
     code = list(_INSTRUCTION.iter_unpack(program[: len(program) // 8 * 8]))
     if len(code) < 3 or code[-1] != (RET, 0, 0, _MAGIC):
         return

@@ -1,4 +1,4 @@
-"""One filter of ours on one interface's clsact: put there, changed, taken away."""
+"""Attach, replace and remove netkat's tc filter on an interface's clsact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netkat.bpf.ownership import HANDLE, Tag, tag_of
 from netkat.netlink import Netlink
 
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
-"""What deleting yields when somebody deleted first: the filter, the interface, the qdisc."""
+"""Errors of a deletion after the filter, the interface or the qdisc was deleted already."""
 
 _TRIES = 16
 
@@ -26,7 +26,7 @@ class FilterPlace:
         self._handle = 0
 
     def put_program(self, program_fd: int) -> None:
-        """An eBPF program, first in line."""
+        """Attach an eBPF program, first in line."""
         tag = self._prepare()
         self._put(
             lambda handle: tc.set_program(
@@ -35,19 +35,19 @@ class FilterPlace:
         )
 
     def put_classic(self, ops: bytes) -> None:
-        """A classic program, first in line."""
+        """Attach a classic program, first in line."""
         tag = self._prepare()
         self._put(
             lambda handle: tc.set_classic(self._netlink, self._interface, handle, ops + tag.ops())
         )
 
     def replace_classic(self, ops: bytes) -> None:
-        """Another classic program in the place of the last, in one step."""
+        """Replace the classic program in one operation."""
         tag = Tag(self._token, self._made_qdisc)
         tc.set_classic(self._netlink, self._interface, self._handle, ops + tag.ops(), replace=True)
 
     def remove(self) -> None:
-        """Take away exactly our filter, and the qdisc when it was made for netkat and is empty."""
+        """Remove this filter, and the qdisc if netkat made it and it is empty."""
         try:
             take_away(self._netlink, self._interface, self._token)
         finally:
@@ -56,7 +56,7 @@ class FilterPlace:
     def _prepare(self) -> Tag:
         self._made_qdisc = tc.add_clsact(self._netlink, self._interface)
         if not self._made_qdisc:
-            # Another netkat made it: whoever is last to leave may take it away.
+            # Another netkat made it: the last one to end may remove it.
             tags = (tag_of(found) for found in tc.filters(self._netlink, self._interface))
             self._made_qdisc = any(tag is not None and tag.made_qdisc for tag in tags)
         return Tag(self._token, self._made_qdisc)
@@ -98,8 +98,8 @@ def take_away(netlink: Netlink, interface: int, token: str) -> bool:
 
 
 def _delete_if_empty(netlink: Netlink, interface: int) -> None:
-    # Between the look and the deletion somebody may add a filter: rtnetlink has
-    # no way to ask for both at once.
+    # Another process may add a filter between the check and the deletion: rtnetlink
+    # has no request for both.
     if tc.filters(netlink, interface) or tc.filters(netlink, interface, egress=True):
         return
     tc.delete_clsact(netlink, interface)

@@ -79,7 +79,7 @@ class Guard(ABC):
         """Packets of the flow dropped (a GRO packet is one); None if this mode cannot count."""
 
     def keep_sight(self) -> None:  # noqa: B027
-        """Called before privileges are dropped, for in_the_way() to be as good after it.
+        """Called before privileges are dropped, for explain_miss() to be as good after it.
 
         Most modes have nothing to do: they see as much without privileges.
         """
@@ -92,8 +92,8 @@ class Guard(ABC):
         return None
 
     @abstractmethod
-    def in_the_way(self) -> str | None:
-        """Other programs that run before the guard and may drop packets: id, name, place."""
+    def explain_miss(self) -> str | None:
+        """Return why the guard may have missed a packet: what runs before it, or its removal."""
 
     @abstractmethod
     def close(self) -> None:

@@ -39,7 +39,7 @@ class Unattached(Guard):
     def kept(self, flow: Flow) -> int | None:
         return None
 
-    def in_the_way(self) -> str | None:
+    def explain_miss(self) -> str | None:
         return None
 
     def close(self) -> None:

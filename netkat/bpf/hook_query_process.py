@@ -1,12 +1,12 @@
-"""Questions to the kernel, for a netkat that may no longer ask them.
+"""A process that queries the kernel's hooks after netkat has dropped its capabilities.
 
-Who stands on a tcx hook takes CAP_NET_ADMIN (kernel/bpf/syscall.c), which the
-command has dropped by the time that a guard fails to prove itself. So a child made
-before keeps that capability and nothing else: no descriptor but its channel, no Go,
-no files. It ends with its parent, however that ends.
+Listing the programs on a tcx hook requires CAP_NET_ADMIN (kernel/bpf/syscall.c), which the
+command has dropped when a guard fails. So a child forked before keeps that capability and
+nothing else: no descriptor but its channel, no Go, no files. It ends with its parent, however
+the parent ends.
 
-A fork, which costs 2 ms where another interpreter costs 20: before the library
-is loaded this process is Python alone.
+A fork costs 2 ms where another interpreter costs 20. It is safe: before the library is
+loaded there are no Go threads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_ANSWER = 1 << 12
 
 
 class HookQueryProcess:
-    """Asks ``query`` in a child of its own, inside ``namespace``. Errors: OSError."""
+    """Runs ``query`` in a child process, inside ``namespace``. Errors: OSError."""
 
     def __init__(self, namespace: Namespace, query: Callable[[], bytes]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -51,7 +51,7 @@ class HookQueryProcess:
             theirs.close()
 
     def ask(self) -> bytes:
-        """What query() returns there. Errors: OSError, query()'s own among them."""
+        """Return what query() returns in the child. Errors: OSError, also query()'s own."""
         self._channel.send(b"?")
         answer = self._channel.recv(_MAX_ANSWER)
         if not answer:
@@ -66,7 +66,7 @@ class HookQueryProcess:
         self._channel.close()
 
     def close(self) -> None:
-        """End the child; more than once is once."""
+        """End the child. Idempotent."""
         self.dismiss()
         if self._pid:
             os.waitpid(self._pid, 0)

@@ -1,6 +1,6 @@
 """Which flows are netkat's, in whatever process: what filters and guards say of them.
 
-A classic filter carries its flows behind its last return (signature.py), and sock_diag(7)
+A classic filter carries its flows behind its last return (embedded_flows.py), and sock_diag(7)
 shows it to processes with CAP_NET_ADMIN. Beside an eBPF guard the filter is eBPF and has
 none: the guard's map has them, which requires CAP_SYS_ADMIN.
 """

@@ -1,9 +1,9 @@
-"""Whose a tc filter is, and whether its owner still lives.
+"""The owner of a tc filter, and whether that process still runs.
 
-A tc filter outlives its process, so each of ours says who it belongs to: a
-random token. The owner holds an abstract Unix socket of that name. Such names
-live in the network namespace, as filters do, are seen from every PID namespace
-(two pods on the host's network) and go with the process however it ends.
+A tc filter outlives its process, so netkat's filters carry a random token. The owner
+holds an abstract Unix socket of that name. Such names belong to the network namespace,
+as filters do, are visible from every PID namespace (two pods on the host's network) and
+are removed when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from netkat.bpf.tc import Filter
 
 HANDLE: Final = 0x6E6B0000
-"""Handles of our filters begin so ("nk"), for people who read ``tc filter show``."""
+"""Handles of netkat's filters begin with "nk", as ``tc filter show`` prints them."""
 
 _NAME = re.compile(r"netkat:([0-9a-f]{16}):(q?)")
 _MAGIC = 0x6E65746B
@@ -41,7 +41,7 @@ class Tag:
     def ops(self) -> bytes:
         """The tag as classic instructions that nothing reaches: that kind of filter has no name.
 
-        They end in a return, as the kernel wants of a program's last instruction.
+        They end in a return, as the kernel requires of a program's last instruction.
         """
         number = int(self.token, 16)
         values = (_MAGIC, number >> 32, number & 0xFFFFFFFF, int(self.made_qdisc))
@@ -53,7 +53,7 @@ _TAG_SIZE = 5 * _OP.size
 
 
 def tag_of(found: Filter) -> Tag | None:
-    """The tag of one of our filters; None for anybody else's."""
+    """Return the tag of a netkat filter; None for other filters."""
     if found.handle & 0xFFFF0000 != HANDLE or found.kind != "bpf":
         return None
     if match := _NAME.fullmatch(found.name):
@@ -75,7 +75,7 @@ class Owner:
         self._socket.bind(_abstract(self.token))
 
     def close(self) -> None:
-        """Be dead; more than once is once."""
+        """Be dead. Idempotent."""
         self._socket.close()
 
 

@@ -1,4 +1,4 @@
-"""netkat's side of the cleanup process process: a tc filter that goes away with netkat."""
+"""netkat's side of the cleanup process: a tc filter that is removed when netkat ends."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _START = (
     "import sys; sys.path[:] = sys.argv.pop().split(':');"
     " from netkat.bpf.cleanup_process import main; main()"
 )
-"""What the cleanup process runs, with this process's module path: -I -S leave it none of its own,
-so neither the working directory nor the environment decides what runs as root."""
+"""What the cleanup process runs, with this process's module path: -I -S give it none, so
+neither the working directory nor the environment decides what runs as root."""
 
 _PATIENCE = 10
 """Seconds for any answer; a cleanup process starts in some 50 ms."""
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class PersistentFilter:
-    """One filter of ours, put in place and taken away by a cleanup process.
+    """One tc filter, attached and removed by a cleanup process.
 
     Starts the cleanup process by exec, so it may be made when there are threads, but before
     the capabilities are dropped. Errors: OSError as the kernel gave it, GuardFailed.
@@ -59,35 +59,35 @@ class PersistentFilter:
 
     @property
     def token(self) -> str:
-        """What our filter is known by."""
+        """Return the token that the filter carries."""
         return self._owner.token
 
     @property
     def pid(self) -> int:
-        """The cleanup process's."""
+        """Return the cleanup process's number."""
         return self._process.pid
 
     def put_program(self, program_fd: int) -> None:
-        """An eBPF program, first in line."""
+        """Attach an eBPF program, first in line."""
         socket.send_fds(self._channel, [PROGRAM + self._whose()], [program_fd])
         self._answered()
 
     def put_classic(self, ops: bytes) -> None:
-        """A classic program, first in line."""
+        """Attach a classic program, first in line."""
         self._ask(CLASSIC + self._whose() + ops)
 
     def replace_classic(self, ops: bytes) -> None:
-        """Another classic program in its place, in one step."""
+        """Replace the classic program in one operation."""
         self._ask(REPLACE + ops)
 
     def close(self) -> None:
-        """Take the filter away and end the cleanup process; more than once is once."""
+        """Remove the filter and end the cleanup process. Idempotent."""
         if self._channel.fileno() < 0:
             return
         try:
             self._ask(REMOVE)
         except (OSError, GuardFailed):
-            self._by_ourselves()
+            self._remove_here()
         self._channel.close()
         try:
             self._process.wait(_PATIENCE)
@@ -96,7 +96,7 @@ class PersistentFilter:
             self._process.wait()
         self._owner.close()
 
-    def _by_ourselves(self) -> None:
+    def _remove_here(self) -> None:
         try:
             take_away(self._netlink, self.interface, self.token)
         except OSError as error:
@@ -129,8 +129,8 @@ def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise OSError(errno.ENOENT, "this program has no Python executable to run it with")
     path = ":".join(entry for entry in sys.path if os.path.isabs(entry))
-    # A session of its own: a terminal's signals are not for it. No descriptor of
-    # ours: a pipe that we hold must end when we do.
+    # A session of its own: a terminal's signals are not for it. No inherited descriptor:
+    # a pipe that netkat holds must close when netkat ends.
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), path],
         stdin=subprocess.DEVNULL,

@@ -57,7 +57,7 @@ class RingBuffer(Descriptor):
         return found
 
     def close(self) -> None:
-        """Unmap and close; more than once is once."""
+        """Unmap and close. Idempotent."""
         if self.fd >= 0:
             for mapping in (getattr(self, "_consumer", None), getattr(self, "_producer", None)):
                 if mapping is not None:

@@ -100,7 +100,7 @@ def address(buffer: bytearray) -> int:
 
 
 class Descriptor:
-    """Owns one descriptor; closing it is how the kernel is told that the object is not wanted."""
+    """Owns one descriptor; closing it releases the kernel object."""
 
     fd = -1
 
@@ -108,7 +108,7 @@ class Descriptor:
         self.fd = fd
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

@@ -46,7 +46,7 @@ _FILTER_SIZE = 8
 
 
 class Qdisc(NamedTuple):
-    """What stands at the interface's ingress. ``drops``: by all its filters, both directions."""
+    """The qdisc at an interface's ingress. ``drops``: by all its filters, both directions."""
 
     interface: int
     kind: str
@@ -54,7 +54,7 @@ class Qdisc(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """A filter as the kernel tells it; ``ops`` are cls_bpf's classic instructions."""
+    """A filter as the kernel reports it; ``ops`` are cls_bpf's classic instructions."""
 
     interface: int
     parent: int
@@ -72,8 +72,8 @@ class Filter(NamedTuple):
         return f"tc filter pref {self.pref} {self.kind} handle {self.handle:#x}{program}{name}"
 
     @property
-    def shares_our_pref(self) -> bool:
-        """False for a filter whose kind or protocol keeps ours out of its pref."""
+    def may_share_pref(self) -> bool:
+        """False for a filter of another kind or protocol: netkat's cannot have the same pref."""
         return self.kind == "bpf" and self.protocol == _ETH_P_ALL
 
 
@@ -110,7 +110,7 @@ def _qdisc(answer: bytes) -> Qdisc | None:
 
 
 def add_clsact(netlink: Netlink, interface: int) -> bool:
-    """Make the interface's clsact qdisc; False when something stands there already."""
+    """Make the interface's clsact qdisc; False if the interface has one already."""
     body = _TCMSG.pack(socket.AF_UNSPEC, interface, _CLSACT_HANDLE, _CLSACT, 0)
     try:
         netlink.ask(_NEW_QDISC, NLM_F_CREATE | NLM_F_EXCL, body + attribute(_KIND, b"clsact\0"))
@@ -175,7 +175,7 @@ def set_program(netlink: Netlink, interface: int, handle: int, program_fd: int, 
 def set_classic(
     netlink: Netlink, interface: int, handle: int, ops: bytes, *, replace: bool = False
 ) -> None:
-    """Add a direct-action filter of classic BPF, first in line, or replace it in one step.
+    """Add a direct-action filter of classic BPF, first in line, or replace it in one operation.
 
     ``ops`` are struct sock_filter, 8 bytes each.
     Errors: OSError (EEXIST; with replace ENOENT).
@@ -195,7 +195,7 @@ def _set(netlink: Netlink, interface: int, handle: int, flags: int, *program: by
         _OPTIONS,
         *program,
         attribute(_FLAGS, struct.pack("=I", _DIRECT_ACTION)),
-        # A copy in the NIC would drop the packets before our tap sees them.
+        # A copy in the NIC would drop the packets before the packet socket sees them.
         attribute(_FLAGS_GEN, struct.pack("=I", _SKIP_HARDWARE)),
     )
     body = _TCMSG.pack(socket.AF_UNSPEC, interface, handle, _INGRESS, _info(PREF, _ETH_P_ALL))

@@ -32,7 +32,7 @@ _MOST = 64
 
 
 class Anchor(NamedTuple):
-    """Where a program stands among the others; ``beside`` is a program's descriptor."""
+    """Where a program runs among the others; ``beside`` is a program's descriptor."""
 
     flags: int
     beside: int = 0
@@ -73,9 +73,9 @@ def attached(interface: int, hook: int = INGRESS) -> list[int]:
 
 
 def foreign(interface: int) -> list[str]:
-    """The programs of others on tcx ingress, in words; empty where this kernel has no tcx.
+    """Describe the tcx ingress programs that are not netkat's; empty if this kernel has no tcx.
 
-    One whose name this process may not read counts as another's.
+    A program whose name this process may not read is one of them.
     Errors: OSError.
     """
     try:
@@ -120,7 +120,7 @@ class TcxGuard(EbpfGuard):
         from netkat.bpf.hook_query_process import HookQueryProcess
 
         if self._hook_query is None:
-            with suppress(OSError):  # then in_the_way() says how to look
+            with suppress(OSError):  # then explain_miss() says how to list them
                 self._hook_query = HookQueryProcess(
                     self._namespace, partial(_packed, self.link.index)
                 )
@@ -130,20 +130,20 @@ class TcxGuard(EbpfGuard):
             return [number for (number,) in _NUMBER.iter_unpack(self._hook_query.ask())]
         return self._namespace.call(partial(attached, self.link.index))
 
-    def in_the_way(self) -> str | None:
+    def explain_miss(self) -> str | None:
         try:
             order = self._order()
         except OSError as error:
             if error.errno != errno.EPERM:
                 return None
-            # We were first, and only a program put in front of us since can keep
-            # packets from us: tcx runs right after the taps.
+            # The guard was attached first, and tcx runs right after the taps: only a
+            # program attached before it since then can drop its packets.
             return (
-                "a tcx program that came after netkat and stands in front of it, if any"
+                "perhaps a tcx program that was attached before netkat's later"
                 f" (as root: bpftool net show dev {self.link.name})"
             )
         if self._number not in order:
-            return f"nothing, but netkat's own program {self._number} was detached by somebody"
+            return f"another process detached netkat's program {self._number}"
         ahead = order[: order.index(self._number)]
         names = [_called(number, name_of(number)) for number in ahead if name_of(number) != NAME]
         where = f"on {self.link.name}'s tcx ingress, before netkat"
@@ -151,7 +151,7 @@ class TcxGuard(EbpfGuard):
 
     def close(self) -> None:
         if self._hook_query is not None:
-            self._hook_query.dismiss()  # it ends while the kernel lets go of the link
+            self._hook_query.dismiss()  # it ends while the kernel detaches the link
         self._link.close()
         self._ingress.close()
         self._namespace.close()

@@ -78,7 +78,7 @@ def guard(found: Link) -> Finding:
             refused.append(error)
             continue
         with closing(attached):
-            what, ahead = attached.describe(), attached.in_the_way()
+            what, ahead = attached.describe(), attached.explain_miss()
         if ahead:
             return Finding(
                 "guard", False, f"{what}; {ahead}", "remove it, or attach it after netkat"

@@ -6,7 +6,7 @@ import threading
 from typing import Protocol
 
 from netkat.bpf.classic_filter import classic_filter
-from netkat.bpf.embedded_flows import signed
+from netkat.bpf.embedded_flows import embed
 from netkat.bpf.flow_events import FlowAnnouncer
 from netkat.bpf.guard_select import Guard
 from netkat.flow import Flow, IPAddress
@@ -97,7 +97,7 @@ def _attached(wire: PacketSocket, guard: Guard) -> _SocketFilter:
 class _ClassicFilter:
     """The classic filter, assembled and attached again for each change.
 
-    The flows are written behind it for captures in other processes (signature.py).
+    The flows are written behind it for captures in other processes (embedded_flows.py).
     """
 
     def __init__(self, wire: PacketSocket) -> None:
@@ -121,5 +121,5 @@ class _ClassicFilter:
     def _attach(self, flows: dict[Flow, IPAddress | None]) -> None:
         wire = self._wire
         program = classic_filter(flows, ethernet=wire.ethernet, promiscuous=wire.promiscuous)
-        wire.set_filter(signed(program, flows))
+        wire.set_filter(embed(program, flows))
         self._flows = flows

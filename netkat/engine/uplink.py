@@ -216,11 +216,10 @@ class Uplink:
         end = time.monotonic() + PROOF
         while self.guard.kept(flow) == 0:
             if time.monotonic() > end:
-                program = self.guard.in_the_way()
-                cause = f"another program runs first: {program}" if program else "unknown cause"
+                program = self.guard.explain_miss()
                 raise GuardFailed(
                     f"the {self.guard.mode} guard on {self.link.name} did not see the reply"
-                    f" [{cause}]",
+                    f" [{program or 'no other program found'}]",
                     program=program,
                     hint="remove that program, or select another mode with --guard",
                 )

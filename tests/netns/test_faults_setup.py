@@ -284,7 +284,7 @@ def test_a_guard_behind_somebody_elses_program(pair: Pair) -> None:
             pair.host.call(talk)
         name = f"tcx program {theirs.program.id()} cil_from_netdev on eth0's tcx ingress"
         assert caught.value.program == f"{name}, before netkat"
-        assert str(caught.value).endswith(f"[another program runs first: {caught.value.program}]")
+        assert str(caught.value).endswith(f"[{caught.value.program}]")
         assert caught.value.hint and "--guard" in caught.value.hint
 
 
@@ -307,7 +307,7 @@ def test_a_guard_behind_somebody_elses_program_on_the_command_line(pair: Pair) -
         _, stderr = child.communicate(timeout=10)
     assert child.returncode == 2
     lines = stderr.decode().splitlines()
-    way = f"[another program runs first: tcx program {number} on eth0's tcx ingress, before netkat]"
+    way = f"[tcx program {number} on eth0's tcx ingress, before netkat]"
     assert lines[-2].endswith(f"the tcx guard on eth0 did not see the reply {way}")
     assert lines[-1].startswith("  next: ")
 

@@ -178,7 +178,7 @@ def test_after_the_drop_a_program_in_front_is_told_without_its_name(ends: Pair, 
         link = ends.host.call(lambda: TcxLink(theirs.program.fd, wire.link.index, FIRST))
         assert wire.answered_ports(packet(wire.flow())) == [wire.flow().local_port]
         assert netkat("made.kept(flow())") == "0"
-        assert "bpftool net show dev eth0" in netkat("made.in_the_way()")
+        assert "bpftool net show dev eth0" in netkat("made.explain_miss()")
         link.close()
 
 
@@ -190,10 +190,10 @@ def test_a_hook_query_process_from_before_the_drop_tells_which_program_it_is(
         netkat("made.keep_sight()")
         netkat("made.keep_sight()")
         netkat("drop()")
-        assert netkat("made.in_the_way()") == "None"
+        assert netkat("made.explain_miss()") == "None"
         link = ends.host.call(lambda: TcxLink(theirs.program.fd, wire.link.index, FIRST))
         number = theirs.program.id()
-        assert f"tcx program {number} on eth0's tcx ingress" in netkat("made.in_the_way()")
+        assert f"tcx program {number} on eth0's tcx ingress" in netkat("made.explain_miss()")
         (pid,) = netkat.children()
         status = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -202,7 +202,7 @@ def test_a_hook_query_process_from_before_the_drop_tells_which_program_it_is(
         assert {status[key] for key in ("CapEff", "CapPrm")} == {f"{1 << 12:016x}"}
         assert len(os.listdir(f"/proc/{pid}/fd")) == 1
         os.kill(pid, signal.SIGINT)
-        assert f"tcx program {number}" in netkat("made.in_the_way()")
+        assert f"tcx program {number}" in netkat("made.explain_miss()")
         netkat("made.close()")
         assert netkat.children() == []
         link.close()
@@ -232,7 +232,7 @@ def test_after_the_drop_a_filter_in_front_is_named(ends: Pair, wire: Veth, step:
         ends.host.call(lambda: add_filter(wire.link.index, theirs.program.fd, pref=1))
         assert wire.answered_ports(packet(wire.flow())) == [wire.flow().local_port]
         assert netkat("made.kept(flow())") == "0"
-        assert "theirs" in netkat("made.in_the_way()")
+        assert "theirs" in netkat("made.explain_miss()")
         netkat("made.close()")
         ends.host.run(["tc", "qdisc", "del", "dev", "eth0", "clsact"])
 

@@ -93,7 +93,7 @@ def test_first_although_a_tcx_program_that_ends_the_line_was_there_before(hook: 
     assert guard.mode is GuardMode.TCX
     assert hook.wire.answered_ports(packet(flow)) == []
     assert guard.kept(flow) == 1
-    assert guard.in_the_way() is None
+    assert guard.explain_miss() is None
     assert theirs.count == 1, "the marker"
 
 
@@ -105,7 +105,7 @@ def test_a_tcx_program_that_came_in_front_is_named(hook: Hook) -> None:
     hook.tcx(theirs)
     assert hook.wire.answered_ports(packet(flow)) == [flow.local_port]
     assert guard.kept(flow) == 0
-    assert guard.in_the_way() == (
+    assert guard.explain_miss() == (
         f"tcx program {number} cil_from_netdev on eth0's tcx ingress, before netkat"
     )
 
@@ -137,7 +137,7 @@ def test_first_although_a_filter_that_ends_the_line_was_there_before(hook: Hook,
     guard = hook.guard(step, flow)
     assert hook.wire.answered_ports(packet(flow)) == []
     assert guard.kept(flow) == (1 if step == "clsact" else None)
-    assert guard.in_the_way() is None
+    assert guard.explain_miss() is None
     guard.close()
     kind, filters = state(hook.host, hook.index)
     assert kind == "clsact" and len(filters) == 1 and "theirs" in filters[0]
@@ -151,7 +151,7 @@ def test_a_filter_that_came_in_front_is_named(hook: Hook, step: str) -> None:
     hook.filter(theirs, handle=5)
     assert hook.wire.answered_ports(packet(flow)) == [flow.local_port]
     assert guard.kept(flow) == 0
-    way = guard.in_the_way()
+    way = guard.explain_miss()
     assert way is not None
     assert f"tc filter pref 1 bpf handle 0x5 program {theirs.program.id()} theirs" in way
 
@@ -163,14 +163,14 @@ def test_a_tcx_program_that_came_after_the_filter_is_named(hook: Hook, step: str
     hook.tcx(hook.program(PASS, "late"))
     assert hook.wire.answered_ports(packet(flow)) == [flow.local_port]
     assert guard.kept(flow) == 0
-    assert " late at eth0's ingress" in (guard.in_the_way() or "")
+    assert " late at eth0's ingress" in (guard.explain_miss() or "")
 
 
 @pytest.mark.parametrize("step", ["clsact", "cbpf"])
 def test_a_filter_deleted_by_somebody_is_told(hook: Hook, step: str) -> None:
     guard = hook.guard(step, hook.wire.flow())
     hook.tc("qdisc", "del", "dev", "eth0", "clsact")
-    assert "deleted netkat's filter" in (guard.in_the_way() or "")
+    assert "deleted netkat's filter" in (guard.explain_miss() or "")
     theirs = hook.program(PASS)
     hook.filter(theirs)
     guard.close()
@@ -214,7 +214,7 @@ def test_two_guards_side_by_side(hook: Hook, steps: tuple[str, str]) -> None:
     flows = [hook.wire.flow(shift=shift) for shift in (0, 1)]
     first, second = (hook.guard(step, flow) for step, flow in zip(steps, flows, strict=True))
     assert hook.wire.answered_ports(*map(packet, flows)) == []
-    assert first.in_the_way() is None and second.in_the_way() is None
+    assert first.explain_miss() is None and second.explain_miss() is None
     first.close()
     assert hook.wire.answered_ports(*map(packet, flows)) == [flows[0].local_port]
     # Whoever made the qdisc, the last to leave takes it away: the fixture looks.

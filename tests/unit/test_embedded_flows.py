@@ -10,7 +10,7 @@ import pytest
 
 from netkat.bpf.cbpf import MAX_INSTRUCTIONS, RET, Instruction
 from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
-from netkat.bpf.embedded_flows import flows_in, signed
+from netkat.bpf.embedded_flows import embed, flows_in
 from netkat.flow import Flow, Protocol
 
 LOCAL, PEER = ip_address("10.0.0.1"), ip_address("192.0.2.7")
@@ -38,13 +38,13 @@ def ends(flow: Flow) -> tuple[int, int, bytes, int, bytes, int]:
 @pytest.mark.parametrize("count", range(len(FLOWS) + 1))
 def test_what_was_written_is_read(count: int) -> None:
     flows = FLOWS[:count]
-    program = signed(classic_filter(dict.fromkeys(flows), ethernet=True), flows)
+    program = embed(classic_filter(dict.fromkeys(flows), ethernet=True), flows)
     assert set(flows_in(packed(program))) == {ends(flow) for flow in flows}
 
 
 def test_it_changes_no_verdict_and_is_short() -> None:
     plain = classic_filter(dict.fromkeys(FLOWS), ethernet=True)
-    program = signed(plain, FLOWS)
+    program = embed(plain, FLOWS)
     assert program[: len(plain)] == plain
     assert plain[-1].code == RET  # nothing runs on into it
     assert len(program) - len(plain) == 2 * 4 + 2 * 10 + 2
@@ -52,18 +52,18 @@ def test_it_changes_no_verdict_and_is_short() -> None:
 
 def test_the_last_flows_are_written_where_there_is_no_room_for_all() -> None:
     flows = [Flow(Protocol.TCP, LOCAL, port, PEER, 80) for port in range(1, 2000)]
-    program = signed([Instruction(RET, 0, 0, 0)] * 3000, flows)
+    program = embed([Instruction(RET, 0, 0, 0)] * 3000, flows)
     assert len(program) <= MAX_INSTRUCTIONS
     found = {flow[3] for flow in flows_in(packed(program))}
     assert found == set(range(2000 - len(found), 2000)) and len(found) > 200
     full = [Instruction(RET, 0, 0, 0)] * MAX_INSTRUCTIONS
-    assert signed(full, flows) == full
+    assert embed(full, flows) == full
 
 
 def test_other_programs_say_nothing() -> None:
     """Others' filters, cut ones, and bytes that are none."""
     random = Random(7)
-    program = packed(signed(classic_filter(dict.fromkeys(FLOWS), ethernet=True), FLOWS))
+    program = packed(embed(classic_filter(dict.fromkeys(FLOWS), ethernet=True), FLOWS))
     assert list(flows_in(packed(BLOCK_ALL))) == list(flows_in(b"")) == []
     assert list(flows_in(program[:-8])) == []
     for length in range(0, len(program), 3):
