@@ -46,6 +46,7 @@ class Command(enum.IntEnum):
     MAP_DELETE = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    PROG_TEST_RUN = 10
     MAP_GET_NEXT_ID = 12
     PROG_GET_FD_BY_ID = 13
     MAP_GET_FD_BY_ID = 14
