@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netkat.diagnose import interface, process
 from netkat.diagnose.finding import Finding
+from netkat.diagnose.why import able
 from netkat.errors import NetkatError
 
 
@@ -27,5 +28,6 @@ def examine(asked: str | None = None) -> list[Finding]:
         findings += interface.service_addresses()
     except NetkatError as error:
         findings.append(Finding("local addresses", False, error.message, error.hint))
-    # The library last: with it come the Go runtime's threads.
-    return [*findings, process.library(), process.compiler_of_the_guard()]
+    # The library after all of connect's: with it come the Go runtime's threads.
+    findings += [process.library(), process.compiler_of_the_guard()]
+    return [*findings, able.traces(), able.arrivals()]

@@ -15,6 +15,7 @@ from typing import Final
 from netkat import netlink
 from netkat.diagnose.why.nft import uapi
 
+_REG32_00: Final = 8
 _META: Final = {
     0: "meta length", 1: "meta protocol", 2: "meta priority", 3: "meta mark", 4: "iif", 5: "oif",
     6: "iifname", 7: "oifname", 10: "meta skuid", 11: "meta skgid", 12: "meta nftrace",
@@ -44,6 +45,7 @@ class Expression:
     text: str = ""
     comment: str = ""
     set_name: str = ""
+    jump: str = ""
 
 
 @dataclass(slots=True)
@@ -53,10 +55,22 @@ class _Registers:
     words: dict[int, str] = field(default_factory=dict)
 
     def get(self, found: dict[int, bytes], attribute: int) -> str:
-        return self.words.get(uapi.number(found.get(attribute)) or 0, "")
+        return self.words.get(_slot(found, attribute), "")
 
     def set(self, found: dict[int, bytes], attribute: int, words: str) -> None:
-        self.words[uapi.number(found.get(attribute)) or 0] = words
+        self.words[_slot(found, attribute)] = words
+
+    def concatenated(self, found: dict[int, bytes], attribute: int) -> str:
+        """All that was loaded for a look-up, in order; the registers are free afterwards."""
+        first = _slot(found, attribute)
+        slots = sorted(slot for slot in self.words if slot >= first)
+        return " . ".join(self.words.pop(slot) for slot in slots)
+
+
+def _slot(found: dict[int, bytes], attribute: int) -> int:
+    """A register's place in units of 4 bytes: NFT_REG_1 to 4 have 16, NFT_REG32_00 on have 4."""
+    register = uapi.number(found.get(attribute)) or 0
+    return register - _REG32_00 if register >= _REG32_00 else 4 * (register - 1)
 
 
 def parse(data: bytes) -> list[Expression]:
@@ -110,6 +124,9 @@ def _payload(kind: str, found: dict[int, bytes], registers: _Registers) -> Expre
     if 1 not in found:
         return Expression(kind, "payload set")
     words = _PAYLOAD.get((base, offset, length), f"@{base},{offset},{length}")
+    whole = _PAYLOAD.get((base, offset, 4), "")
+    if whole.startswith("ip ") and length < 4:
+        words = f"{whole}/{8 * length}"  # nft compares whole bytes of a prefix alone
     registers.set(found, 1, words)
     return Expression(kind)
 
@@ -152,7 +169,7 @@ def _range(kind: str, found: dict[int, bytes], registers: _Registers) -> Express
 
 def _lookup(kind: str, found: dict[int, bytes], registers: _Registers) -> Expression:
     name = netlink.text(found.get(1, b""))
-    left = registers.get(found, 2)
+    left = registers.concatenated(found, 2)
     inverted = "!= " if (uapi.number(found.get(5)) or 0) & 1 else ""
     if 3 not in found:
         return Expression(kind, f"{left} {inverted}@{name}", set_name=name)
@@ -168,7 +185,7 @@ def _immediate(kind: str, found: dict[int, bytes], registers: _Registers) -> Exp
         verdict = netlink.attributes(data[uapi.DATA_VERDICT])
         code = uapi.verdict_of(struct.unpack("!i", verdict[uapi.VERDICT_CODE])[0])
         chain = netlink.text(verdict.get(uapi.VERDICT_CHAIN, b""))
-        return Expression(kind, f"{code} {chain}".rstrip())
+        return Expression(kind, f"{code} {chain}".rstrip(), jump=chain)
     value = data.get(uapi.DATA_VALUE, b"")
     if len(value) in (4, 16):
         registers.set(found, 1, str(ip_address(value)))
@@ -228,8 +245,8 @@ _READERS: Final[dict[str, _Reader]] = {
 
 
 def _value(field_name: str, value: bytes) -> str:
-    if field_name.endswith("addr") and len(value) in (4, 16):
-        return str(ip_address(value))
+    if field_name.endswith("addr") and value:
+        return str(ip_address(value + bytes(-len(value) % (4 if len(value) <= 4 else 16))))
     if field_name.endswith(("sport", "dport")):
         return str(int.from_bytes(value, "big"))
     if field_name in ("meta l4proto", "ip protocol", "ip6 nexthdr"):

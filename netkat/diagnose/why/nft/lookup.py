@@ -25,6 +25,8 @@ class Rule(NamedTuple):
     rejects: bool
     translates: bool
     sets: tuple[str, ...]
+    jump: str = ""
+    """The chain that it jumps or goes to by itself."""
 
 
 class ChainFacts(NamedTuple):
@@ -146,6 +148,7 @@ def _rule(body: bytes) -> Rule:
         rejects="reject" in kinds,
         translates=bool(kinds & {"nat", "redir", "tproxy"}),
         sets=tuple(one.set_name for one in listed if one.set_name),
+        jump=next((one.jump for one in listed if one.jump), ""),
     )
 
 

@@ -1,0 +1,44 @@
+"""What ``netkat why`` can do on this host, for ``netkat doctor``: each is tried for real."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+from netkat.bpf.cgroup_programs import own_cgroup
+from netkat.bpf.live_frames import Arrivals
+from netkat.diagnose.finding import Finding
+from netkat.diagnose.why.nft.owned_table import OwnedTable
+from netkat.diagnose.why.nft.trace import TraceSocket
+from netkat.errors import SetupError
+from netkat.host.privileges import how_to_get_them
+
+_NOTHING = bytes(12) + b"\x88\xb5" + bytes(46)
+"""A frame of an EtherType for experiments (IEEE 802), which the kernel drops."""
+
+
+def traces() -> Finding:
+    """An owned nftables table and its traces: ``netkat why`` on the sender."""
+    try:
+        with TraceSocket(), OwnedTable([]):
+            pass
+    except SetupError as error:
+        return Finding("why", False, f"--read-only alone: {error}", error.hint)
+    except OSError as error:
+        what = f"--read-only alone: rule traces: {error.strerror}"
+        return Finding("why", False, what, how_to_get_them())
+    if own_cgroup() is None:
+        what = "rule traces work; cgroup programs cannot be listed: no cgroup2 is mounted here"
+        return Finding("why", False, what, "run it outside of ip netns exec, with --netns")
+    return Finding("why", True, "rule traces and cgroup programs")
+
+
+def arrivals() -> Finding:
+    """A frame made to arrive on lo: ``netkat why --incoming``."""
+    try:
+        with closing(Arrivals()) as program:
+            program.arrive(socket.if_nametoindex("lo"), _NOTHING)
+    except (SetupError, OSError) as error:
+        remedy = getattr(error, "hint", None) or how_to_get_them()
+        return Finding("why --incoming", False, str(error), remedy)
+    return Finding("why --incoming", True, "frames can be made to arrive")
