@@ -83,6 +83,11 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("capture/sniffer", "Sniffer"),
         Entry("capture/packet", "netkat.Packet"),
     ),
+    "Explain a connection": (
+        Entry("diagnose/why/api", "netkat.why"),
+        Entry("diagnose/why/result", "netkat.WhyResult"),
+        Entry("diagnose/why/finding", "Finding"),
+    ),
     "pytest": (
         Entry("pytest_plugin", "external_client"),
         Entry("pytest_plugin", "external_client_options"),

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
     from netkat.conn.bridged import BridgedSocket
     from netkat.conn.tls import TlsConnection
+    from netkat.diagnose.why.api import why
+    from netkat.diagnose.why.result import WhyResult
     from netkat.stack.facts import Info
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "TlsConnection",
     "UdpConnection",
     "UdpSocket",
+    "WhyResult",
     "__version__",
     "create_connection",
     "create_datagram_endpoint",
@@ -64,6 +67,7 @@ __all__ = [
     "reset_default_stack",
     "sniff",
     "start_server",
+    "why",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -80,6 +84,7 @@ _ON_FIRST_USE = {
     "TlsConnection": "netkat.conn.tls",
     "UdpConnection": "netkat.conn",
     "UdpSocket": "netkat.conn",
+    "WhyResult": "netkat.diagnose.why.result",
     "create_connection": "netkat._default_stack",
     "create_datagram_endpoint": "netkat._asyncio_datagrams",
     "create_server": "netkat._default_stack",
@@ -89,6 +94,7 @@ _ON_FIRST_USE = {
     "reset_default_stack": "netkat._default_stack",
     "sniff": "netkat.capture.sniffer",
     "start_server": "netkat._asyncio",
+    "why": "netkat.diagnose.why.api",
 }
 
 

@@ -13,7 +13,7 @@ from netkat.cli.exits import exit_code_of
 from netkat.cli.grammar import NetcatGroup, PlainCommand
 from netkat.cli.options import Version
 
-_NAMES = ("connect", "listen", "doctor", "clean", "demo", "sniff", "completion")
+_NAMES = ("connect", "listen", "why", "doctor", "clean", "demo", "sniff", "completion")
 """Also of their modules, and of the functions therein."""
 
 

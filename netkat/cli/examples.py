@@ -33,6 +33,13 @@ EXAMPLES: Final = {
         Example("netkat -lk --ssl --ssl-cert web.pem 8443", "TLS; web.pem holds the key as well"),
         Example("netkat -l -p 30080 --take-over", "a NodePort, which a NAT rule serves"),
     ),
+    "why": (
+        Example("netkat why 10.111.111.129 80", "what this host does to its own connection"),
+        Example("netkat why --incoming 10.111.111.129 80", "and to the packet of a client"),
+        Example("netkat why --incoming --client 198.51.100.9 10.0.0.5 443", "of this client"),
+        Example("netkat why -u 10.96.0.10 53 --trace", "by UDP, with every rule that was met"),
+        Example("netkat why --read-only --json 10.96.0.1 443", "look-ups alone, for a machine"),
+    ),
     "doctor": (
         Example("netkat doctor", "the default route's interface"),
         Example("netkat doctor -i eth1 --json", "another, for a machine"),

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "_awaited": BASE | {"engine", "conn", "_stack"},
     "_default_stack": {"_stack", "conn", "engine"},
     "_stack": BASE | EDGE | {"engine", "conn"},
-    "__init__": {"errors", "_version", "capture", "conn", "stack", *DOOR},
+    "__init__": {"errors", "_version", "capture", "conn", "diagnose", "stack", *DOOR},
     "web": BASE | {"_awaited", "_default_stack", "_stack", "conn"},
     "httpx": {"web", "_stack"},
     "httpx2": {"web", "_stack"},
