@@ -54,6 +54,18 @@ def test_all_is_well_and_nothing_stays(pair: Pair) -> None:
     assert pair.host.call(lambda: attached(index)) == []
 
 
+def test_what_why_can_do_here(pair: Pair) -> None:
+    _, found = examine(pair.host)
+    # ip-netns-exec(8) mounts a /sys without cgroups.
+    assert found["why"]["what"].startswith("rule traces work; cgroup programs cannot be listed")
+    assert found["why --incoming"]["ok"]
+    _, found = examine(pair.host, prefix=without("bpf", "sys_admin"))
+    assert "CAP_BPF" in found["why --incoming"]["what"]
+    _, found = examine(pair.host, prefix=without("net_admin"))
+    assert found["why"]["what"].startswith("--read-only alone: ")
+    assert pair.host.run(["nft", "list", "tables"]).stdout == ""
+
+
 def test_words_for_people(pair: Pair) -> None:
     done = pair.host.run([*DOCTOR[:-1], "-i", "eth0"], cwd=ROOT)
     lines = done.stdout.splitlines()
