@@ -1,0 +1,1 @@
+"""A soak test: everything at once, while the network changes, for minutes or for an hour."""
