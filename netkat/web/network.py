@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from netkat._default_stack import default_stack
 from netkat._stack import Stack
 from netkat.errors import BadArgument, NetkatError
+from netkat.options import PathOptions
 
 if TYPE_CHECKING:
     from netkat.conn import TcpConnection
 
 
-STACK_OPTIONS = ("interface", "via", "table", "guard", "netns", "claim", "qdisc_bypass")
+STACK_OPTIONS = frozenset(PathOptions._fields) - {"source", "source_port"}
+"""Those of PathOptions that hold for a whole stack."""
 
 
 class Network:
