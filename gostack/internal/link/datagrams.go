@@ -25,25 +25,31 @@ const (
 // datagrams remembers the datagrams that were sent lately.
 type datagrams struct {
 	latest, previous [1 << (datagramsBits - 6)]uint64
-	began            time.Time
+	began            time.Duration
 }
 
+// sinceStart is the clock of datagrams. It is read for each one, and the monotonic clock
+// alone takes half of what time.Now does.
+func sinceStart() time.Duration { return time.Since(processStart) }
+
+var processStart = time.Now()
+
 // sent adds a datagram.
-func (d *datagrams) sent(udp header.UDP, now time.Time) {
+func (d *datagrams) sent(udp header.UDP, now time.Duration) {
 	d.expire(now)
 	at := datagramIndex(udp)
 	d.latest[at>>6] |= 1 << (at & 63)
 }
 
 // contains is whether a datagram with this header was sent lately.
-func (d *datagrams) contains(udp header.UDP, now time.Time) bool {
+func (d *datagrams) contains(udp header.UDP, now time.Duration) bool {
 	d.expire(now)
 	at := datagramIndex(udp)
 	return (d.latest[at>>6]|d.previous[at>>6])>>(at&63)&1 != 0
 }
 
-func (d *datagrams) expire(now time.Time) {
-	age := now.Sub(d.began)
+func (d *datagrams) expire(now time.Duration) {
+	age := now - d.began
 	if age < datagramsFor {
 		return
 	}

@@ -14,7 +14,7 @@ func udpHeader(length, checksum uint16) header.UDP {
 }
 
 func TestDatagramsAreKnownByLengthAndChecksum(t *testing.T) {
-	now := time.Unix(1000, 0)
+	now := 1000 * time.Second
 	var d datagrams
 	d.sent(udpHeader(40, 0x1234), now)
 	if !d.contains(udpHeader(40, 0x1234), now) {
@@ -34,20 +34,20 @@ func TestDatagramsAreKnownByLengthAndChecksum(t *testing.T) {
 }
 
 func TestDatagramsAreForgottenAfterTwoPeriods(t *testing.T) {
-	began := time.Unix(1000, 0)
+	began := 1000 * time.Second
 	for age, wanted := range map[time.Duration]bool{
 		0: true, datagramsFor - 1: true, datagramsFor: true, 2*datagramsFor - 1: true, 2 * datagramsFor: false,
 	} {
 		var d datagrams
 		d.sent(udpHeader(40, 7), began)
-		if d.contains(udpHeader(40, 7), began.Add(age)) != wanted {
+		if d.contains(udpHeader(40, 7), began+age) != wanted {
 			t.Errorf("after %v: %v", age, !wanted)
 		}
 	}
 	var d datagrams
 	d.sent(udpHeader(40, 7), began)
-	d.sent(udpHeader(50, 7), began.Add(datagramsFor))
-	if at := began.Add(2 * datagramsFor); d.contains(udpHeader(40, 7), at) || !d.contains(udpHeader(50, 7), at) {
+	d.sent(udpHeader(50, 7), began+datagramsFor)
+	if at := began + 2*datagramsFor; d.contains(udpHeader(40, 7), at) || !d.contains(udpHeader(50, 7), at) {
 		t.Error("each period ends by itself")
 	}
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"encoding/binary"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
@@ -62,7 +61,7 @@ func (o *Observer) note(e icmpError, quoted []byte) bool {
 	}
 	o.mu.Lock()
 	r := o.flows[key]
-	if r == nil || !r.quotes(key.Protocol, transport, o.now()) {
+	if r == nil || !r.quotes(key.Protocol, transport) {
 		o.mu.Unlock()
 		return false
 	}
@@ -88,11 +87,11 @@ func (o *Observer) note(e icmpError, quoted []byte) bool {
 // Whoever cannot see the flow's packets has to guess the number: SND.UNA <= SEQ < SND.NXT
 // (RFC 5927, 4.1; the kernel also accepts SND.NXT, net/ipv4/tcp_ipv4.c, tcp_v4_err). While a
 // connection is opened that is the number of the SYN alone.
-func (r *record) quotes(protocol uint8, transport []byte, now time.Time) bool {
+func (r *record) quotes(protocol uint8, transport []byte) bool {
 	if protocol == uint8(header.TCPProtocolNumber) {
 		return r.inFlight(binary.BigEndian.Uint32(transport[4:]))
 	}
-	return r.datagrams != nil && r.datagrams.contains(header.UDP(transport), now)
+	return r.datagrams != nil && r.datagrams.contains(header.UDP(transport), sinceStart())
 }
 
 // quotedFlow reads the packet inside an ICMP error. It may be cut short: its header and eight

@@ -67,15 +67,14 @@ func (o *Observer) countSent(pkt *stack.PacketBuffer, protocol tcpip.TransportPr
 	}
 	r.SynsSent++
 	r.sentTo = destinationMAC(pkt)
-	now := o.now()
 	if protocol == header.UDPProtocolNumber {
 		if r.datagrams == nil {
 			r.datagrams = &datagrams{}
 		}
-		r.datagrams.sent(header.UDP(transport), now)
+		r.datagrams.sent(header.UDP(transport), sinceStart())
 		return s
 	}
-	r.synAt = now
+	r.synAt = o.now()
 	// Another number is another connection of the same two ends.
 	if r.start(header.TCP(transport).SequenceNumber()) {
 		r.Acked, r.Handshake, r.FinReceived = 0, 0, false
