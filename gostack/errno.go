@@ -29,6 +29,9 @@ const (
 // wireFailed less an errno is what became of the packet socket (GS_WIRE).
 const wireFailed = -1000
 
+// localFailed less an errno is what became of a system call for the library itself (GS_LOCAL).
+const localFailed = -3000
+
 // sourceFailed less an errno is what became of a descriptor to read from (GS_SOURCE).
 const sourceFailed = -2000
 

@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"netkat/gostack/internal/netstack"
 )
 
 func memory(p unsafe.Pointer, n C.uint64_t) []byte {
@@ -53,10 +55,13 @@ func gs_readiness_fd(h C.uint64_t) (result C.int32_t) {
 }
 
 func descriptor(fd int, err error) C.int32_t {
-	if err != nil {
-		return C.int32_t(eNoMemory)
+	switch err {
+	case nil:
+		return C.int32_t(fd)
+	case unix.EBADF: // closed by another thread just now
+		return C.int32_t(eBadHandle)
 	}
-	return C.int32_t(fd)
+	return C.int32_t(outcome(err))
 }
 
 //export gs_recv
@@ -92,9 +97,16 @@ func gs_send(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t) (result C.int64_
 	if !ok {
 		return C.int64_t(eBadHandle)
 	}
-	count, err := e.Send(memory(buffer, n), netip.AddrPort{})
+	return sent(e, buffer, n, netip.AddrPort{})
+}
+
+func sent(e *netstack.Endpoint, buffer unsafe.Pointer, n C.uint64_t, to netip.AddrPort) C.int64_t {
+	count, err := e.Send(memory(buffer, n), to)
 	if err != nil {
 		return C.int64_t(code(err))
+	}
+	if failure := e.DatagramFailure(); failure != nil {
+		return C.int64_t(outcome(failure))
 	}
 	return C.int64_t(count)
 }
@@ -169,11 +181,7 @@ func gs_send_to(h C.uint64_t, buffer unsafe.Pointer, n C.uint64_t, version C.uin
 	if !ok {
 		return C.int64_t(eInvalid)
 	}
-	count, err := e.Send(memory(buffer, n), to)
-	if err != nil {
-		return C.int64_t(code(err))
-	}
-	return C.int64_t(count)
+	return sent(e, buffer, n, to)
 }
 
 //export gs_bridge

@@ -23,7 +23,7 @@ func gs_stack_new(l *C.gs_link) (result C.int64_t) {
 	}
 	s, err := netstack.New(uint32(l.mtu), mac, l.gso != 0)
 	if err != nil {
-		return C.int64_t(eFault)
+		return C.int64_t(outcome(err))
 	}
 	return C.int64_t(table.Add(s))
 }

@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"errors"
+	"os"
 	"time"
 	"unsafe"
 
@@ -24,6 +25,7 @@ const (
 // outcome is the number of a wait that ended with an error.
 func outcome(err error) int64 {
 	var number unix.Errno
+	var call *os.SyscallError
 	switch {
 	case err == nil:
 		return 0
@@ -31,6 +33,8 @@ func outcome(err error) int64 {
 		return int64(eAgain)
 	case errors.Is(err, link.ErrDetached):
 		return int64(eDetached)
+	case errors.As(err, &call) && errors.As(err, &number):
+		return localFailed - int64(number)
 	case errors.As(err, &number):
 		return wireFailed - int64(number)
 	}

@@ -44,6 +44,7 @@
 #define GS_EPANIC -16     /* the library panicked: gs_last_panic. Its state is not known any more: close the stack */
 #define GS_WIRE -1000     /* GS_WIRE - errno: the packet socket failed for good */
 #define GS_SOURCE -2000   /* GS_SOURCE - errno: a descriptor to send from cannot be read */
+#define GS_LOCAL -3000    /* GS_LOCAL - errno: no eventfd, epoll or socketpair for the library */
 
 #define GS_TCP 6
 #define GS_UDP 17

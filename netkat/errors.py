@@ -30,6 +30,11 @@
     │           └── CertificateUntrusted    self-signed, or of an unknown issuer
     ├── LocalStreamFailed           stdin or stdout of a relay failed         (OSError)      exit 1
     ├── LibraryPanicked             a bug in libgostack or gVisor             (RuntimeError) exit 1
+    ├── LocalSystemError            a system call of the local host failed    (OSError)      exit 2
+    │   ├── TooManyOpenFiles        no free descriptors: EMFILE, ENFILE
+    │   ├── OutOfMemory             no memory, or no thread: ENOMEM
+    │   ├── SystemCallDenied        EACCES, EPERM: a security module, seccomp (PermissionError)
+    │   └── SystemCallMissing       ENOSYS: the kernel lacks it, or seccomp hides it
     └── SetupError                  it never came to the network              exit 2
         ├── BadArgument             an argument that cannot mean anything     (ValueError)
         │   └── NamespaceNotFound   no such network namespace
@@ -433,6 +438,48 @@ class LibraryPanicked(NetkatError, RuntimeError):
     def __init__(self, text: str, *, hint: str | None = None) -> None:
         super().__init__(text.partition("\n")[0], hint=hint)
         self.text = text
+
+
+class LocalSystemError(NetkatError, OSError):
+    """A system call of the local host failed: neither the network nor the peer is the cause.
+
+    ``operation`` is what netkat wanted of the kernel; ``errno`` is the kernel's.
+    """
+
+    exit_code = 2
+    hint = "check the local host: dmesg, ulimit -a"
+
+    def __init__(self, message: str, *, operation: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+
+
+class TooManyOpenFiles(LocalSystemError):
+    """The process (EMFILE) or the local host (ENFILE) has no free descriptors. Raise the limit."""
+
+    number = errno.EMFILE
+    hint = "raise the limit of open files: ulimit -n 1024"
+
+
+class OutOfMemory(LocalSystemError):
+    """The local host has no memory, or no thread, for the process. Check its limits."""
+
+    number = errno.ENOMEM
+    hint = "check memory and limits of the process: free -m; ulimit -v -u; its cgroup"
+
+
+class SystemCallDenied(LocalSystemError, PermissionError):
+    """A security module, a seccomp filter or a sandbox of the local host denies a system call."""
+
+    number = errno.EACCES
+    hint = "check what confines the process: dmesg; its seccomp, AppArmor or SELinux profile"
+
+
+class SystemCallMissing(LocalSystemError):
+    """The kernel does not implement a system call, or a seccomp filter hides it (ENOSYS)."""
+
+    number = errno.ENOSYS
+    hint = "check the kernel (uname -r) and the seccomp profile of the process"
 
 
 class SetupError(NetkatError):

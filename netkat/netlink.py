@@ -16,10 +16,12 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from netkat.closing import Closing
 from netkat.errors import SetupError
+from netkat.system_calls import is_local, system_call, system_error
 
 if TYPE_CHECKING:
     pass
@@ -67,18 +69,19 @@ class Netlink(Closing):
     """
 
     def __init__(self, family: int = NETLINK_ROUTE) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
-        )
+        with system_call("open a netlink socket (socket)"):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
+            )
         self._sequence = itertools.count(1)
         self._lock = threading.Lock()
         try:
-            self._socket.settimeout(_PATIENCE)
+            with system_call("set the timeout of a netlink socket (ioctl)"):
+                self._socket.settimeout(_PATIENCE)
             for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
-                try:
+                # Before Linux 4.12 and 4.20: terser errors, unfiltered dumps.
+                with suppress(OSError):
                     self._socket.setsockopt(SOL_NETLINK, option, 1)
-                except OSError:  # before Linux 4.12 and 4.20: terser errors, unfiltered dumps
-                    continue
         except BaseException:
             self._socket.close()
             raise
@@ -138,17 +141,23 @@ class Netlink(Closing):
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         sequence = next(self._sequence)
         length = _HEADER.size + len(body)
-        self._socket.sendto(_HEADER.pack(length, kind, flags, sequence, 0) + body, (0, 0))
+        with system_call("send a netlink request (sendto)"):
+            self._socket.sendto(_HEADER.pack(length, kind, flags, sequence, 0) + body, (0, 0))
         return sequence
 
     def _receive(self, sequence: int) -> Iterator[tuple[int, int, bytes]]:
         while True:
             try:
                 data, sender = self._socket.recvfrom(_BUFFER)
-            except TimeoutError:
-                raise NetlinkError(
-                    errno.ETIMEDOUT, "the kernel does not answer on netlink"
-                ) from None
+            except OSError as error:
+                # socket's own timeout is its alias, so a signal handler's TimeoutError is another.
+                if type(error) is TimeoutError and error.args == ("timed out",):
+                    raise NetlinkError(
+                        errno.ETIMEDOUT, "the kernel does not answer on netlink"
+                    ) from None
+                if is_local(error):
+                    raise system_error(error, "receive a netlink answer (recvfrom)") from error
+                raise
             if sender[0] != 0:
                 continue  # any process may send to a netlink port; only port 0 is the kernel
             for kind, flags, number, payload in messages(data):

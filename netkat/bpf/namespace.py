@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from netkat.bpf.sys import Descriptor
+from netkat.system_calls import system_error
 
 T = TypeVar("T")
 
@@ -20,7 +21,11 @@ class Namespace(Descriptor):
     """This thread's network namespace. bpf(2) looks interfaces up in its caller's."""
 
     def __init__(self) -> None:
-        super().__init__(os.open(_OF_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            descriptor = os.open(_OF_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise system_error(error, f"open {_OF_THIS_THREAD} (openat)") from error
+        super().__init__(descriptor)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function inside: at once from a thread that is there, else in one that goes there.

@@ -14,8 +14,10 @@ from netkat.capture.packet import Packet, from_record
 from netkat.capture.source import Source, opened
 from netkat.capture.watch import ANY_NAME, Watch
 from netkat.capture.weave import Weave
-from netkat.errors import InterfaceDown, LibraryMissing
+from netkat.errors import InterfaceDown, LibraryMissing, MissingCapability
 from netkat.host.capabilities import drop_all
+from netkat.host.privileges import raise_if_held
+from netkat.system_calls import require_descriptors, system_call
 from netkat.wire.ring import BLOCK, Block
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ class Counts(NamedTuple):
     dropped: int
 
 
+DESCRIPTORS = 12
+"""The most that a capture on one interface opens (8 measured), and room for its output."""
+
+
 class LiveCapture:
     """Rings on the interfaces of a Watch, armed when the constructor returns.
 
@@ -42,7 +48,8 @@ class LiveCapture:
         """``own``, which is closed with it, marks what netkat sent."""
         self.watch = watch
         self._own = own
-        self._names = dict(socket.if_nameindex())
+        with system_call("list the interfaces (socket, bind, getsockname, sendto, recvmsg)"):
+            self._names = dict(socket.if_nameindex())
         self.began_ns = time.time_ns()
         self._fault: InterfaceDown | None = None
         self._weave = Weave(watch.hold_ms / 1000 * 2 + 0.005)
@@ -50,10 +57,15 @@ class LiveCapture:
         with ExitStack() as undo:
             if own is not None:
                 undo.callback(own.close)
+            require_descriptors(DESCRIPTORS, "start the capture")
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self._wake)
             for name in dict.fromkeys(watch.interfaces):
-                source = opened(name, watch, self._names)
+                try:
+                    source = opened(name, watch, self._names)
+                except MissingCapability as lacking:
+                    raise_if_held(lacking)
+                    raise
                 undo.callback(source.ring.close)
                 self._sources.append(source)
             self._poll = select.poll()

@@ -23,6 +23,7 @@ from netkat.bpf.own_flows import own_flows
 from netkat.capture.flows import Segment, read
 from netkat.capture.packet import Packet
 from netkat.closing import Closing
+from netkat.system_calls import system_call
 
 _KNOCK = 50_000_000
 """Nanoseconds after which a netkat that was there is looked for again: one that was killed
@@ -53,7 +54,8 @@ class OwnFrames(Closing):
         self._flows: dict[bytes, _Span] = {}
         with ExitStack() as undo:
             # Listening first, then searching: no flow begins in between.
-            self._events = undo.enter_context(FlowEventListener())
+            with system_call("listen for netkat's own flows (socket, ioctl, setsockopt, bind)"):
+                self._events = undo.enter_context(FlowEventListener())
             self._namespace = Namespace()
             undo.callback(self._namespace.close)
             self._look()

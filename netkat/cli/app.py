@@ -25,9 +25,14 @@ def main() -> NoReturn:
     fill_standard_descriptors()
     gc.set_threshold(_OBJECTS)
 
-    from netkat.cli.commands import run  # typer: 60 ms
-    from netkat.cli.exits import unwritten
-
+    try:
+        from netkat.cli.commands import run  # typer: 60 ms
+        from netkat.cli.exits import unwritten
+    except (OSError, ImportError, MemoryError) as error:
+        # Not one descriptor or page is left: nothing more can be imported for a better message.
+        os.write(2, f"netkat: cannot start on the local host [{error}]\n".encode())
+        os.write(2, b"  next: check the limits of the process: ulimit -n -v\n")
+        os._exit(2)
     code = run(sys.argv[1:])
     try:
         if sys.stdout is not None:

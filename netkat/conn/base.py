@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netkat import finalizers
 from netkat.closing import Closing
-from netkat.engine.wait import deadline_after
+from netkat.engine.wait import deadline_after, wait_readable
 from netkat.flow import IPAddress, Protocol
-from netkat.stack.codes import StackError
+from netkat.stack.codes import StackError, WireFailed
 
 if TYPE_CHECKING:
     import socket
@@ -232,6 +232,8 @@ class SocketShaped(Closing):
             except StackError as error:
                 self._check_open()  # closed by another thread just now
                 raise session.fault(error) from None
+            except WireFailed as failed:
+                raise self._interface_fault(failed) from None
             if self._timeout == 0.0:
                 raise BlockingIOError(errno.EAGAIN, "the operation would wait")
             if deadline is None:
@@ -242,6 +244,13 @@ class SocketShaped(Closing):
             self._check_open()
             if not ready:
                 raise session.timed_out(self._timeout)
+
+    def _interface_fault(self, failed: WireFailed) -> OSError:
+        """The typed error of an interface whose packet socket failed."""
+        # The pump's thread meets the same error, and finds out why.
+        wait_readable((self._session.fault_fd,), deadline_after(1.0))
+        fault = self._session.link_fault
+        return fault if isinstance(fault, OSError) else failed
 
 
 def spelt(address: IPAddress | None, port: int) -> Address:

@@ -27,6 +27,7 @@ from netkat.host.capabilities import drop_all
 from netkat.host.conntrack import Census
 from netkat.host.ports import reserve
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
+from netkat.system_calls import require_descriptors
 
 if TYPE_CHECKING:
     from netkat.engine.claimed_ports import ClaimedPorts
@@ -42,6 +43,10 @@ T = TypeVar("T")
 
 _POLL = 0.005
 """Seconds between two looks at closing connections; for their ends there is no descriptor."""
+
+DESCRIPTORS = 28
+"""The most that one connection and its interface hold at once, the Go runtime's own included
+(26 measured). The Go runtime aborts the process where it cannot open its own."""
 
 
 class Cancelled(Exception):
@@ -63,6 +68,7 @@ class Bypass(Closing):
     ) -> None:
         self.options = options.check()
         self._socket_options, self._tap = socket_options, tap
+        require_descriptors(DESCRIPTORS, "open the packet socket and the TCP/IP stack")
         self._process = Process()
         self._uplinks: dict[int, Uplink] = {}
         self._lock = threading.Lock()
@@ -87,7 +93,13 @@ class Bypass(Closing):
         which may: a thread keeps its maker's namespace, and the namespace alive.
         """
         self._process.require()
-        return function() if self._netns is None else self._netns.call(function)
+        try:
+            return function() if self._netns is None else self._netns.call(function)
+        except MissingCapability as lacking:
+            from netkat.host.privileges import raise_if_held
+
+            raise_if_held(lacking)
+            raise
 
     def prepare(
         self,

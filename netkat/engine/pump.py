@@ -14,10 +14,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from netkat.engine.wait import remaining, wait_readable
 from netkat.errors import NetkatError
+from netkat.system_calls import system_call, thread_error
 from netkat.wire.batch import ReceiveBatch, SendBatch
 
 if TYPE_CHECKING:
@@ -54,17 +56,20 @@ class Pump:
         self._on_fault, self._housekeeping = on_fault, housekeeping
         # Half is received into while the other half is handed to the stack.
         self._incoming, self._outgoing = ReceiveBatch(2 * BATCH), SendBatch(BATCH)
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._attention = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
         self._main = threading.main_thread().ident
-        loops = self._begin()
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(loop,), name=f"netkat-{name}", daemon=True)
-            for name, loop in loops.items()
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        with ExitStack() as undo:
+            with system_call("create an eventfd (eventfd2)"):
+                self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+                undo.callback(os.close, self._stop)
+                self._attention = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                undo.callback(os.close, self._attention)
+            loops = self._begin()
+            undo.callback(self._join)
+            for name, loop in loops.items():
+                self._start(name, loop)
+            self._undo = undo.pop_all()
 
     def flush(self) -> None:
         """Send all that the stack has waiting, on this thread or on the one that is at it."""
@@ -106,12 +111,24 @@ class Pump:
         try:
             self.flush()
         finally:
-            os.eventfd_write(self._stop, 1)
-            for thread in self._threads:
-                thread.join()
-            self._end()
-            os.close(self._stop)
-            os.close(self._attention)
+            self._undo.close()
+
+    def _start(self, name: str, loop: Callable[[], None]) -> None:
+        thread = threading.Thread(
+            target=self._guarded, args=(loop,), name=f"netkat-{name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise thread_error(error) from None
+        self._threads.append(thread)
+
+    def _join(self) -> None:
+        self._stopping = True
+        os.eventfd_write(self._stop, 1)
+        for thread in self._threads:
+            thread.join()
+        self._end()
 
     def _begin(self) -> dict[str, Callable[[], None]]:
         self._stack.attach(self._wire.fileno(), self._incoming, self._outgoing, self._wire.tally)

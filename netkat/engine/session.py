@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
 from netkat.flow import Flow, Protocol
+from netkat.system_calls import system_error
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -65,6 +66,7 @@ class Session:
         """Whether the guard has shown that it keeps this flow from the kernel."""
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = uplink.wire.tally[THROWN_AWAY]
+        self._without_memory_before = uplink.wire.tally[errno.ENOMEM]
         self.received = 0
         self.sent = 0
         self._sending = threading.Lock()
@@ -154,14 +156,22 @@ class Session:
         self.proved = True
 
     def evidence(self, waited: float | None = None) -> Evidence:
-        """What is known of this flow now."""
+        """What is known of this flow now.
+
+        Errors: OutOfMemory, if the local host had no memory to send its packets.
+        """
         from netkat.engine.verdict import Evidence
 
         refused = self.uplink.wire.refused(THROWN_AWAY)
+        seen = self.uplink.stack.observe(self.flow)
+        unsent = self.uplink.wire.refused(errno.ENOMEM) - self._without_memory_before
+        if unsent and not seen.frames_received:
+            error = OSError(errno.ENOMEM, "")
+            raise system_error(error, f"send {unsent} packets (sendmmsg) on {self.path.link.name}")
         return Evidence(
             flow=self.flow,
             path=self.path,
-            seen=self.uplink.stack.observe(self.flow),
+            seen=seen,
             refused_frames=refused - self._refused_before,
             egress_hooks=self.uplink.egress_hooks,
             waited=waited,

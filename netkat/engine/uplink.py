@@ -29,6 +29,7 @@ from netkat.engine.wait import wait_readable
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
+from netkat.system_calls import system_call
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Uplink:
         self.process = Process()
         self.fault: NetkatError | None = None
         with ExitStack() as undo:
-            self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            with system_call("create an eventfd (eventfd2)"):
+                self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self.fault_fd)
             # Nothing passes this filter yet: flows come one by one, each armed
             # before its first packet leaves.

@@ -26,13 +26,13 @@ NAMES = tuple(_IN_ORDER.split())
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
 _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS = 28, 38
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_PR_GET_NO_NEW_PRIVS = 39
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_IS_SET, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 1, 4
 _SECBITS_LOCKED = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 """NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE with their locks, and KEEP_CAPS locked at
 off: uid 0 is worth nothing any more to what is executed later (linux/securebits.h)."""
 
 _CAPABILITY_VERSION_3 = 0x20080522
-_STATUS = "/proc/thread-self/status"
 
 
 def held() -> frozenset[str]:
@@ -104,17 +104,28 @@ def _verify(allowed: int) -> None:
 
 
 def _sets() -> dict[str, int]:
-    found = {}
-    # UTF-8: another codec would be read from a file, which a user that this process has
-    # become (sniff -Z) need not be able to read.
-    with open(_STATUS, encoding="utf-8", errors="replace") as status:
-        for line in status:
-            name, _, value = line.partition(":")
-            if name.startswith("Cap"):
-                found[name] = int(value, 16)
-            elif name == "NoNewPrivs":
-                found[name] = int(value)
-    return found
+    """The thread's sets as /proc/thread-self/status names them. /proc may be hidden."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, data):
+        raise SetupError(f"capget: {os.strerror(ctypes.get_errno())}")
+    effective, permitted, inheritable = (data[i] | data[i + 3] << 32 for i in range(3))
+    ambient = sum(
+        1 << number
+        for number in range(len(NAMES))
+        if libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_IS_SET, number, 0, 0)))
+        == 1
+    )
+    return {
+        "CapEff": effective,
+        "CapPrm": permitted,
+        "CapInh": inheritable,
+        "CapAmb": ambient,
+        "NoNewPrivs": libc.prctl(_PR_GET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (0, 0, 0, 0))),
+    }
 
 
 def _names(mask: int) -> frozenset[str]:

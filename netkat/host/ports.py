@@ -33,6 +33,7 @@ from netkat.flow import IPAddress, Protocol
 from netkat.host import conntrack
 from netkat.host.link import addresses, link
 from netkat.host.route import foreign_source
+from netkat.system_calls import is_local, system_call, system_error
 
 _IP_FREEBIND, _IP_MINTTL, _IPV6_MINHOPCOUNT = 15, 21, 73
 _SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
@@ -158,13 +159,15 @@ def _hold(wish: _Wish, port: int) -> Reservation:
     protocol, local = wish.protocol, wish.local
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
-    holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    with system_call(f"open a socket that reserves the {protocol} port (socket)"):
+        holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         if wish.interface is not None:
             bind_to_device(holder, wish.interface)
         if wish.foreign:
             # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
-            holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+            with system_call("set IP_FREEBIND (setsockopt)"):
+                holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
         filtered = _drop_all(holder)
         bind(holder, protocol, local, port)
@@ -190,10 +193,11 @@ def bind_to_device(holder: socket.socket, interface: str) -> None:
 
 
 def _listen_silently(holder: socket.socket, local: IPAddress) -> None:
-    if local.version == 4:
-        holder.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _MAXIMUM_TTL)
-    else:
-        holder.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _MAXIMUM_TTL)
+    with system_call("set IP_MINTTL on the socket that reserves the port (setsockopt)"):
+        if local.version == 4:
+            holder.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _MAXIMUM_TTL)
+        else:
+            holder.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _MAXIMUM_TTL)
     holder.listen(1)
 
 
@@ -205,6 +209,11 @@ def _drop_all(holder: socket.socket) -> bool:
         holder.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, pointer))
     except PermissionError:
         return False
+    except OSError as error:
+        if is_local(error):
+            operation = "attach a filter to the socket that reserves the port (setsockopt)"
+            raise system_error(error, operation) from error
+        raise
     return True
 
 
@@ -237,7 +246,7 @@ def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int)
             owner=owner,
             hint="leave -p away and netkat takes a free one",
         )
-    if error.errno == errno.EACCES:
+    if error.errno == errno.EACCES and 0 < port < 1024:
         return MissingCapability(
             f"port {port} is a privileged one: CAP_NET_BIND_SERVICE is missing",
             capability="CAP_NET_BIND_SERVICE",
@@ -251,6 +260,8 @@ def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int)
         return foreign_source(local)
     if error.errno == errno.EINVAL and local.version == 6 and local.is_link_local:
         return BadArgument(f"{local} is link-local: on which interface?")
+    if is_local(error):
+        return system_error(error, f"reserve {protocol} port {port or 'any'} on {local} (bind)")
     return SetupError(f"cannot reserve {protocol} port {port} on {local}: {error.strerror}")
 
 

@@ -8,10 +8,29 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from netkat.errors import MissingCapability, SystemCallDenied
+
 
 def how_to_get_them(argv: Sequence[str] | None = None) -> str:
     """The line that fits this place: sudo, or in a container kubectl."""
     return kubectl_line(argv) if in_container() else sudo_line(argv)
+
+
+def raise_if_held(lacking: MissingCapability) -> None:
+    """Raise what denied a system call where the capability for it is held.
+
+    Errors: SystemCallDenied.
+    """
+    from netkat.host.capabilities import missing
+
+    if not lacking.capability or missing(lacking.capability):
+        return
+    denied = SystemCallDenied(
+        f"denied by the local host though {lacking.capability} is held [{lacking.message}; EPERM]",
+        operation=lacking.message,
+    )
+    denied.errno = lacking.errno
+    raise denied from lacking
 
 
 def sudo_line(argv: Sequence[str] | None = None) -> str:

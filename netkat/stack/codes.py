@@ -7,6 +7,7 @@ import errno
 import os
 
 from netkat.errors import LibraryPanicked, NetworkError
+from netkat.system_calls import system_error
 
 
 class Code(enum.IntEnum):
@@ -73,6 +74,10 @@ SOURCE = -2000
 """gostack.h's GS_SOURCE."""
 
 
+LOCAL = -3000
+"""gostack.h's GS_LOCAL."""
+
+
 class WireFailed(OSError):
     """The packet socket failed for good, with this errno."""
 
@@ -89,6 +94,9 @@ def fault(result: int) -> Exception:
         return LibraryPanicked(last_panic())
     if result == Code.AGAIN:
         return BlockingIOError(errno.EAGAIN, "the operation would wait")
+    if result < LOCAL:
+        error = OSError(LOCAL - result, os.strerror(LOCAL - result))
+        return system_error(error, "create a descriptor (eventfd2, epoll_create1, timerfd_create)")
     if result < SOURCE:
         return SourceFailed(SOURCE - result, os.strerror(SOURCE - result))
     if result < WIRE:

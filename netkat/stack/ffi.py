@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, NoReturn, Protocol, cast
 
 from netkat.errors import LibraryMismatch, LibraryMissing, SetupError
+from netkat.system_calls import require_address_space, require_descriptors
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -19,6 +20,12 @@ StackHandle = NewType("StackHandle", int)
 EndpointHandle = NewType("EndpointHandle", int)
 
 LIBRARY = Path(__file__).with_name("libgostack.so")
+_DESCRIPTORS = 8
+"""For the library's file, Go's epoll and eventfd, and a stack. The Go runtime aborts the process
+where it cannot open its own."""
+_ADDRESS_SPACE = 1700 << 20
+"""Bytes that Go's runtime and the stacks of its threads reserve (1,670 MiB measured). It aborts
+the process where it cannot."""
 _BUILD = "python3 build.py build"
 
 
@@ -226,6 +233,8 @@ def open_library(path: Path) -> Loaded:
         raise LibraryMissing("netkat/stack/_gostack.py is not built", hint=_BUILD) from None
     if not path.exists():
         raise LibraryMissing(f"{path.name} is not built", hint=_BUILD)
+    require_descriptors(_DESCRIPTORS, "load the TCP/IP stack")
+    require_address_space(_ADDRESS_SPACE, "load the TCP/IP stack")
     ffi: Any = _gostack.ffi
     try:
         library = ffi.dlopen(str(path))

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, NetkatError
+from netkat.system_calls import is_local, system_call, system_error
 from netkat.wire import uapi
 from netkat.wire.base import WireStatistics
 from netkat.wire.libc import ffi
@@ -76,11 +77,13 @@ class PacketSocket:
         with ExitStack() as undo:
             self._socket = undo.enter_context(_open(interface))
             self._program = _BLOCK_ALL
-            self._attach(_BLOCK_ALL)
-            self._set_options(qdisc_bypass)
+            with system_call(f"set up the packet socket on {interface} (setsockopt)"):
+                self._attach(_BLOCK_ALL)
+                self._set_options(qdisc_bypass)
             self._bind()
             self._drain()
-            self.set_filter(filter)
+            with system_call(f"set the filter of the packet socket on {interface} (setsockopt)"):
+                self.set_filter(filter)
             undo.pop_all()
         self._writable = select.poll()
         self._writable.register(self._socket, select.POLLOUT)
@@ -184,8 +187,13 @@ class PacketSocket:
     def close(self) -> None:
         """Close; more than once is once. The counters stay."""
         if self._socket.fileno() >= 0:
-            self.statistics()
-            self._socket.close()
+            try:
+                self.statistics()
+            except OSError as error:
+                if not is_local(error):
+                    raise
+            finally:
+                self._socket.close()
 
     def _set_options(self, qdisc_bypass: bool) -> None:
         sock = self._socket
@@ -206,12 +214,17 @@ class PacketSocket:
             # Python binds by name; the index is what the caller means by it.
             name = socket.if_indextoname(self.index)
             self._socket.bind((name, uapi.ETH_P_ALL))
-        except OSError:
+        except OSError as error:
+            if is_local(error):
+                operation = f"bind the packet socket to {self.interface} (bind)"
+                raise system_error(error, operation) from error
             raise InterfaceNotFound(
                 f"no interface {self.interface} (index {self.index})", interface=self.interface
             ) from None
         # A socket may be bound to an interface that is down; it says so only now.
-        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        with system_call(f"read the state of the packet socket on {self.interface} (getsockopt)"):
+            state = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if state:
             raise InterfaceDown(
                 f"{self.interface} is down",
                 interface=self.interface,
@@ -262,7 +275,9 @@ class PacketSocket:
         if error.errno in _CLOSED:
             return NetkatError(f"the wire on {self.interface} is closed")
         if error.errno not in _GONE:
-            return NetkatError(f"{self.interface}: {error.strerror}")
+            sent = self.tally[error.errno or 0] > 0
+            operation = "send (sendmmsg)" if sent else "receive (recvmmsg)"
+            return system_error(error, f"{operation} on {self.interface}")
         if self._vanishing():
             return InterfaceDown(
                 f"{self.interface} vanished while it was in use",
@@ -299,7 +314,9 @@ def _open(interface: str) -> socket.socket:
         return socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
         )
-    except PermissionError:
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise system_error(error, f"open a packet socket on {interface} (socket)") from error
         raise MissingCapability(
             f"a packet socket on {interface} takes CAP_NET_RAW",
             capability="CAP_NET_RAW",

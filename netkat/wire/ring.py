@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, SetupError
+from netkat.system_calls import is_local, system_call, system_error
 
 Instruction = tuple[int, int, int, int]
 
@@ -168,8 +169,9 @@ class ReceiveRing:
         with ExitStack() as undo:
             self._socket = undo.enter_context(open_socket())
             attach_filter(self._socket, program)
-            self._socket.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
-            self._socket.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
+            with system_call(f"set up the packet socket on {interface} (setsockopt)"):
+                self._socket.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
+                self._socket.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
             blocks = max(2, size // BLOCK)
             self._map = undo.enter_context(_ring(self._socket, blocks, hold_ms))
             view = undo.enter_context(memoryview(self._map))
@@ -192,9 +194,14 @@ class ReceiveRing:
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.ENXIO):
                 raise InterfaceNotFound(f"no interface {self.interface}") from None
+            if is_local(error):
+                operation = f"bind the packet socket to {self.interface} (bind)"
+                raise system_error(error, operation) from error
             raise InterfaceDown(f"{self.interface}: {error.strerror}") from None
         # A socket may be bound to an interface that is down; it says so only now.
-        if fault := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        with system_call(f"read the state of the packet socket on {self.interface} (getsockopt)"):
+            fault = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if fault:
             raise self._fault(fault)
 
     def fileno(self) -> int:
@@ -255,7 +262,10 @@ def hardware_type(interface: str) -> int:
     with open_socket() as probe:
         try:
             probe.bind((interface, 0))
-        except OSError:
+        except OSError as error:
+            if is_local(error):
+                operation = f"bind a packet socket to {interface} (bind)"
+                raise system_error(error, operation) from error
             raise InterfaceNotFound(
                 f"no interface {interface}", hint="netkat sniff -D lists the interfaces"
             ) from None
@@ -268,7 +278,9 @@ def open_socket() -> socket.socket:
     # SOCK_RAW where the link header is not wanted, too: only that has PACKET_VNET_HDR.
     try:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    except PermissionError:
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise system_error(error, "open a packet socket (socket)") from error
         raise MissingCapability(
             "watching an interface needs CAP_NET_RAW",
             capability="CAP_NET_RAW",
@@ -292,6 +304,8 @@ def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program)
     except OSError as error:
+        if is_local(error):
+            raise system_error(error, "attach the capture filter (setsockopt)") from error
         raise SetupError(
             f"the kernel refuses the filter of {len(program)} instructions: {error.strerror}",
             hint="net.core.optmem_max bounds a filter's size" if len(program) > 1000 else None,
@@ -305,6 +319,8 @@ def _ring(sock: socket.socket, blocks: int, hold_ms: int) -> mmap.mmap:
         sock.setsockopt(_SOL_PACKET, _RX_RING, request)
         return mmap.mmap(sock.fileno(), BLOCK * blocks)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_local(error) and error.errno != errno.ENOMEM:
+            raise system_error(error, "make the receive ring (setsockopt, mmap)") from error
         reason = getattr(error, "strerror", None) or str(error)
         raise SetupError(
             f"no receive ring of {blocks * BLOCK >> 20} MiB: {reason}",

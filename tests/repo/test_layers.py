@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"closing", "errors", "finalizers", "flow", "frame", "netlink", "options"}
+BASE = {"closing", "errors", "finalizers", "flow", "frame", "netlink", "options", "system_calls"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {
     "netkat",
@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "finalizers": set[str](),
     "flow": set[str](),
     "frame": {"errors", "flow"},
-    "netlink": {"closing", "errors"},
+    "netlink": {"closing", "errors", "system_calls"},
     "options": {"errors", "flow"},
+    "system_calls": {"errors"},
     "_version": set[str](),
     "wire": BASE,
     "bpf": BASE,

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +39,7 @@ type queue struct {
 func newQueue() (*queue, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("eventfd2", err)
 	}
 	return &queue{wake: fd, armed: true}, nil
 }

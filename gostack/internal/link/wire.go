@@ -188,10 +188,18 @@ func (w *Wire) fail(errno unix.Errno) error {
 	return errno
 }
 
-// usable is nil, or why there is nothing to be done.
-func (w *Wire) usable() error {
+// Failure is the error that ended the wire, or nil.
+func (w *Wire) Failure() error {
 	if errno := w.failure.Load(); errno != 0 {
 		return unix.Errno(errno)
+	}
+	return nil
+}
+
+// usable is nil, or why there is nothing to be done.
+func (w *Wire) usable() error {
+	if err := w.Failure(); err != nil {
+		return err
 	}
 	if !w.attached.Load() {
 		return ErrDetached
@@ -280,6 +288,10 @@ func (w *Wire) send(frames []Mmsghdr) error {
 				continue
 			}
 		case unix.ENETDOWN, unix.ENODEV, unix.ENXIO, unix.EBADF, unix.ENOTSOCK:
+			return w.fail(errno)
+		case unix.EACCES, unix.EPERM, unix.ENOSYS:
+			// A security module or a seccomp filter denies the system call: no frame will leave.
+			w.count(int(errno), 1)
 			return w.fail(errno)
 		}
 		// The transport above sends again what matters.

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,7 @@ type burst struct {
 
 func newBurst() (*burst, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
-	return &burst{timer: fd}, err
+	return &burst{timer: fd}, os.NewSyscallError("timerfd_create", err)
 }
 
 // gather decides whether a datagram that was just queued waits for more; queued counts those

@@ -126,6 +126,15 @@ func (e *Endpoint) sendDatagram(b []byte, options tcpip.WriteOptions) (n int64, 
 	return n, err
 }
 
+// DatagramFailure is the packet socket's error, after which no datagram has left. A stream waits
+// for the peer anyway, and its waits report the error.
+func (e *Endpoint) DatagramFailure() error {
+	if e.tcp {
+		return nil
+	}
+	return e.stack.wire.Failure()
+}
+
 // mayFollow holds a datagram back, by ErrWouldBlock, while it would be lost on this side.
 func (e *Endpoint) mayFollow(size int, to netip.AddrPort) tcpip.Error {
 	key := e.key

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ func (p *pump) close() {
 func (p *pump) newSeat() (*seat, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, p.fd, &unix.EpollEvent{}); err != nil {
 		_ = unix.Close(fd)

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (r *readiness) descriptor() (fd int, fresh bool, err error) {
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return -1, false, err
+		return -1, false, os.NewSyscallError("socketpair", err)
 	}
 	r.near, r.far, r.made = pair[0], pair[1], true
 	_ = unix.SetsockoptInt(r.near, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)

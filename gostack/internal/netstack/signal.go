@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +44,7 @@ func (s *signal) make() (fd int, fresh bool, err error) {
 	}
 	fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return -1, false, err
+		return -1, false, os.NewSyscallError("eventfd2", err)
 	}
 	s.fd, s.made = fd, true
 	if s.up {

@@ -4,6 +4,7 @@ package netstack
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +88,8 @@ func New(mtu uint32, mac []byte, gso bool) (*Stack, error) {
 		return nil, err
 	}
 	if made.BridgesFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, err
+		l.Close()
+		return nil, os.NewSyscallError("eventfd2", err)
 	}
 	made.wire = link.NewWire(l, &made.Rx, &made.Tx, made.inject)
 	made.pump = newPump(made.wire, l)
