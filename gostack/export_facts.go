@@ -75,6 +75,7 @@ func gs_stack_statistics(h C.uint64_t, out *C.gs_statistics) (result C.int32_t) 
 		bytes_out:        C.uint64_t(c.BytesOut.Load()),
 		queue_full:       C.uint64_t(c.QueueFull.Load()),
 		malformed:        C.uint64_t(c.Malformed.Load()),
+		no_next_hop:      C.uint64_t(c.NoRoute.Load() + s.Link.Hops().Dropped.Load()),
 		retransmits:      C.uint64_t(stats.TCP.Retransmits.Value()),
 		fast_retransmits: C.uint64_t(stats.TCP.FastRetransmit.Value()),
 		timeouts:         C.uint64_t(stats.TCP.Timeouts.Value()),

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Raised by every change to this file that an older caller would trip over. */
-#define GS_ABI 12
+#define GS_ABI 13
 
 #define GS_EAGAIN -1      /* not now; wait for the eventfd */
 #define GS_EBADF -2       /* no such handle, or closed */
@@ -127,6 +127,7 @@ typedef struct {
     uint64_t frames_in, frames_out, bytes_in, bytes_out; /* bytes of frames, without vnet header */
     uint64_t queue_full;       /* frames refused by the link queue; counted, never silent */
     uint64_t malformed;        /* frames the link threw away */
+    uint64_t no_next_hop;      /* packets dropped: no route, or the next hop did not answer */
     uint64_t retransmits, fast_retransmits, timeouts, checksum_errors;
     uint32_t endpoints;        /* open endpoint handles of this stack */
     uint32_t queued;           /* frames waiting to be drained */

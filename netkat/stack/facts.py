@@ -121,6 +121,8 @@ class StackStatistics(NamedTuple):
     bytes_out: int
     queue_full: int
     malformed: int
+    no_next_hop: int
+    """Packets dropped because there was no route, or the next hop did not answer."""
     retransmits: int
     fast_retransmits: int
     timeouts: int

@@ -20,7 +20,7 @@ from tests.stack.neighbors import (
     question,
     solicit,
 )
-from tests.stack.network import retry
+from tests.stack.network import eventually, retry
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -153,3 +153,36 @@ def test_second_request_for_an_assigned_address_is_answered(version: int) -> Non
         alone.stack.add_address(own, assigned=False)
         ask()
         assert alone.silence(), "the kernel has lost the address"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_progress_of_a_connection_confirms_a_stale_next_hop(version: int) -> None:
+    """RFC 4861, 7.3.1: no probe is needed. The router has asked first, so its MAC is known."""
+    router = ROUTERS[version][0]
+    with Alone() as alone:
+        own = alone.host.addresses[version]
+        alone.stack.claim_address(own)
+        if version == 4:
+            arrive(alone, arp(REQUEST, FIRST, router, own, BROADCAST))
+        else:
+            arrive(alone, solicit(FIRST, router, own))
+        assert alone.sent()[:6] == FIRST, "the answer"
+        with Dialled(alone, far_flow(alone, version), StackPath(router)) as one:
+            assert one.syn[:6] == FIRST
+            state = HopState.REACHABLE
+            assert eventually(lambda: alone.stack.observe(one.flow).hop_state is state)
+            assert alone.stack.observe(one.flow).neighbor_requests == 0
+
+
+def test_ipv4_by_a_next_hop_of_ipv6() -> None:
+    """RFC 8950, and the kernel's ``route add ... via inet6``."""
+    with Alone() as alone, Dialled(alone, far_flow(alone, 4), StackPath(ROUTERS[6][0])) as one:
+        assert one.syn[:6] == FIRST
+        assert one.syn[12:14] == b"\x08\x00"
+
+
+def test_packets_without_a_next_hop_are_counted() -> None:
+    with Alone() as alone, alone.stack.connect(far_flow(alone, 4), StackPath(ROUTERS[4][0])) as one:
+        with pytest.raises(StackError):
+            retry(one.connect_result, one.writable_fd())
+        assert alone.stack.statistics().no_next_hop > 0

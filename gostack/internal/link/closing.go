@@ -17,6 +17,7 @@ func (c *closing) add(key FlowKey, r *record) {
 	c.remove(key)
 	if len(c.order) == closingKept {
 		c.remove(c.order[0])
+		c.order = c.order[1:]
 	}
 	c.records[key] = r
 	c.order = append(c.order, key)

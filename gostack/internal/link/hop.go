@@ -25,6 +25,9 @@ const (
 	// unlistedEvery is how often an address that gVisor's cache no longer lists is asked for:
 	// the cache keeps 512 neighbours (stack.NeighborCacheSize), and there may be more next hops.
 	unlistedEvery = 5 * time.Second
+
+	// askAgain is when a next hop is asked for again that the cache dropped before it answered.
+	askAgain = time.Second
 )
 
 // Hop is a next hop: an address on a link, and the MAC that frames for it are sent to. The
@@ -307,18 +310,20 @@ func (t *Hops) Removed(a netip.Addr) {
 		t.mu.Unlock()
 		return
 	}
-	keeps := h.MAC().Known() && !h.forget
-	h.forget = false
-	if keeps {
-		h.state.Store(uint32(stack.Unknown))
+	h.state.Store(uint32(stack.Unknown))
+	switch {
+	case h.forget:
+		h.forget = false
+		h.mac.Store(0)
+	case h.MAC().Known():
 		h.unlisted.Store(true)
 		h.asked.Store(int64(time.Since(t.start)) + 1)
-		h.dropUnused()
-		t.mu.Unlock()
-		return
+	case len(h.held) > 0 || len(h.waiters) > 0:
+		// That is no answer. At once, it would take the room of another that is asked for.
+		time.AfterFunc(askAgain, func() { h.ask(netip.Addr{}) })
 	}
+	h.dropUnused()
 	t.mu.Unlock()
-	t.failed(a, stack.Unknown)
 }
 
 // Forget drops a neighbour's MAC; the next packet asks for it.

@@ -138,7 +138,11 @@ func (o *Observer) setPath(key FlowKey, r *record, path *Path) bool {
 func (o *Observer) linkClosed(key FlowKey, closed *Endpoint) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r := o.flows[key]; r != nil && r.out == closed {
+	r := o.flows[key]
+	if r == nil {
+		r = o.closing.find(&key)
+	}
+	if r != nil && r.out == closed {
 		o.setPath(key, r, r.ownPath)
 	}
 }

@@ -38,22 +38,30 @@ func (e *Endpoint) SetPath(path *Path) tcpip.Error {
 		return &tcpip.ErrInvalidEndpointState{} // its link is closed
 	}
 	e.hop.reset()
+	e.writable.raise() // a sender may wait for the next hop before
 	return nil
 }
 
 // limitSegment has the MSS option of a connection's SYN follow its path's MTU.
 func (e *Endpoint) limitSegment(path *Path) tcpip.Error {
-	if !e.tcp || path == nil || path.MTU == 0 || path.MTU >= e.linkMTU(path) {
+	if !e.tcp || path == nil {
+		return nil
+	}
+	mtu := e.linkMTU(path)
+	if path.MTU != 0 {
+		mtu = min(mtu, path.MTU)
+	}
+	if mtu >= e.stack.Link.IPMTU() {
 		return nil
 	}
 	headers := uint32(header.IPv4MinimumSize + header.TCPMinimumSize)
 	if e.key.Version == 6 {
 		headers = header.IPv6MinimumSize + header.TCPMinimumSize
 	}
-	if path.MTU <= headers {
+	if mtu <= headers {
 		return &tcpip.ErrInvalidOptionValue{}
 	}
-	payload := path.MTU - headers
+	payload := mtu - headers
 	if chosen := e.maxPayload.Load(); chosen != 0 && chosen <= payload {
 		return nil
 	}
