@@ -6,14 +6,15 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// gVisor takes an acknowledgment for a duplicate only where it offers the same window as the one
-// before (tcp/snd.go, isDupAck: RFC 5681, 2), and begins to count anew at any other. The kernel's
-// receiver widens its window by each segment that comes out of order while it is still small
-// (net/ipv4/tcp_input.c, tcp_data_queue_ofo), so that no two of its duplicates are alike: the
-// loss is not found before the retransmission timer is, and the window that slow start
-// had reached is gone. With SACK what is a duplicate is said by its blocks (RFC 6675, 2), so
-// those offer gVisor the window of the one before; the wider one comes with the next
-// acknowledgment of something new.
+// Why: gVisor counts an acknowledgment as a duplicate only if it offers the same window as the one before
+// (tcp/snd.go, isDupAck: RFC 5681, 2). The kernel's receiver widens its window with each segment that comes
+// out of order while the window is small (net/ipv4/tcp_input.c, tcp_data_queue_ofo), so that no two of its
+// duplicates are alike: the loss is found by the retransmission timer alone. With SACK the blocks say what
+// is a duplicate (RFC 6675, 2). So a duplicate is given the window of the one before, and the wider one
+// comes with the next acknowledgment of something new.
+//
+// A new gVisor makes this unnecessary if isDupAck goes by SACK blocks. It breaks this if gVisor verifies the
+// checksum again, which does not cover the changed window.
 
 // windowAt is where in the TCP header the window is.
 const windowAt = 14

@@ -2,9 +2,10 @@ package link
 
 import (
 	"runtime"
-	_ "unsafe" // for go:linkname
 
 	"gvisor.dev/gvisor/pkg/buffer"
+
+	"netkat/gostack/internal/gvisorinternals"
 )
 
 const (
@@ -32,7 +33,10 @@ func newLease(size int) *lease {
 
 // part is the stack's own view of what lies there.
 func (l *lease) part(from, to int) *buffer.View {
-	return partOf(l.view, from, to)
+	part := l.view.Clone()
+	part.CapLength(to)
+	part.TrimFront(from)
+	return part
 }
 
 func (l *lease) free() {
@@ -49,7 +53,7 @@ type leases struct {
 func (q *leases) exchange(lent *lease) *lease {
 	q.queue = append(q.queue, lent)
 	first := q.queue[0]
-	if !sharesChunk(first.view) {
+	if !gvisorinternals.SharesChunk(first.view) {
 		q.queue = q.queue[1:]
 		return first
 	}
@@ -63,7 +67,7 @@ func (q *leases) exchange(lent *lease) *lease {
 // settle lets go of those that have come back, but for a few. One that a reader who pauses
 // holds goes to the end, out of the way of the others.
 func (q *leases) settle() {
-	for len(q.queue) > fewLent && !sharesChunk(q.queue[0].view) {
+	for len(q.queue) > fewLent && !gvisorinternals.SharesChunk(q.queue[0].view) {
 		q.queue[0].free()
 		q.queue = q.queue[1:]
 	}
@@ -78,9 +82,3 @@ func (q *leases) free() {
 	}
 	q.queue = nil
 }
-
-// sharesChunk says whether others have views of the same memory. Nobody else can make one
-// of memory that only we have.
-//
-//go:linkname sharesChunk gvisor.dev/gvisor/pkg/buffer.(*View).sharesChunk
-func sharesChunk(v *buffer.View) bool

@@ -1,6 +1,10 @@
 package link
 
-import "gvisor.dev/gvisor/pkg/buffer"
+import (
+	"gvisor.dev/gvisor/pkg/buffer"
+
+	"netkat/gostack/internal/gvisorinternals"
+)
 
 // fewLoans is how many stay where no more is sent for now: 1 MiB.
 const fewLoans = 16
@@ -15,7 +19,7 @@ type Loans struct {
 
 // Take gives 64 KiB that nobody else has a view of. They stay its own: the stack gets clones.
 func (l *Loans) Take() *buffer.View {
-	if len(l.queue) > 0 && !sharesChunk(l.queue[0]) {
+	if len(l.queue) > 0 && !gvisorinternals.SharesChunk(l.queue[0]) {
 		l.queue = append(l.queue[1:], l.queue[0])
 	} else {
 		l.queue = append(l.queue, l.another())

@@ -5,6 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
+
+	"netkat/gostack/internal/gvisorinternals"
 )
 
 const (
@@ -29,7 +31,10 @@ func (s *slab) cut() *buffer.View {
 		s.rest = whole[from:][:slabSize]
 		_ = unix.Madvise(s.rest, unix.MADV_HUGEPAGE)
 	}
-	v := viewOver(s.rest[:cutSize:cutSize])
+	v := gvisorinternals.ViewOver(s.rest[:cutSize:cutSize])
+	if v == nil {
+		return buffer.NewViewSize(firstView)
+	}
 	v.CapLength(firstView)
 	s.rest = s.rest[cutSize:]
 	return v

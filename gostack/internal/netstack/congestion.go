@@ -9,6 +9,13 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
+// Why: gVisor's CUBIC rounds the window down at every acknowledgment and begins its estimate of Reno's
+// window too low after a loss, so that a transfer with random losses is slower than the kernel's.
+//
+// A new gVisor breaks this if it counts TCPSenderState.SndCwnd or Ssthresh in other units, or calls a
+// congestion control at other moments (tcp/snd.go). If it asks for other methods,
+// gvisorinternals.TestCongestionControl fails.
+
 // cubic is CUBIC by RFC 9438.
 //
 // gVisor's own keeps the window as a whole number of packets and rounds it down at every

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	_ "unsafe" // for go:linkname
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -12,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"netkat/gostack/internal/gvisorinternals"
 	"netkat/gostack/internal/link"
 )
 
@@ -341,11 +341,6 @@ func (e *Endpoint) ended() bool {
 // next connection. gVisor would hold it to the end of TIME-WAIT, or until a reset is sent.
 func (e *Endpoint) leaveTimeWait() {
 	if ep, ok := e.ep.(*tcp.Endpoint); ok {
-		timeWaitTimerExpired(ep)
+		gvisorinternals.ExpireTimeWait(ep)
 	}
 }
-
-// timeWaitTimerExpired does nothing in another state.
-//
-//go:linkname timeWaitTimerExpired gvisor.dev/gvisor/pkg/tcpip/transport/tcp.(*Endpoint).timeWaitTimerExpired
-func timeWaitTimerExpired(e *tcp.Endpoint)

@@ -2,11 +2,12 @@ package netstack
 
 import (
 	"crypto/sha256"
-	"reflect"
 	"sync"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
+	"netkat/gostack/internal/gvisorinternals"
 )
 
 // segmentSizes are what gVisor's sender and its SACK scoreboard take for a full segment.
@@ -14,10 +15,8 @@ func segmentSizes(e *Endpoint) (sender int, scoreboard uint16) {
 	ep := e.ep.(*tcp.Endpoint)
 	ep.LockUser()
 	defer ep.UnlockUser()
-	endpoint := reflect.ValueOf(ep).Elem()
-	state := (*tcp.TCPSenderState)(addressOfField(endpoint.FieldByIndex(fields.sender), fields.state))
-	smss := (*uint16)(addressOfField(endpoint.FieldByIndex(fields.scoreboard), fields.smss))
-	return state.MaxPayloadSize, *smss
+	s, _ := gvisorinternals.SenderOf(ep)
+	return s.State().MaxPayloadSize, *s.ScoreboardSegment()
 }
 
 func TestGVisorsSegmentSizeIsPutBackAfterARetransmission(t *testing.T) {

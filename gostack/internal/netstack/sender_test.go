@@ -1,20 +1,15 @@
 package netstack
 
 import (
-	"reflect"
 	"testing"
-	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
+	"netkat/gostack/internal/gvisorinternals"
 )
 
-// A gVisor whose sender looks otherwise must be looked at again: until then each connection would
-// go on with gVisor's own congestion control.
-func TestSenderIsWhatWeTakeItFor(t *testing.T) {
-	if !fields.known {
-		t.Fatal("gVisor's sender is another one")
-	}
+func TestSenderHasNetkatsCongestionControl(t *testing.T) {
 	j := join(t, false, 0)
 	client, server := j.pair()
 	defer client.Close()
@@ -39,7 +34,12 @@ func TestSenderIsWhatWeTakeItFor(t *testing.T) {
 }
 
 func controlOf(e *Endpoint) any {
-	sender := reflect.ValueOf(e.ep.(*tcp.Endpoint)).Elem().FieldByIndex(fields.sender).Elem()
-	field := sender.FieldByIndex(fields.control)
-	return reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface()
+	ep := e.ep.(*tcp.Endpoint)
+	ep.LockUser()
+	defer ep.UnlockUser()
+	sender, ok := gvisorinternals.SenderOf(ep)
+	if !ok {
+		return nil
+	}
+	return sender.Control()
 }

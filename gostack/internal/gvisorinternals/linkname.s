@@ -1,0 +1,1 @@
+// Functions without a body (internals.go) require an assembly file in their package.

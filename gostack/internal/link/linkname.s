@@ -1,1 +1,0 @@
-// Functions without a body (lease.go) want an assembly file in their package.
