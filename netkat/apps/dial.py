@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.apps.request import Request
 from netkat.apps.signals import Signals
-from netkat.apps.targets import Attempt, Core, FailedAttempt, Targets
+from netkat.apps.targets import FailedAttempt, Targets
 from netkat.apps.words import Target
 from netkat.errors import (
     InterfaceDown,
@@ -20,6 +20,7 @@ from netkat.errors import (
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
+    from netkat.apps.core import Attempt, Core
     from netkat.apps.through import Tunnel
     from netkat.conn import AnyConnection, TcpConnection, UdpConnection
     from netkat.conn.session import Session

@@ -5,27 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from netkat.apps.taps import Tap, Taps
-from netkat.apps.targets import Core
 
 if TYPE_CHECKING:
+    from netkat.apps.core import Core, Prepared
     from netkat.apps.listen_request import ListenRequest
     from netkat.apps.request import Request
     from netkat.apps.signals import Signals
     from netkat.flow import IPAddress
 
 
-class Prepared(Protocol):
-    """What a command prepared: its targets, or the ports that it listens on."""
-
-    def notes(self) -> list[str]: ...
-    def warnings(self) -> list[str]: ...
-
-
-C = TypeVar("C", bound=Core)
-P = TypeVar("P", bound=Prepared)
+C = TypeVar("C", bound="Core")
+P = TypeVar("P", bound="Prepared")
 
 
 def bring_up(

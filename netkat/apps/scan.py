@@ -17,9 +17,9 @@ from netkat.errors import NameNotFound, NetkatError, NetworkError, NoAnswer, Ref
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
+    from netkat.apps.core import Attempt, Core
     from netkat.apps.request import Request
     from netkat.apps.signals import Signals
-    from netkat.apps.targets import Attempt, Core
     from netkat.conn.port_scan import Outcome, Ports
 
 Say = Callable[[str], None]

@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from netkat import flow
 from netkat.errors import InterfaceDown, NetkatError, NoRoute, OwnAddress, PortTaken
-from netkat.flow import IPAddress
+from netkat.flow import IPAddress, Protocol
 
 if TYPE_CHECKING:
-    from netkat.conn.port_scan import Ports
-    from netkat.conn.session import Session
+    from netkat.apps.core import Attempt, Core
 
 _ONE_ADDRESS = (NoRoute, OwnAddress, InterfaceDown, PortTaken)
 """Errors of one address: another one may still be reached."""
-
-
-class Attempt(Protocol):
-    """A prepared connection to one address."""
-
-    @property
-    def address(self) -> IPAddress: ...
-    @property
-    def port(self) -> int: ...
-    def notes(self) -> list[str]: ...
-    def warnings(self) -> list[str]: ...
-
-
-class Core(Protocol):
-    """What commands use of an engine.bypass.Bypass; a kernel.sockets.KernelSockets has it too."""
-
-    def prepare(
-        self, destination: IPAddress, port: int, *, protocol: flow.Protocol, peers: int = 1
-    ) -> Attempt: ...
-    def notes(self) -> list[str]: ...
-    def drop_privileges(self) -> None: ...
-    def load(self) -> None: ...
-    def dial(
-        self, attempt: Any, *, timeout: float | None, cancel_fd: int | None = None
-    ) -> Session: ...
-    def share_port(self, attempt: Any) -> Ports: ...
-    def wait_closed(self, seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 class FailedAttempt:
@@ -77,7 +47,7 @@ class Targets(NamedTuple):
 def prepare_targets(
     core: Core,
     addresses: Iterable[tuple[IPAddress, int]],
-    protocol: flow.Protocol,
+    protocol: Protocol,
     *,
     peers: int = 1,
 ) -> Targets:

@@ -1,0 +1,46 @@
+"""What commands use of netkat's stack or of kernel sockets. Imported for types alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from netkat import flow
+    from netkat.conn.port_scan import Ports
+    from netkat.conn.session import Session
+    from netkat.flow import IPAddress
+
+
+class Attempt(Protocol):
+    """A prepared connection to one address."""
+
+    @property
+    def address(self) -> IPAddress: ...
+    @property
+    def port(self) -> int: ...
+    def notes(self) -> list[str]: ...
+    def warnings(self) -> list[str]: ...
+
+
+class Core(Protocol):
+    """What commands use of an engine.bypass.Bypass; a kernel.sockets.KernelSockets has it too."""
+
+    def prepare(
+        self, destination: IPAddress, port: int, *, protocol: flow.Protocol, peers: int = 1
+    ) -> Attempt: ...
+    def notes(self) -> list[str]: ...
+    def drop_privileges(self) -> None: ...
+    def load(self) -> None: ...
+    def dial(
+        self, attempt: Any, *, timeout: float | None, cancel_fd: int | None = None
+    ) -> Session: ...
+    def share_port(self, attempt: Any) -> Ports: ...
+    def wait_closed(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class Prepared(Protocol):
+    """What a command prepared: its targets, or the ports that it listens on."""
+
+    def notes(self) -> list[str]: ...
+    def warnings(self) -> list[str]: ...
