@@ -15,10 +15,10 @@ FEATURE: Final = {
     "bpf(2)": (3, 18),
     "clsact": (4, 5),
     "cls_bpf": (4, 4),
-    "eBPF guard": (4, 15),
+    "eBPF guard": (4, 18),
     "tcx": (6, 6),
 }
-"""Linux versions: tcx links and BPF_F_BEFORE 6.6, names of maps and programs 4.15, the
+"""Linux versions: tcx links and BPF_F_BEFORE 6.6, bpf_skb_load_bytes_relative 4.18, the
 clsact qdisc 4.5, direct-action cls_bpf 4.4."""
 
 

@@ -32,7 +32,7 @@ class Ingress:
             try:
                 self.flows = FlowMap()
                 undo.callback(self.flows.close)
-                code = instructions("ingress", self.flows.fd, ethernet=link.ethernet)
+                code = instructions("ingress", self.flows.fd)
                 self.program = Program(NAME, code, LICENSE)
                 undo.callback(self.program.close)
             except VerifierRefused as refused:

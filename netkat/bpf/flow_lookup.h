@@ -2,6 +2,9 @@
  * filter (socket_filter.c) share the map of flows and this parser; classic_filter.py and
  * classic_guard.py are the same rule in classic BPF.
  *
+ * The source that includes this defines load(): reads `length` bytes of the packet at `at`,
+ * zero on success.
+ *
  * No helper used here is reserved for GPL programs, so the programs' license is the project's
  * own, "Apache-2.0".
  */
@@ -40,23 +43,6 @@ BPF_HASH(flows, struct flow_key, u64);
 
 #define LATER_FRAGMENT -1
 #define NO_TRANSPORT -2
-
-/* Where the network header starts: 14 on Ethernet, 0 on links without a header. The loader
- * (prebuilt.py) replaces the number. A VLAN tag is not in the frame by now
- * (net/core/dev.c, skb_vlan_untag). */
-static __always_inline u32 network_header(void)
-{
-    u64 offset;
-
-    asm volatile("%0 = 0x6e6b6e68 ll" : "=r"(offset));
-    return offset;
-}
-
-/* Reads headers that a driver left in page fragments too; the relative helper does not. */
-static __always_inline int load(struct __sk_buff *skb, u32 at, void *to, u32 length)
-{
-    return bpf_skb_load_bytes(skb, at, to, length);
-}
 
 /* A tag with id 0 only carries a priority (IEEE 802.1Q, 9.6). */
 static __always_inline int is_other_vlan(struct __sk_buff *skb)

@@ -16,11 +16,15 @@ ETHERNET_HEADER: Final = 14
 
 _LD_IMM64, _MAP_FD = 0x18, 1
 _NETWORK_HEADER: Final = 0x6E6B6E68
-"""What network_header() of flow_lookup.h loads until instructions() replaces it."""
+"""What network_header() of socket_filter.c loads until instructions() replaces it."""
 
 
-def instructions(name: str, map_fd: int, *, ethernet: bool) -> bytes:
-    """A program for one kind of link, over the map with this descriptor. Errors: KernelTooOld."""
+def instructions(name: str, map_fd: int, *, ethernet: bool = False) -> bytes:
+    """Return a program that uses the map with this descriptor.
+
+    ``ethernet``: frames start with an Ethernet header, for the socket filter; the guard
+    reads from the network header. Errors: KernelTooOld.
+    """
     if sys.byteorder != "little":
         raise KernelTooOld(
             "eBPF: the instructions are little-endian, this machine is not",

@@ -6,9 +6,28 @@
  * - ARP requests and neighbour solicitations for a flow's local address
  * - ARP packets sent by a flow's next hop, and neighbour advertisements of it
  */
-#include "flow_lookup.h"
+#include <uapi/linux/bpf.h>
 #include <uapi/linux/if_arp.h>
 #include <uapi/linux/if_packet.h>
+
+/* Where the network header starts: 14 on Ethernet, 0 on links without a header. The loader
+ * (prebuilt.py) replaces the number. A VLAN tag is not in the frame by now
+ * (net/core/dev.c, skb_vlan_untag). */
+static __always_inline u32 network_header(void)
+{
+    u64 offset;
+
+    asm volatile("%0 = 0x6e6b6e68 ll" : "=r"(offset));
+    return offset;
+}
+
+/* Reads page fragments too; the helper that is relative to the network header does not. */
+static __always_inline int load(struct __sk_buff *skb, u32 at, void *to, u32 length)
+{
+    return bpf_skb_load_bytes(skb, at, to, length);
+}
+
+#include "flow_lookup.h"
 
 #define ACCEPT -1
 #define REJECT 0

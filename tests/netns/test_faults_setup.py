@@ -186,7 +186,7 @@ def test_a_kernel_too_old_for_a_step(pair: Pair) -> None:
 
     target = (pair.peer.ipv4, "81")
     code, lines = netkat_on_old_kernel("--guard", "tcx", *target)
-    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard: needs Linux 4.15")
+    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard: needs Linux 4.18")
     assert lines[1].startswith("  next: omit --guard")
     code, lines = netkat_on_old_kernel("-v", *target)
     assert code == 1
@@ -194,7 +194,7 @@ def test_a_kernel_too_old_for_a_step(pair: Pair) -> None:
     by_name = ASK.replace("create_connection", "Stack(guard='tcx').create_connection")
     program = NO_BPF + by_name.replace("sys.argv[1]", repr(pair.peer.ipv4))
     error = json.loads(pair.host.run_python(program))
-    assert (error["type"], error["needs"]) == ("KernelTooOld", "Linux 4.15")
+    assert (error["type"], error["needs"]) == ("KernelTooOld", "Linux 4.18")
     assert error["feature"] == "eBPF guard"
 
 
