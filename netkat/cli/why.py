@@ -21,6 +21,7 @@ def why(
     ipv6: shared.IPv6 = False,
     incoming: options.Incoming = False,
     client: options.Client = None,
+    wait: options.Wait = None,
     interface: options.Interface = None,
     claim: shared.Claim = None,
     netns: shared.Netns = None,
@@ -50,6 +51,8 @@ def why(
     for given, option in ((client, "--client"), (interface, "-i")):
         if given is not None and not incoming:
             raise BadArgument(f"{option} requires --incoming")
+    if wait is not None and client is None:
+        raise BadArgument("--wait requires --incoming and --client")
     if send is not None and not udp:
         raise BadArgument("--send requires -u")
     if claim is not None and incoming:
@@ -70,6 +73,7 @@ def why(
             read_only=read_only,
             incoming=incoming,
             client=None if client is None else str(values.address(client, "--client")),
+            wait=None if wait is None else values.seconds(wait, "--wait"),
         )
         _show(result, trace=trace, as_json=as_json, verbose=verbose)
         results.append(result.exit_status)

@@ -28,6 +28,14 @@ Client = Annotated[
         help="With --incoming: the client's address (203.0.113.7 or 2001:db8::7).",
     ),
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        help="With --client: follow the client's next real packet; wait TIME for it.",
+    ),
+]
 Interface = Annotated[
     str | None,
     typer.Option(

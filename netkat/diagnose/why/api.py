@@ -26,6 +26,7 @@ def why(
     read_only: bool = False,
     incoming: bool = False,
     client: str | None = None,
+    wait: float | None = None,
 ) -> WhyResult:
     """Explain what this host does to a connection to ``host`` and ``port``.
 
@@ -36,7 +37,8 @@ def why(
     ``claim`` is an address for netkat's own connection, ``netns`` a namespace as in Stack.
     With ``incoming`` the question is what this host does with a packet of an external client that
     arrives on ``interface``: one is made to arrive and followed, and nothing of it leaves.
-    ``client`` is the client's address. A UDP probe sends ``send``; ports 53 and 123 have a
+    ``client`` is the client's address; ``wait`` is seconds to wait for a real packet of it, which
+    is followed in place of an injected one. A UDP probe sends ``send``; ports 53 and 123 have a
     harmless query by default.
 
     >>> result = netkat.why("10.111.111.129", 80)
@@ -57,13 +59,16 @@ def why(
         netns=netns,
         timeout=timeout,
         claim=claim,
-        payload=datagram_for(number, send) if udp and not read_only else b"",
+        payload=datagram_for(number, send) if udp and not read_only and wait is None else b"",
         read_only=read_only,
         count=count,
         interface=interface,
         incoming=incoming,
         client=None if client is None else _address(client),
+        wait=wait,
     )
+    if wait is not None and (client is None or not incoming):
+        raise BadArgument("wait requires incoming and client")
     from netkat.diagnose.why.verdict import conclude
 
     evidence = _collect(request)
@@ -71,10 +76,12 @@ def why(
 
 
 def _collect(request: Request) -> Evidence:
-    from netkat.diagnose.why import lookup_only, receiver, sender
+    from netkat.diagnose.why import lookup_only, receiver, sender, waiting
 
     if request.read_only:
         return lookup_only.collect(request)
+    if request.wait is not None:
+        return waiting.collect(request)
     return receiver.collect(request) if request.incoming else sender.collect(request)
 
 

@@ -18,6 +18,7 @@ from netkat.bpf.tcx import attached
 from netkat.diagnose.why.frames import Client
 from netkat.diagnose.why.nft import build, uapi
 from netkat.diagnose.why.nft.owned_table import Chain
+from netkat.flow import IPAddress, Protocol
 from netkat.host.link import Link, links
 from netkat.host.tables import table_routes
 
@@ -55,6 +56,28 @@ def chains(client: Client, pods: Iterable[int]) -> list[Chain]:
         Chain("input", uapi.INPUT, _FIRST, both),
         Chain("forward", uapi.FORWARD, _FIRST, [*both, errors + build.trace()]),
         Chain("output", uapi.OUTPUT, _FIRST, answers),
+    ]
+
+
+def watching(client: IPAddress, address: IPAddress, port: int, protocol: Protocol) -> list[Chain]:
+    """The table's chains for real packets of one client: they trace, and stop nothing."""
+    there = (
+        build.l4proto(protocol)
+        + build.source_address(client)
+        + build.destination_address(address)
+        + build.destination_port(port)
+        + build.trace()
+    )
+    back = build.l4proto(protocol) + build.destination_address(client) + build.trace()
+    errors = (
+        build.l4proto(_ICMP[client.version]) + build.destination_address(client) + build.trace()
+    )
+    return [
+        Chain("prerouting", uapi.PREROUTING, _FIRST, [there]),
+        Chain("input", uapi.INPUT, _FIRST, []),
+        Chain("forward", uapi.FORWARD, _FIRST, [back, errors]),
+        Chain("output", uapi.OUTPUT, _FIRST, [back, errors]),
+        Chain("postrouting", uapi.POSTROUTING, _AFTER_NAT, []),
     ]
 
 

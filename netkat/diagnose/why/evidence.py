@@ -204,6 +204,8 @@ class Evidence:
     """"node address", "claimed address", "external client" or "pod address"."""
     incoming: bool = False
     read_only: bool = False
+    waited: bool = False
+    """--wait: the packet was a real client's, and nothing of it was stopped by netkat."""
     host: Host = Host()
     kernel: Probe = Probe("not_run")
     bypass: Probe = Probe("not_run")

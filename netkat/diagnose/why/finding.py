@@ -40,6 +40,7 @@ class Verdict(str, enum.Enum):
     FORWARDED = "forwarded"
     NOT_THIS_NODE = "not_this_node"
     NOTHING_LISTENS = "nothing_listens"
+    NOTHING_ARRIVED = "nothing_arrived"
 
     @property
     def heading(self) -> str:

@@ -217,7 +217,7 @@ def _endpoints(rules: RuleSet, family: int, chain: str) -> tuple[str, ...]:
             for element in rules.elements(family, TABLE, name):
                 if end := names.endpoint_of_chain(element.jump):
                     found[end] = None
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def _family(version: int) -> int:

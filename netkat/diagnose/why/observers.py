@@ -37,6 +37,7 @@ T = TypeVar("T", bound=Closing)
 
 FIRST = -310
 """Before every table of the host: raw is at -300."""
+_AFTER_NAT = 310
 SETTLE = 0.005
 """Seconds without an event after which no more trace events are expected."""
 
@@ -256,6 +257,8 @@ def _tracing_chains(protocol: int, port: int) -> list[Chain]:
         Chain("output", uapi.OUTPUT, FIRST, [out]),
         Chain("prerouting", uapi.PREROUTING, FIRST, [back]),
         Chain("input", uapi.INPUT, FIRST, [back]),
+        # Without rules: a packet that is traced already shows here what NAT made of it.
+        Chain("postrouting", uapi.POSTROUTING, _AFTER_NAT, []),
     ]
 
 

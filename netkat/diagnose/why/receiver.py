@@ -45,20 +45,8 @@ def collect(request: Request) -> Evidence:
 
 
 def _collect(request: Request) -> Evidence:
-    client = request.client or ip_address(_CLIENTS[request.address.version])
-    if client.version != request.address.version:
-        raise BadArgument(f"client {client} is not of the same family as {request.address}")
-    if is_own(client):
-        raise BadArgument(f"client {client} is an address of this host: no packet of it arrives")
-    interface = request.interface or route_to(client).interface
-    evidence = Evidence(
-        Target(request.host, str(request.address), request.port, str(request.protocol)),
-        str(client),
-        "external client",
-        incoming=True,
-        host=host_facts.receiving(interface, client, request.address),
-    )
-    hooks = tuple(containment.in_the_way(link(interface).index))
+    client, evidence = begin(request)
+    hooks = tuple(containment.in_the_way(link(evidence.host.interface).index))
     if hooks:
         return replace(evidence, hooks=hooks)
     evidence = _once(request, client, evidence)
@@ -67,6 +55,23 @@ def _collect(request: Request) -> Evidence:
     if _unexplained(evidence):
         evidence = _once(request, client, evidence, with_drops=True)
     return evidence
+
+
+def begin(request: Request) -> tuple[IPAddress, Evidence]:
+    """The client, and what is known before any packet. Errors: BadArgument, SetupError."""
+    client = request.client or ip_address(_CLIENTS[request.address.version])
+    if client.version != request.address.version:
+        raise BadArgument(f"client {client} is not of the same family as {request.address}")
+    if is_own(client):
+        raise BadArgument(f"client {client} is an address of this host: no packet of it arrives")
+    interface = request.interface or route_to(client).interface
+    return client, Evidence(
+        Target(request.host, str(request.address), request.port, str(request.protocol)),
+        str(client),
+        "external client",
+        incoming=True,
+        host=host_facts.receiving(interface, client, request.address),
+    )
 
 
 def _once(

@@ -43,6 +43,17 @@ def _programs(evidence: Evidence) -> Finding | None:
     )
 
 
+def _nothing_arrived(evidence: Evidence) -> Finding | None:
+    if not evidence.waited or evidence.steps:
+        return None
+    return Finding(
+        Verdict.NOTHING_ARRIVED,
+        f"no packet of {evidence.client} to {evidence.target.end} arrived in that time:"
+        " the loss is before this host",
+        next="was it sent? Check the load balancer's targets, or another node",
+    )
+
+
 def _blocked(evidence: Evidence) -> Finding | None:
     """A rule of the host stopped the client's packet, on any hook."""
     step = next((one for one in _there(evidence) if one.stops and not one.own), None)
@@ -239,4 +250,4 @@ def _service_lines(evidence: Evidence) -> tuple[str, ...]:
 
 
 _Rule = Callable[[Evidence], "Finding | None"]
-_RULES: tuple[_Rule, ...] = (_programs, _blocked, _leaving, _reply, _kernel)
+_RULES: tuple[_Rule, ...] = (_programs, _nothing_arrived, _blocked, _leaving, _reply, _kernel)

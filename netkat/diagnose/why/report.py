@@ -112,7 +112,8 @@ def _arrival(evidence: Evidence) -> list[str]:
     if back:
         answer = answer_name(back[0])
         hooks = dict.fromkeys(step.hook for step in back)
-        lines.append(f"  answer   {answer}: {' > '.join(hooks)}; stopped before it left")
+        end = "" if evidence.waited else "; stopped before it left"
+        lines.append(f"  answer   {answer}: {' > '.join(hooks)}{end}")
     return lines
 
 

@@ -38,6 +38,8 @@ class Request:
     incoming: bool = False
     client: IPAddress | None = None
     interface: str | None = None
+    wait: float | None = None
+    """Seconds to wait for a real packet of the client, in place of an injected one."""
 
     def call(self, function: Callable[[], T]) -> T:
         """Call it in the network namespace that was asked for."""

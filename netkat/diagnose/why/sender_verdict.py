@@ -246,7 +246,7 @@ def _refused(evidence: Evidence) -> Finding | None:
     return Finding(
         Verdict.REFUSED,
         f"{who} refused: nothing listens on this port [{kernel.reason}]",
-        tuple(filter(None, (service_line(evidence),))) if there else (),
+        tuple(filter(None, (service_line(evidence), *nat_lines(evidence)))) if there else (),
         "ss -ltnu on the peer; a Service's targetPort must be the port of its pods",
     )
 
@@ -288,7 +288,7 @@ def _silent(evidence: Evidence) -> Finding | None:
     return Finding(
         Verdict.SILENT,
         text + (" (a UDP service need not reply)" if udp else ""),
-        tuple(filter(None, (service_line(evidence),))) if through_nat else (),
+        tuple(filter(None, (service_line(evidence), *nat_lines(evidence)))) if through_nat else (),
         "on the host that should answer: netkat sniff, or netkat why --incoming",
         open=udp,
     )
