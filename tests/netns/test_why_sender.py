@@ -206,3 +206,35 @@ def test_a_rule_set_that_changes_is_noticed(served: Pair) -> None:
 def test_an_unknown_udp_port_requires_a_payload(pair: Pair) -> None:
     with pytest.raises(BadArgument, match="no harmless datagram is known for port 9999"):
         why(pair.peer.ipv4, 9999, udp=True)
+
+
+SERVICE6 = """
+table ip6 kube-proxy {
+    set cluster-ips { type ipv6_addr; elements = { fd00:10:96::50 }; }
+    map service-ips {
+        type ipv6_addr . inet_proto . inet_service : verdict
+        elements = { fd00:10:96::50 . tcp . 80 : goto service-AAAAAAAA-shop/web/tcp/http }
+    }
+    map no-endpoint-services { type ipv6_addr . inet_proto . inet_service : verdict; }
+    map firewall-ips { type ipv6_addr . inet_proto . inet_service : verdict; }
+    chain endpoint-BBBBBBBB-shop/web/tcp/http__END/8000 {
+        meta l4proto tcp dnat to [PEER]:8000
+    }
+    chain service-AAAAAAAA-shop/web/tcp/http {
+        numgen random mod 1 vmap { 0 : goto endpoint-BBBBBBBB-shop/web/tcp/http__END/8000 }
+    }
+    chain services { ip6 daddr . meta l4proto . th dport vmap @service-ips; }
+    chain nat-output { type nat hook output priority -100; jump services; }
+}
+"""
+
+
+def test_a_service_by_ipv6(served: Pair) -> None:
+    peer = served.peer.ipv6
+    nft(served.host, SERVICE6.replace("PEER", peer).replace("END", peer.replace(":", ".")))
+    served.host.ip(f"route add default via {peer}")
+    result = examined(served.host, "fd00:10:96::50", 80)
+    assert (result.verdict, result.exit_status) == ("cluster_internal", 0)
+    assert f"[{peer}]:8000" in result.text
+    assert result.rules[0] == "Service shop/web, port http, by kube-proxy (nftables)"
+    assert result.evidence.service.endpoints == (f"[{peer}]:8000",)
