@@ -73,6 +73,11 @@ class Evidence(NamedTuple):
     waited: float | None = None
     """Seconds waited for an answer; None where the wait was the stack's own."""
 
+    @property
+    def next_hop(self) -> IPAddress | None:
+        """Where the flow's frames were sent; the plan's next hop before the first."""
+        return self.seen.next_hop or self.path.next_hop
+
 
 def icmp_reason(version: int, icmp_type: int, icmp_code: int) -> str:
     """The name of an ICMP (4) or ICMPv6 (6) error; its numbers where it has none."""
@@ -142,7 +147,7 @@ def _icmp(
 
 def no_answer(evidence: Evidence) -> NetworkError:
     """Nothing came back in time: the most telling of the reasons that were seen."""
-    seen, flow, path = evidence.seen, evidence.flow, evidence.path
+    seen, flow = evidence.seen, evidence.flow
     what = "SYN" if flow.protocol is Protocol.TCP else "datagram"
     count = f"{seen.syns_sent} {what}{'' if seen.syns_sent == 1 else 's'}"
     timed_out = "timed out"
@@ -153,7 +158,7 @@ def no_answer(evidence: Evidence) -> NetworkError:
         return Hairpin(
             f"{timed_out} [hairpin: our own {what} came back in from {mac} ttl {seen.hairpin_ttl}]",
             sent=seen.syns_sent,
-            next_hop=path.next_hop,
+            next_hop=evidence.next_hop,
             sender_mac=seen.hairpin_mac,
             ttl=seen.hairpin_ttl,
             hint="this host was chosen as the backend of its own packet, and drops it as a martian:"
@@ -170,16 +175,14 @@ def no_answer(evidence: Evidence) -> NetworkError:
         return NoAnswer(
             f"{timed_out} [{packets} of {flow.remote} came with ttl {seen.far_ttl}: too low]",
             sent=seen.syns_sent,
-            next_hop=path.next_hop,
+            next_hop=evidence.next_hop,
             hint="-m, or Options.min_ttl, takes no packet with a lower TTL than it says",
         )
     return NoAnswer(
         f"{timed_out} [no reply to {count}]",
         sent=seen.syns_sent,
-        next_hop=path.next_hop,
-        hint=f"next hop {_next_hop(path)} is known, so the loss is at it or behind it"
-        if path.next_hop is not None
-        else None,
+        next_hop=evidence.next_hop,
+        hint=_where_frames_went(evidence),
     )
 
 
@@ -217,11 +220,13 @@ def next_hop_silent(evidence: Evidence) -> NetworkError:
     path, seen = evidence.path, evidence.seen
     if evidence.refused_frames and not seen.neighbor_replies:
         return egress_refused(evidence)
-    question = "ARP" if evidence.flow.version == 4 else "neighbour discovery"
+    hop = evidence.next_hop
+    version = evidence.flow.version if hop is None else hop.version
+    question = "ARP" if version == 4 else "neighbour discovery"
     return NextHopSilent(
-        f"No route to host [next hop {path.next_hop} on {path.link.name} did not answer {question}"
+        f"No route to host [next hop {hop} on {path.link.name} did not answer {question}"
         f", asked {seen.neighbor_requests} times]",
-        next_hop=path.next_hop,
+        next_hop=hop,
         interface=path.link.name,
         asked=seen.neighbor_requests,
         hint=f"look at the address, the VLAN and the cable: ip neigh show dev {path.link.name}",
@@ -273,5 +278,11 @@ def _unreachable_hint(kind: type[Unreachable], sender: IPAddress | None) -> str:
     return f"ask at {sender}: its routes, its neighbours, its firewall"
 
 
-def _next_hop(path: Path) -> str:
-    return f"{path.next_hop} on {path.link.name}"
+def _where_frames_went(evidence: Evidence) -> str | None:
+    mac, name = evidence.seen.next_hop_mac, evidence.path.link.name
+    if mac is None:
+        return None
+    hop = mac.hex(":")
+    if evidence.next_hop is not None:
+        hop = f"{evidence.next_hop} ({hop})"
+    return f"the frames were sent to next hop {hop} on {name}: the loss is at it or behind it"

@@ -130,7 +130,7 @@ FAULTS = [
         "no-answer",
         NoAnswer,
         r"failed: timed out after \d+(\.\d)? s \[no reply to \d SYNs?\]",
-        "next hop .* on eth0 is known",
+        "frames were sent to next hop .* on eth0",
         lambda lab: {"sent": lambda count: count in (1, 2), "next_hop": peer(lab)},
         fault_lab.drop,
     ),

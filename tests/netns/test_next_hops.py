@@ -14,6 +14,7 @@ import netkat
 from netkat.conn import TcpConnection
 from netkat.engine.bypass import Bypass
 from netkat.engine.session import Session
+from netkat.errors import NoAnswer
 from netkat.flow import IPAddress, Protocol
 from netkat.options import PathOptions
 from netkat.stack import StackPath
@@ -145,6 +146,20 @@ def test_next_hop_gets_another_mac(routers: Routers, version: int, announced: bo
         echo(conn)
         assert time.monotonic() - began < (1 if announced else 5)
         assert session_of(conn).evidence().seen.next_hop_mac == mac(NEW_MAC)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_hint_names_the_next_hop_that_frames_were_sent_to(routers: Routers, version: int) -> None:
+    beyond = "203.0.113.77" if version == 4 else "2001:db8::77"
+    hop = routers.address(version, "eth1")
+    routers.machine.ip(f"route add {beyond} dev eth0")  # without one it would report that
+    options = PathOptions(netns=routers.host.name, via=hop)
+    with bypass(routers.host) as by:
+        attempt = by.prepare(ip_address(beyond), 80, protocol=Protocol.TCP, options=options)
+        with pytest.raises(NoAnswer) as caught:
+            by.dial(attempt, timeout=0.5)
+    assert caught.value.next_hop == hop
+    assert f"next hop {hop} ({MACS['eth1']}) on eth0" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("version", [4, 6])
