@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from netkat.conn.base import Address, SocketShaped, spelt
+from netkat.conn.connection import Connection
 from netkat.conn.datagram import UdpConnection
 from netkat.conn.messages import LARGEST
 
@@ -70,6 +71,9 @@ class _LockedConnection(UdpConnection):
     """One peer on an endpoint that others can reach too: their datagrams are passed over."""
 
     _endpoint: Endpoint
+    # Not UdpConnection's, which use the endpoint directly: it has no peer, and receives from all.
+    send = Connection.send
+    recv_into = Connection.recv_into
 
     def __init__(self, session: DatagramSession, first: bytes, peer: IPAddress, port: int) -> None:
         super().__init__(session)
