@@ -98,7 +98,8 @@ func (e *Endpoint) pourWhatFits(ep *tcp.Endpoint, b []byte) (taken int, _ tcpip.
 		}
 		taken += n
 		e.written.Add(uint64(n))
-		if pieces%handPieces == 0 && e.stack.wire.Flush() == nil {
+		// Acknowledgments that have arrived are received here: the resident would be woken for them.
+		if (pieces%handPieces == 0 || taken == len(b)) && e.stack.wire.Flush() == nil {
 			_ = e.stack.wire.Glance()
 		}
 	}
