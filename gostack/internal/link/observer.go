@@ -10,8 +10,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// Seen is what the wire showed of one flow: the truth behind an error code.
-type Seen struct {
+// Frames is what the wire showed of one flow: the truth behind an error code.
+type Frames struct {
 	SynsSent, FramesReceived, Resets, ICMPErrors, Hairpins uint32
 	// FarFrames had a TTL below what was asked for, and were kept from the stack.
 	FarFrames uint32
@@ -32,6 +32,11 @@ type Seen struct {
 	// PeerMSS is the MSS option of the peer's SYN, Timestamps whether it had that option.
 	PeerMSS    uint16
 	Timestamps bool
+}
+
+// Seen is Frames, and where the flow's packets go.
+type Seen struct {
+	Frames
 
 	// NextHop is where the flow's packets go now, if its MAC need not be known it is invalid, and
 	// NextHopMAC what the last frame was sent to.
@@ -50,7 +55,7 @@ type Seen struct {
 const unclaimedLimit = 4096
 
 type record struct {
-	Seen
+	Frames
 	departure
 	sequence
 	datagrams *datagrams // UDP: those that were sent, from the first on
@@ -150,7 +155,7 @@ func (o *Observer) See(key FlowKey) Seen {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r := o.flows[key]; r != nil {
-		seen := r.Seen
+		seen := Seen{Frames: r.Frames}
 		r.describe(&seen, o.edge, key.Version)
 		return seen
 	}

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 
@@ -18,6 +19,7 @@ const pendingFrames = 32
 // nextHop is what a UDP endpoint knows of the neighbour that its datagrams go to. TCP
 // needs none of this: it sends one SYN at a time.
 type nextHop struct {
+	known  atomic.Pointer[link.Hop] // of an endpoint with a peer: not looked up for each datagram
 	mu     sync.Mutex
 	hop    *link.Hop
 	state  hopState
@@ -61,6 +63,7 @@ func (h *nextHop) takeFailure() bool {
 
 // reset is for another path: what is known is of another next hop.
 func (h *nextHop) reset() {
+	h.known.Store(nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.hop, h.state, h.frames = nil, hopUnknown, 0
@@ -68,11 +71,17 @@ func (h *nextHop) reset() {
 
 // admit lets a datagram pass, or holds it back until the next hop's MAC is known.
 func (h *nextHop) admit(e *Endpoint, key link.FlowKey, size int) tcpip.Error {
+	if known := h.known.Load(); known != nil && known.MAC().Known() && key == e.key {
+		return nil
+	}
 	hop, ok := e.stack.Link.Observer.NextHop(key)
 	if !ok {
 		return &tcpip.ErrNetworkUnreachable{}
 	}
 	if hop == nil || hop.MAC().Known() {
+		if key == e.key {
+			h.known.Store(hop)
+		}
 		return nil
 	}
 	h.mu.Lock()
