@@ -204,6 +204,7 @@ func (e *Endpoint) deliver(pkt *stack.PacketBuffer, protocol tcpip.NetworkProtoc
 func (e *Endpoint) Close() {
 	e.guests.close(e)
 	e.queue.close()
+	e.hops.drop()
 }
 
 // Hops are the link's next hops.

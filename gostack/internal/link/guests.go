@@ -78,8 +78,35 @@ func (e *Endpoint) forward(p *parsed, packet, mac []byte) bool {
 	if owner == nil {
 		return false
 	}
-	owner.fromGuest.add(visitor{slices.Clone(packet), slices.Clone(mac)}, owner.receiveVisitors)
+	whole := slices.Clone(packet)
+	shorten(whole, p)
+	owner.fromGuest.add(visitor{whole, slices.Clone(mac)}, owner.receiveVisitors)
 	return true
+}
+
+// shorten has a packet end where its bytes do: of the largest GRO packets the end lies in other
+// memory. The peer sends the rest again, FIN included.
+func shorten(packet []byte, p *parsed) {
+	if p.protocol != header.TCPProtocolNumber || len(p.segment) < header.TCPMinimumSize {
+		return
+	}
+	flags := &packet[p.transport+header.TCPFlagsOffset]
+	if p.version == 4 {
+		ip := header.IPv4(packet)
+		if int(ip.TotalLength()) <= len(packet) {
+			return
+		}
+		ip.SetTotalLength(uint16(len(packet)))
+		ip.SetChecksum(0)
+		ip.SetChecksum(^ip.CalculateChecksum())
+	} else {
+		ip := header.IPv6(packet)
+		if header.IPv6MinimumSize+int(ip.PayloadLength()) <= len(packet) {
+			return
+		}
+		ip.SetPayloadLength(uint16(len(packet) - header.IPv6MinimumSize))
+	}
+	*flags &^= uint8(header.TCPFlagFin)
 }
 
 // about is the flow of a packet that came in, or the one that an ICMP error quotes.

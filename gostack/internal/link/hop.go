@@ -235,6 +235,16 @@ func (t *Hops) Holding() bool {
 	return false
 }
 
+// drop releases what waits, when the link is closed.
+func (t *Hops) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range t.byAddress {
+		release(h.held)
+		h.held, h.waiters = nil, nil
+	}
+}
+
 // Changed takes over what gVisor's cache says of a neighbour. gVisor holds the entry's lock.
 func (t *Hops) Changed(a netip.Addr, mac tcpip.LinkAddress, state stack.NeighborState) {
 	if state == stack.Incomplete {
