@@ -1,1 +1,1 @@
-"""The command line: parse, one call into netkat.apps, an exit code."""
+"""The command line: parse, one call into netkat.commands, an exit code."""

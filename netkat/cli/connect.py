@@ -20,7 +20,7 @@ from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop
 
 if TYPE_CHECKING:
-    from netkat.apps.request import Request
+    from netkat.commands.request import Request
 
 
 @spread
@@ -54,8 +54,8 @@ def connect(
     kernel: options.Kernel = False,
 ) -> int:
     """Connect stdin and stdout to HOST PORT, past the rules of this host."""
-    from netkat.apps.connect import connect
-    from netkat.apps.request import Request
+    from netkat.commands.connect import connect
+    from netkat.commands.request import Request
 
     protocol = Protocol.UDP if udp else Protocol.TCP
     asked = scanning.ports(ports)

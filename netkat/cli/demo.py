@@ -15,7 +15,7 @@ def demo(
     ] = False,
 ) -> int:
     """A Kubernetes cluster in network namespaces, with the host's rules and without them."""
-    from netkat.apps.demo import run
+    from netkat.commands.demo import run
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return run(colour=colour, json=as_json)

@@ -9,7 +9,7 @@ import typer
 from netkat.errors import BadArgument, CommandFailed
 
 if TYPE_CHECKING:
-    from netkat.apps.command import Command
+    from netkat.commands.command import Command
 
 
 class ExecWords(NamedTuple):
@@ -48,7 +48,7 @@ class ExecWords(NamedTuple):
         for other, given in against.items():
             if given:
                 raise BadArgument(f"{option} and {other} exclude each other")
-        from netkat.apps.command import Command
+        from netkat.commands.command import Command
 
         if self.exec_program is not None and self.shell_line is not None:
             raise BadArgument("-e and -c exclude each other")

@@ -29,7 +29,7 @@ def exit_code_of(run: Callable[[], object]) -> int:
     """Run a command line: its own code, or the one of what it raised."""
     from typer import Abort, TyperException
 
-    from netkat.apps.signals import Interrupted
+    from netkat.commands.signals import Interrupted
 
     try:
         code = run()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netkat.apps.relay_options import FOR_EVER
 from netkat.cli import options, values
 from netkat.cli.console import say, show_logs
 from netkat.cli.exec_words import ExecWords
@@ -16,12 +15,13 @@ from netkat.cli.places import PlaceWords
 from netkat.cli.relay_words import RelayWords
 from netkat.cli.stack_words import StackWords
 from netkat.cli.tls_words import TlsWords
+from netkat.commands.relay_options import FOR_EVER
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 from netkat.options import ListenOptions, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.apps.listen_request import Network
+    from netkat.commands.listen_request import Network
 
 REPLIES = ("echo", "clientip", "hostname", "http")
 
@@ -130,8 +130,8 @@ def listen(
     guard: options.Guard = "auto",
 ) -> int:
     """Wait for a client on [HOST] PORT, past the rules of this host."""
-    from netkat.apps.listen import listen
-    from netkat.apps.listen_request import ListenRequest
+    from netkat.commands.listen import listen
+    from netkat.commands.listen_request import ListenRequest
 
     _check(zero=zero, proxy=proxy is not None, both_versions=ipv4 and ipv6)
     protocol = Protocol.UDP if udp else Protocol.TCP

@@ -6,7 +6,7 @@ import os
 import signal
 from types import FrameType
 
-from netkat.apps.signals import Interrupted
+from netkat.commands.signals import Interrupted
 from netkat.errors import BadArgument
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -13,7 +13,7 @@ from netkat.cli import values
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from netkat.apps.through import Proxy, ProxyKind, Through
+    from netkat.commands.through import Proxy, ProxyKind, Through
 
 VARIABLE = "NETKAT_PROXY_AUTH"
 _PANEL = "Proxy"
@@ -94,7 +94,7 @@ class ProxyWords(NamedTuple):
             return None
         if udp:
             raise BadArgument("-x does not go with -u: these proxies carry TCP")
-        from netkat.apps.through import ProxyKind, Through
+        from netkat.commands.through import ProxyKind, Through
 
         word = self.proxy_type or "5"
         if word.lower() not in _KINDS:
@@ -115,7 +115,7 @@ class ProxyWords(NamedTuple):
         return Through(host, port, self._authenticated(kind, self.proxy), resolver)
 
     def _authenticated(self, kind: ProxyKind, proxy: str) -> Proxy:
-        from netkat.apps.through import Proxy, ProxyKind
+        from netkat.commands.through import Proxy, ProxyKind
 
         option, word = "-P", self.proxy_auth
         if word is None:

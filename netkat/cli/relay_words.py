@@ -4,8 +4,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from netkat.apps.relay_options import FOR_EVER, RelayOptions
 from netkat.cli import values
+from netkat.commands.relay_options import FOR_EVER, RelayOptions
 from netkat.errors import BadArgument
 
 

@@ -98,14 +98,14 @@ def sniff(
     from netkat.cli import sniff_values as values
 
     if list_interfaces:
-        from netkat.apps.sniff.interfaces import list_all
+        from netkat.commands.sniff.interfaces import list_all
 
         return list_all(values.place(given))
     request = values.request(given)
     if dump_program:
-        from netkat.apps.sniff.program import print_program
+        from netkat.commands.sniff.program import print_program
 
         return print_program(request, dump_program)
-    from netkat.apps.sniff.run import sniff as run
+    from netkat.commands.sniff.run import sniff as run
 
     return run(request, say)

@@ -7,12 +7,12 @@ import re
 import sys
 from typing import Any
 
-from netkat.apps.sniff.request import SniffRequest
 from netkat.capture import linktype as lt
 from netkat.capture.text.style import Style
 from netkat.capture.watch import DEFAULT_BUFFER, HOLD_MS, Watch
 from netkat.capture.writer import Rotation
 from netkat.cli.places import namespace
+from netkat.commands.sniff.request import SniffRequest
 from netkat.errors import BadArgument
 
 _MAX_SNAPLEN = 262144

@@ -7,7 +7,7 @@ import typer
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from netkat.apps.tls import Tls
+    from netkat.commands.tls import Tls
 
 _PANEL = "TLS"
 
@@ -88,7 +88,7 @@ class TlsWords(NamedTuple):
             self._refuse_companions()
             return None
         self._check(udp=udp, server_side=server_side)
-        from netkat.apps.tls import Tls
+        from netkat.commands.tls import Tls
 
         return Tls(
             server_side=server_side,

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from netkat.apps.listen_request import ListenRequest
 from netkat.cli import commands
+from netkat.commands.listen_request import ListenRequest
 
 NETKAT = [sys.executable, "-m", "netkat"]
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The requests that reach the apps, in order; nothing is opened."""
-    import netkat.apps.connect
-    import netkat.apps.listen
+    """The requests that reach the commands, in order; nothing is opened."""
+    import netkat.commands.connect
+    import netkat.commands.listen
 
     requests: list[Any] = []
 
@@ -27,8 +27,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         requests.append(request)
         return 0
 
-    monkeypatch.setattr(netkat.apps.connect, "connect", take)
-    monkeypatch.setattr(netkat.apps.listen, "listen", take)
+    monkeypatch.setattr(netkat.commands.connect, "connect", take)
+    monkeypatch.setattr(netkat.commands.listen, "listen", take)
     return requests
 
 

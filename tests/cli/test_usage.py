@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netkat._version import __version__
-from netkat.apps.relay_options import FOR_EVER, RelayOptions
-from netkat.apps.request import Request
 from netkat.cli import commands
+from netkat.commands.relay_options import FOR_EVER, RelayOptions
+from netkat.commands.request import Request
 from netkat.flow import Protocol
 from netkat.options import PathOptions
 
@@ -63,9 +63,9 @@ def test_version(words: list[str]) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["-w2", "-v", "host", "80"]])
 def test_the_command_line_loads_nothing_heavy(words: list[str]) -> None:
     script = (
-        "import sys, netkat.apps.connect\n"
+        "import sys, netkat.commands.connect\n"
         "from netkat.cli.commands import run\n"
-        "netkat.apps.connect.connect = lambda request, say: 0\n"
+        "netkat.commands.connect.connect = lambda request, say: 0\n"
         f"run({words!r})\n"
         "heavy = {'pyroute2', 'pydantic', 'rich', '_cffi_backend', 'netkat.engine', 'bcc'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
@@ -268,9 +268,9 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
         asked.append(request)
         return 0
 
-    import netkat.apps.connect
+    import netkat.commands.connect
 
-    monkeypatch.setattr(netkat.apps.connect, "connect", connect)
+    monkeypatch.setattr(netkat.commands.connect, "connect", connect)
     return asked
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from netkat.apps.ending import Ending
-from netkat.apps.relay import Relay
+from netkat.commands.ending import Ending
+from netkat.commands.relay import Relay
 from tests.helpers.kernel_conn import KernelConn
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from netkat.apps import demo
-from netkat.apps.demo import namespaces, probes
-from netkat.apps.demo.cluster import Cluster
-from netkat.apps.demo.measure import Block, measure
+from netkat.commands import demo
+from netkat.commands.demo import namespaces, probes
+from netkat.commands.demo.cluster import Cluster
+from netkat.commands.demo.measure import Block, measure
 from tests.helpers.schemas import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def test_a_netkat_that_cannot_start_is_an_error_in_its_own_words(
 def started() -> subprocess.Popen[str]:
     """The demo in a process of its own, in the middle of its work."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from netkat.apps.demo import run; sys.exit(run())"],
+        [sys.executable, "-c", "import sys; from netkat.commands.demo import run; sys.exit(run())"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

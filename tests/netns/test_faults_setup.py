@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import netkat
-from netkat.apps.delivery import Delivery
 from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.commands.delivery import Delivery
 from netkat.engine.bypass import Bypass
 from netkat.errors import (
     ConnectionReset,

@@ -15,8 +15,8 @@ NETKAT = str(Path(sys.executable).with_name("netkat"))
 LATER = {
     "asyncio",
     "netkat._stack",
-    "netkat.apps.ending",
-    "netkat.apps.relay",
+    "netkat.commands.ending",
+    "netkat.commands.relay",
     "netkat.cli.absent",
     "netkat.cli.help_text",
     "netkat.conn",

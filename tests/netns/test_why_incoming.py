@@ -14,8 +14,8 @@ from contextlib import closing
 
 import pytest
 
-from netkat.apps.demo.cluster import CLIENT, NODES, POD, SERVICE
 from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.commands.demo.cluster import CLIENT, NODES, POD, SERVICE
 from netkat.diagnose.why.packets import parse
 from netkat.errors import BadArgument
 from tests.helpers.guard_lab import PASS, witness

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from netkat.apps.demo.cluster import NODES, SERVICE
+from netkat.commands.demo.cluster import NODES, SERVICE
 from tests.helpers.netns import Pair
 from tests.helpers.rules import nft
 from tests.helpers.why_lab import MODES, WhyCluster, examined

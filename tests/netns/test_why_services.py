@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netkat.apps.demo.cluster import SERVICE
+from netkat.commands.demo.cluster import SERVICE
 from tests.helpers.why_lab import MODES, WhyCluster, examined
 
 CLUSTER_IP = "10.96.0.80"

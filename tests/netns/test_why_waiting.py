@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from netkat.apps.demo.cluster import CLIENT, SERVICE
+from netkat.commands.demo.cluster import CLIENT, SERVICE
 from netkat.diagnose.why.result import WhyResult
 from netkat.errors import BadArgument
 from tests.helpers.netns import Pair

@@ -50,9 +50,9 @@ MAY_IMPORT = {
     "httpx2": {"web", "_stack"},
     "pytest_plugin": {"_stack", "conn", "errors"},
     "requests": {"web", "_stack"},
-    "apps": BASE | DOOR | {"engine", "kernel", "host", "capture", "conn", "_version"},
+    "commands": BASE | DOOR | {"engine", "kernel", "host", "capture", "conn", "_version"},
     "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "stack", "_version"},
-    "cli": BASE | DOOR | {"apps", "diagnose", "bpf", "capture", "_version"},
+    "cli": BASE | DOOR | {"commands", "diagnose", "bpf", "capture", "_version"},
     "__main__": {"cli"},
 }
 

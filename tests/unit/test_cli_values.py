@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.apps.request import Request
 from netkat.cli import values
 from netkat.cli.console import printable
+from netkat.commands.request import Request
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from netkat.apps.connect import connect
-from netkat.apps.relay_options import RelayOptions
-from netkat.apps.request import Request
-from netkat.apps.signals import Interrupted
+from netkat.commands.connect import connect
+from netkat.commands.relay_options import RelayOptions
+from netkat.commands.request import Request
+from netkat.commands.signals import Interrupted
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
     BadArgument,
@@ -117,9 +117,9 @@ def wait_for(fd: int) -> None:
 def door(monkeypatch: pytest.MonkeyPatch) -> FakeDoor:
     made = FakeDoor()
     monkeypatch.setattr("netkat.host.resolve.resolve", made.resolve)
-    monkeypatch.setattr("netkat.apps.connect.open_core", made.open_core)
+    monkeypatch.setattr("netkat.commands.connect.open_core", made.open_core)
     # What the core gives is a connection already.
-    monkeypatch.setattr("netkat.apps.dial.connection_on", lambda session, protocol: session)
+    monkeypatch.setattr("netkat.commands.dial.connection_on", lambda session, protocol: session)
     return made
 
 

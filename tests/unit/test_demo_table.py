@@ -6,13 +6,13 @@ import io
 
 import pytest
 
-from netkat.apps import demo
-from netkat.apps.demo import commands, show
-from netkat.apps.demo.measure import SEATS, Block, Row
-from netkat.apps.demo.paint import Paint
-from netkat.apps.demo.probes import Outcome, Probe
-from netkat.apps.demo.report import as_data
-from netkat.apps.demo.table import WIDTH, heading, legend, table, via_table
+from netkat.commands import demo
+from netkat.commands.demo import commands, show
+from netkat.commands.demo.measure import SEATS, Block, Row
+from netkat.commands.demo.paint import Paint
+from netkat.commands.demo.probes import Outcome, Probe
+from netkat.commands.demo.report import as_data
+from netkat.commands.demo.table import WIDTH, heading, legend, table, via_table
 from netkat.errors import SetupError
 
 PLAIN = Paint(False)

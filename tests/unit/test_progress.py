@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netkat.apps.progress import Progress, size
+from netkat.commands.progress import Progress, size
 
 
 @pytest.mark.parametrize(

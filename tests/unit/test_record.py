@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netkat.apps.record import Record, hex_rows
-from netkat.apps.relay_options import RelayOptions
+from netkat.commands.record import Record, hex_rows
+from netkat.commands.relay_options import RelayOptions
 from netkat.errors import BadArgument, LocalStreamFailed
 from tests.helpers.kernel_conn import KernelConn
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkat.apps import delivery
-from netkat.apps.ending import Ending
-from netkat.apps.relay import Relay
-from netkat.apps.relay_options import RelayOptions
+from netkat.commands import delivery
+from netkat.commands.ending import Ending
+from netkat.commands.relay import Relay
+from netkat.commands.relay_options import RelayOptions
 from netkat.errors import (
     ConnectionReset,
     LocalStreamFailed,

@@ -21,10 +21,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from netkat.apps.connect import connect
-from netkat.apps.relay_options import RelayOptions
-from netkat.apps.request import Request
-from netkat.apps.signals import Interrupted
+from netkat.commands.connect import connect
+from netkat.commands.relay_options import RelayOptions
+from netkat.commands.request import Request
+from netkat.commands.signals import Interrupted
 from netkat.conn import port_scan
 from netkat.errors import NameNotFound
 from netkat.flow import Protocol

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netkat.apps.sniff.outputs import table_lines
 from netkat.capture.flows import FlowTable
 from netkat.capture.packet import Packet
+from netkat.commands.sniff.outputs import table_lines
 from tests.helpers.sniff_frames import A4, ACK, B4, FA, PA, SA, S, ether, ip4, ip6, tcp, udp
 
 MS = 1_000_000

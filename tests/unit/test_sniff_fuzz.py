@@ -12,7 +12,6 @@ import random
 
 import pytest
 
-from netkat.apps.sniff.outputs import as_object
 from netkat.bpf.libpcap import FilterRefused
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture.flows import FlowTable
@@ -22,6 +21,7 @@ from netkat.capture.pcapng import PcapngFormat
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.capture.text.printer import Printer
 from netkat.capture.text.style import Style
+from netkat.commands.sniff.outputs import as_object
 from tests.helpers.schemas import parsed
 from tests.helpers.sniff_corpus import packets
 

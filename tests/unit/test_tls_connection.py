@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from netkat.apps.ending import Ending
-from netkat.apps.relay_options import RelayOptions
-from netkat.apps.tls import Tls
+from netkat.commands.ending import Ending
+from netkat.commands.relay_options import RelayOptions
+from netkat.commands.tls import Tls
 from netkat.conn.tls import TlsConnection
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
