@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+
+# Not when it is needed: no descriptor may be left then, or a user that may not read the file.
+import resource
 import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -102,8 +105,6 @@ def thread_error(error: RuntimeError) -> RuntimeError | LocalSystemError:
 
 def descriptor_limit() -> int:
     """RLIMIT_NOFILE of this process."""
-    import resource
-
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -136,8 +137,6 @@ def require_descriptors(count: int, operation: str) -> None:
 
 def require_address_space(size: int, operation: str) -> None:
     """Check that RLIMIT_AS leaves room for so many bytes. Errors: OutOfMemory."""
-    import resource
-
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
         return

@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 from netkat.cli.console import fill_standard_descriptors
+from netkat.commands.inherited import reset_signals
 
 _OBJECTS = 50_000
 """That are to come before Python looks for garbage among them. The start makes 30,000, which
@@ -22,6 +23,7 @@ def main() -> NoReturn:
     # quietly, not with a traceback. One that is ignored stays ignored (sh's &).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    reset_signals()
     fill_standard_descriptors()
     gc.set_threshold(_OBJECTS)
 

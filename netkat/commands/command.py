@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netkat.closing import Closing
+from netkat.commands import inherited
 from netkat.commands.ending import Ending, Judged, Rule
 from netkat.commands.relay import Relay
 from netkat.commands.stdio import Output, Stop
 from netkat.errors import CommandFailed, LocalStreamFailed
 from netkat.flow import Protocol
+from netkat.system_calls import is_local, system_error
 
 if TYPE_CHECKING:
     from netkat.commands.account import Account
@@ -45,9 +47,9 @@ class Command:
 
 
 def environment(protocol: Protocol, peer: Address, local: Address) -> dict[str, str]:
-    """Ours, and the variables that ncat has for its commands."""
+    """The caller's variables, and those that ncat has for its commands."""
     return {
-        **os.environ,
+        **inherited.environment(),
         "NCAT_REMOTE_ADDR": peer[0],
         "NCAT_REMOTE_PORT": str(peer[1]),
         "NCAT_LOCAL_ADDR": local[0],
@@ -67,15 +69,18 @@ class Process(Closing):
         try:
             # Signals that Python ignores are restored; the shell of -c may leave the
             # group of a terminal's Ctrl-C: netkat ends the whole group.
-            self._child = subprocess.Popen(
-                command.argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=variables,
-                bufsize=0,
-                start_new_session=True,
-            )
+            with inherited.inherited_mask():
+                self._child = subprocess.Popen(
+                    command.argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env=variables,
+                    bufsize=0,
+                    start_new_session=True,
+                )
         except OSError as error:
+            if is_local(error) and not isinstance(error, PermissionError):
+                raise system_error(error, f"run {command.argv[0]} (fork, pipe)") from error
             raise CommandFailed(f"cannot run {command.argv[0]}: {error.strerror}") from None
         assert self._child.stdin is not None and self._child.stdout is not None
         self.stdin, self.stdout = self._child.stdin.fileno(), self._child.stdout.fileno()

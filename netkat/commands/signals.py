@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a descriptor to wait on, and an exit code."""
+"""The signals that end netkat as a descriptor to wait on, and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGXCPU,
+)
+"""By default each ends a process at once, and the peer would learn nothing of it (signal(7))."""
+
+USER = (signal.SIGUSR1, signal.SIGUSR2)
+"""As those of ENDING, except for a capture."""
 
 
 class Interrupted(Exception):
@@ -39,9 +52,9 @@ class SignalDescriptor:
     """
 
     def __init__(
-        self, numbers: Sequence[int], ignored: Sequence[int] = (), regardless: Sequence[int] = ()
+        self, numbers: Sequence[int], blocked: Sequence[int] = (), regardless: Sequence[int] = ()
     ) -> None:
-        self._numbers, self._ignored, self._regardless = numbers, ignored, regardless
+        self._numbers, self._blocked, self._regardless = numbers, blocked, regardless
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -50,8 +63,7 @@ class SignalDescriptor:
         for number in self._numbers:
             if number in self._regardless or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
-        for number in self._ignored:
-            self._before[number] = signal.signal(number, signal.SIG_IGN)
+        self._mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
         return self
 
     def __exit__(
@@ -63,6 +75,7 @@ class SignalDescriptor:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self.fd)
         os.close(self._writer)
@@ -78,12 +91,13 @@ class SignalDescriptor:
 class Signals(SignalDescriptor):
     """The ending signals: ``fd`` stays readable after one, and check() raises between the steps.
 
-    SIGTTIN is ignored: in the background a read of the terminal fails (EIO)
-    instead of stopping netkat with its connection.
+    SIGTTIN is blocked: in the background a read of the terminal fails (EIO)
+    instead of stopping netkat with its connection. Ignored, it would be ignored in the
+    commands of -e and -c as well; a mask is set for each thread, and so for each child.
     """
 
     def __init__(self) -> None:
-        super().__init__(ENDING, ignored=(signal.SIGTTIN,))
+        super().__init__((*ENDING, *USER), blocked=(signal.SIGTTIN,))
         self.received: int | None = None
 
     def noted(self, number: int) -> None:

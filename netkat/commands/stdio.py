@@ -89,7 +89,7 @@ class Input:
             self._stop.wait(_BACKGROUND_RETRY)
 
     def _in_background(self) -> bool:
-        """True where the terminal's reader is another process group (SIGTTIN is ignored)."""
+        """True where the terminal's reader is another process group (SIGTTIN is blocked)."""
         try:
             return os.tcgetpgrp(self._fd) != os.getpgrp()
         except OSError:

@@ -6,6 +6,8 @@
 --as BYTES      RLIMIT_AS
 --deny CALL=ERRNO  a seccomp filter: the system call fails with the errno
 --hide-proc     an empty tmpfs on /proc, in a mount namespace of its own
+--ignore NAME, --block NAME  a signal that is ignored or blocked
+--close N       a closed descriptor
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import errno
 import os
 import platform
 import resource
+import signal
 import struct
 
 NUMBERS = {
@@ -74,6 +77,9 @@ def main() -> None:
     parser.add_argument("--as", type=int, dest="address_space")
     parser.add_argument("--deny", action="append", default=[])
     parser.add_argument("--hide-proc", action="store_true")
+    parser.add_argument("--ignore", action="append", default=[])
+    parser.add_argument("--block", action="append", default=[])
+    parser.add_argument("--close", action="append", type=int, default=[])
     parser.add_argument("command", nargs="+")
     asked = parser.parse_args()
     calls = {}
@@ -86,6 +92,11 @@ def main() -> None:
         deny(calls)
     if asked.address_space:
         resource.setrlimit(resource.RLIMIT_AS, (asked.address_space,) * 2)
+    for name in asked.ignore:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in asked.block])
+    for descriptor in asked.close:
+        os.close(descriptor)
     if asked.nofile:
         resource.setrlimit(resource.RLIMIT_NOFILE, (asked.nofile,) * 2)
     os.execvp(asked.command[0], asked.command)

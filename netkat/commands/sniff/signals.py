@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from netkat.commands.signals import ENDING, SignalDescriptor
+from netkat.commands.signals import ENDING, USER, SignalDescriptor
 
 
 class CaptureSignals(SignalDescriptor):
@@ -15,7 +15,7 @@ class CaptureSignals(SignalDescriptor):
     """
 
     def __init__(self) -> None:
-        super().__init__((*ENDING, signal.SIGUSR1, signal.SIGUSR2), regardless=(signal.SIGINT,))
+        super().__init__((*ENDING, *USER), regardless=(signal.SIGINT,))
         self.ended = False
         self._asked_for_counts = False
 
