@@ -5,15 +5,28 @@ tests/netns wrote the evidence (NETKAT_RECORD_WHY=1 writes it again); each file 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netkat.diagnose.why import names
-from netkat.diagnose.why.evidence import Evidence, Probe, Target, from_json
+from netkat.diagnose.why.evidence import (
+    Connection,
+    Evidence,
+    Frames,
+    Host,
+    LegacyRule,
+    Probe,
+    Service,
+    Step,
+    Target,
+    from_json,
+)
 from netkat.diagnose.why.finding import Verdict
 from netkat.diagnose.why.report import report, trace
 from netkat.diagnose.why.result import WhyResult
@@ -111,3 +124,15 @@ def test_chains_of_the_nftables_mode(chain: str, name: str, port: str, endpoint:
 )
 def test_comments_of_the_iptables_modes(comment: str, expected: tuple[str, str] | None) -> None:
     assert names.from_comment(comment) == expected
+
+
+@pytest.mark.parametrize(
+    "record", [Connection, Evidence, Frames, Host, LegacyRule, Probe, Service, Step, Target]
+)
+def test_the_schema_has_every_field_of_the_evidence(record: type[Any]) -> None:
+    schema = json.loads((ROOT / "docs/json/why.schema.json").read_text())
+    described = schema["$defs"][record.__name__.lower()]
+    # What was not checked stands at the top of the object.
+    expected = {field.name for field in dataclasses.fields(record)} - {"unchecked"}
+    assert set(described["properties"]) == set(described["required"]) == expected
+    assert set(schema["properties"]["verdict"]["enum"]) == {verdict.value for verdict in Verdict}
