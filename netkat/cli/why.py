@@ -108,5 +108,5 @@ def _payload(path: str) -> bytes:
 
 
 def _together(statuses: list[int]) -> int:
-    """A finding counts most, then what is undecided."""
+    """Return 1 if any port has a finding, else 3 if any is undecided."""
     return 1 if 1 in statuses else max(statuses)

@@ -95,7 +95,8 @@ class WhyCluster(Cluster):
 def examined(space: Namespace, host: str, port: int, **options: Any) -> WhyResult:
     """netkat.why in a namespace; its evidence survives JSON, and alone decides."""
     options.setdefault("timeout", 0.6)
-    result = why(host, port, netns=space.name, **options)
+    options.setdefault("netns", space.name)
+    result = why(host, port, **options)
     written = result.evidence.to_json()
     assert from_json(written) == result.evidence
     assert conclude(from_json(written)) == result.findings

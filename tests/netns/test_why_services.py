@@ -144,6 +144,16 @@ REFUSE = (
 )
 
 
+def test_a_pod_meets_the_rules_of_its_node_on_both_paths(cluster: WhyCluster) -> None:
+    cluster.load_mode("nftables", "Cluster")
+    pod = cluster.node("pod")
+    pid = pod.run(["ip", "netns", "pids", pod.name]).stdout.split()[0]
+    result = examined(pod, SERVICE, 80, netns=f"/proc/{pid}/ns/net")
+    assert (result.verdict, result.exit_status) == ("same", 0)
+    assert "(eth0, 10.244.2.2, a pod address)" in str(result)
+    assert any("this process's cgroup" in what for what in result.evidence.unchecked)
+
+
 def test_stale_conntrack_entries(cluster: WhyCluster) -> None:
     cluster.load_mode("nftables", "Cluster")
     node = cluster.node("node3")

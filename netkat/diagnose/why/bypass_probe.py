@@ -32,7 +32,7 @@ _OUTCOMES: tuple[tuple[type[NetkatError], str], ...] = (
     (NoAnswer, "no_answer"),
     (TimedOut, "no_answer"),
 )
-"""The first class that fits; a class stands before its parents."""
+"""The first class that fits; subclasses come before their parents."""
 
 
 def bypass_probe(

@@ -85,7 +85,7 @@ def pod_interfaces(arriving: int) -> list[int]:
     """Interfaces that can only lead to pods of this host.
 
     Never the one that the frame arrives on, one with a gateway behind it, or a bridge with a port
-    that leaves the host: what is not certain counts as a way out.
+    that leaves the host: an interface that is not certain counts as one.
     """
     known, routers = {each.index: each for each in links()}, _with_gateway()
     return [

@@ -7,7 +7,7 @@ from netkat.diagnose.why.evidence import Evidence, endpoint
 from netkat.diagnose.why.names import ServiceName
 
 OUT = ("output", "postrouting", "egress")
-"""Hooks that a packet of this host meets on its way out."""
+"""Hooks of a locally generated packet."""
 
 
 def service_name(evidence: Evidence) -> str:
@@ -46,7 +46,7 @@ def _traced_end(evidence: Evidence) -> str:
 
 
 def in_brackets(reason: str) -> str:
-    """The evidence in an error's message: what stands in its brackets, else all of it."""
+    """Return the text in an error message's brackets, or the whole message."""
     return reason.partition("[")[2].rpartition("]")[0] or reason
 
 

@@ -44,7 +44,7 @@ class Verdict(str, enum.Enum):
 
     @property
     def heading(self) -> str:
-        """As it stands in the report: CAPTURED NAT."""
+        """As printed in the report: CAPTURED NAT."""
         return self.value.upper().replace("_", " ")
 
 

@@ -194,7 +194,7 @@ def _learned(service: Service, chain: str, comment: str, rejects: bool) -> Servi
     if comment.endswith(("has no endpoints", "has no local endpoints")):
         return replace(service, no_endpoints="reject" if rejects else "drop")
     if chain not in ("KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES"):
-        return service  # a Service's own chain names its ClusterIP, whatever was asked for
+        return service  # a Service's own chain names its ClusterIP for every target
     for ending, kind in _KINDS.items():
         if comment.endswith(ending):
             cluster_ip = service.cluster_ip or kind == "cluster_ip"

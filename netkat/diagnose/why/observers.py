@@ -186,6 +186,10 @@ class Observers:
         return ()
 
     def _cgroup_programs(self) -> tuple[str, ...]:
+        if self._request.in_pod:
+            self._unchecked.append(
+                "cgroup programs of the pod: the probe's socket is in this process's cgroup"
+            )
         cgroup = own_cgroup()
         if cgroup is None:
             self._unchecked.append("cgroup programs: no cgroup2 is mounted")

@@ -58,7 +58,7 @@ def _collect(request: Request) -> Evidence:
 
 
 def begin(request: Request) -> tuple[IPAddress, Evidence]:
-    """The client, and what is known before any packet. Errors: BadArgument, SetupError."""
+    """Return the client, and the evidence that needs no packet. Errors: BadArgument, SetupError."""
     client = request.client or ip_address(_CLIENTS[request.address.version])
     if client.version != request.address.version:
         raise BadArgument(f"client {client} is not of the same family as {request.address}")
@@ -168,8 +168,8 @@ class Arrival:
 
     def _opened(self, steps: tuple[Step, ...]) -> bool:
         """Whether the packet reached a socket or a pod: then its state here must be ended."""
-        ours = [step for step in steps if not answers(step, str(self._client.source))]
-        return self._request.protocol == 6 and not any(step.stops for step in ours)
+        sent = [step for step in steps if not answers(step, str(self._client.source))]
+        return self._request.protocol == 6 and not any(step.stops for step in sent)
 
     def _legacy_rules(self) -> legacy.Snapshot:
         try:

@@ -79,7 +79,7 @@ def _stopped(hook: str, table: str, chain: str, line: str) -> Finding:
         )
     forward = hook in ("forward", "postrouting")
     verdict = Verdict.BLOCKED_FORWARD if forward else Verdict.BLOCKED_INPUT
-    where = "on its way to the pod" if forward else "before a process of this host has it"
+    where = "before it is forwarded to the pod" if forward else "before it reaches a local process"
     if hook in ("prerouting", "ingress"):
         where = "before it is routed"
     return Finding(verdict, f"this host's rules stop the packet {where}", (line,), _LOOK_AT_RULE)

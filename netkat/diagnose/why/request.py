@@ -1,4 +1,4 @@
-"""What a run is to do, and where."""
+"""The parameters of one run."""
 
 from __future__ import annotations
 
@@ -41,8 +41,13 @@ class Request:
     wait: float | None = None
     """Seconds to wait for a real packet of the client, in place of an injected one."""
 
+    @property
+    def in_pod(self) -> bool:
+        """Whether the namespace is named by a process in it, as --pod and --container do."""
+        return isinstance(self.netns, int) or str(self.netns or "").startswith("/proc/")
+
     def call(self, function: Callable[[], T]) -> T:
-        """Call it in the network namespace that was asked for."""
+        """Call the function in the request's network namespace."""
         return function() if self.netns is None else in_netns(self.netns, function)
 
 

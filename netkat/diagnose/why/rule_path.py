@@ -1,4 +1,4 @@
-"""A packet's way through one base chain, as a line: the rules that led to the deciding one."""
+"""A packet's path through one base chain in one line: the rules that led to the deciding one."""
 
 from __future__ import annotations
 

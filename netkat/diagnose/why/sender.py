@@ -43,7 +43,9 @@ def _once(request: Request) -> Evidence:
             request.interface,
         )
     )
-    kind = "claimed address" if request.claim else "node address"
+    kind = "pod address" if request.in_pod else "node address"
+    if request.claim:
+        kind = "claimed address"
     evidence = Evidence(target, request.claim or host.source, kind, host=host)
     with ExitStack() as open_now:
         observers = request.call(lambda: Observers(request, host, open_now))

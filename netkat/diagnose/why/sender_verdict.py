@@ -38,11 +38,11 @@ def _intermittent(evidence: Evidence) -> Finding | None:
     if len(set(runs)) < 2:
         return None
     counts = {each: runs.count(each) for each in dict.fromkeys(runs)}
-    told = ", ".join(f"{count} of {len(runs)} {each}" for each, count in counts.items())
+    shown = ", ".join(f"{count} of {len(runs)} {each}" for each, count in counts.items())
     moved = tuple(f"conntrack {name}: +{more}" for name, more in evidence.counters.items())
     return Finding(
         Verdict.INTERMITTENT,
-        f"results differ from run to run: {told} (kernel/bypass)",
+        f"results differ from run to run: {shown} (kernel/bypass)",
         moved,
         "run it again with a larger --count; compare the endpoints that answered",
     )
@@ -65,8 +65,8 @@ def _captured_socket(evidence: Evidence) -> Finding | None:
 
 def _blocked(evidence: Evidence) -> Finding | None:
     for hooks, verdict, where in (
-        (OUT, Verdict.BLOCKED_OUTPUT, "this host's rules stop the packet on its way out"),
-        (_IN, Verdict.BLOCKED_INPUT, "this host's rules stop the answer on its way in"),
+        (OUT, Verdict.BLOCKED_OUTPUT, "this host's rules drop or reject the outgoing packet"),
+        (_IN, Verdict.BLOCKED_INPUT, "this host's rules drop or reject the incoming answer"),
     ):
         step = blocking_step(evidence.steps, hooks)
         if step is not None:
@@ -77,11 +77,11 @@ def _blocked(evidence: Evidence) -> Finding | None:
         return None
     inward = rule_path.base_chain(evidence.legacy, rule) in ("INPUT", "PREROUTING")
     verdict = Verdict.BLOCKED_INPUT if inward else Verdict.BLOCKED_OUTPUT
-    where = "in" if inward else "out"
+    where = "incoming" if inward else "outgoing"
     line = rule_path.describe_legacy(evidence.legacy, rule)
     default = Finding(
         verdict,
-        f"a rule of iptables-legacy stops the packet on its way {where}",
+        f"a rule of iptables-legacy drops or rejects the {where} packet",
         (line,),
         _LOOK_AT_RULE,
     )

@@ -22,7 +22,7 @@ _HOOKS = {
 }
 _NETDEV_HOOKS = {0: "ingress", 1: "egress"}
 _MOST_PACKETS = 64
-"""Packets of one probe that are told of: a flood of retransmissions says nothing new."""
+"""The number of packets that are reported; further retransmissions are equal."""
 
 
 class _Base(NamedTuple):
@@ -42,7 +42,7 @@ class StepReader:
         self._chains: dict[tuple[int, str, str], ChainFacts | None] = {}
 
     def steps(self, events: Iterable[TraceEvent]) -> tuple[Step, ...]:
-        """The events in order. Of TCP those that open, answer or reset, and any that is stopped."""
+        """Return the steps in order: of TCP, packets with SYN or RST, and any that is stopped."""
         bases: dict[int, _Base] = {}
         found: list[Step] = []
         for event in events:

@@ -1,7 +1,7 @@
 """A table that belongs to this process: it goes when its socket closes, after SIGKILL too.
 
-NFT_TABLE_F_OWNER, Linux 5.12. Another program's ``flush ruleset`` leaves it alone, and nobody
-else may change or delete it. Table, chains and rules come in one batch: all or nothing.
+NFT_TABLE_F_OWNER, Linux 5.12. Another program's ``flush ruleset`` leaves it alone, and only the
+owner may change or delete it. Table, chains and rules come in one batch: all or nothing.
 """
 
 from __future__ import annotations
