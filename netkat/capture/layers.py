@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from netkat.capture import linktype as lt
-from netkat.capture.text.names import ip4_text, ip6_text, mac_text
+from netkat.capture.text.number_names import ip4_text, ip6_text, mac_text
 from netkat.errors import LibraryMissing
 
 if TYPE_CHECKING:

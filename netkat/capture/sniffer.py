@@ -11,20 +11,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkat import finalizers
-from netkat.capture.interfaces import chosen
-from netkat.capture.live import Counts, LiveCapture
-from netkat.capture.ours import OwnFrames
+from netkat.capture.capture_options import DEFAULT_BUFFER, Watch
+from netkat.capture.interface_list import chosen
+from netkat.capture.live_capture import Counts, LiveCapture
+from netkat.capture.own_frames import OwnFrames
 from netkat.capture.packet import Packet
-from netkat.capture.place import in_place
-from netkat.capture.watch import DEFAULT_BUFFER, Watch
+from netkat.capture.run_in_netns import in_place
 from netkat.closing import Closing
 from netkat.errors import BadArgument, InterfaceDown
 
 if TYPE_CHECKING:
     import os
 
-    from netkat.capture.reader import CaptureFile
-    from netkat.capture.selection import Selection
+    from netkat.capture.capture_file import CaptureFile
+    from netkat.capture.file_filter import Selection
 
 
 class Sniffer(Closing):
@@ -261,8 +261,8 @@ def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator
     """
     import os
 
-    from netkat.capture.reader import CaptureFile
-    from netkat.capture.selection import Selection
+    from netkat.capture.capture_file import CaptureFile
+    from netkat.capture.file_filter import Selection
 
     file = CaptureFile(os.fspath(path))
     try:

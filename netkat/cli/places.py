@@ -33,11 +33,11 @@ def namespace(netns: str | None, pod: str | None, container: str | None) -> str 
     if len(given) > 1:
         raise BadArgument(f"{given[0]} and {given[1]} exclude each other")
     if pod is not None:
-        from netkat.capture.place import pod_netns
+        from netkat.capture.run_in_netns import pod_netns
 
         return pod_netns(pod)
     if container is not None:
-        from netkat.capture.place import container_netns
+        from netkat.capture.run_in_netns import container_netns
 
         return container_netns(container)
     if netns is None:

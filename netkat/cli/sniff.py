@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netkat.cli import options as shared
-from netkat.cli import sniff_options as options
+from netkat.cli import options_sniff as options
 from netkat.cli.console import say
 from netkat.cli.grammar import PlainCommand
 from netkat.errors import BadArgument
@@ -95,7 +95,7 @@ def sniff(
     """
     given = dict(locals())
     # Not above: this module is read for every command, and connect has no use for these.
-    from netkat.cli import sniff_values as values
+    from netkat.cli import sniff_arguments as values
 
     if list_interfaces:
         from netkat.commands.sniff.interfaces import list_all
@@ -106,6 +106,6 @@ def sniff(
         from netkat.commands.sniff.program import print_program
 
         return print_program(request, dump_program)
-    from netkat.commands.sniff.run import sniff as run
+    from netkat.commands.sniff.sniff_command import sniff as run
 
     return run(request, say)

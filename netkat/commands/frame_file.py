@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 from netkat.capture import linktype as lt
+from netkat.capture.capture_writer import CaptureWriter, WriteFailed
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.pcapng import PcapngFormat
-from netkat.capture.writer import CaptureWriter, WriteFailed
 
 _FRAMES = 16384
 """Frames that may wait to be written; the pump never waits for a slow disk."""

@@ -47,7 +47,7 @@ class FrameLog:
         self._thread.join(_LAST_LINES)
 
     def _write(self) -> None:
-        from netkat.capture.line import frame_line
+        from netkat.capture.frame_line import frame_line
 
         while (seen := self._seen.get()) is not None:
             frame, outgoing, interface, ethernet, time = seen

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from netkat.capture.capture_writer import CaptureWriter
 from netkat.capture.pcap import PcapFormat
-from netkat.capture.writer import CaptureWriter
 from tests.helpers.schemas import parsed
 from tests.helpers.sniff_corpus import packets
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netkat.capture.reader import CaptureFile
+from netkat.capture.capture_file import CaptureFile
 from tests.helpers.cgroups import container
 from tests.helpers.exchange import netkat
 from tests.helpers.netns import ROOT, Pair

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from netkat.capture.capture_file import CaptureFile
+from netkat.capture.capture_writer import CaptureWriter
 from netkat.capture.pcap import PcapFormat
-from netkat.capture.reader import CaptureFile
-from netkat.capture.writer import CaptureWriter
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.sniff_corpus import packets
 from tests.helpers.sniffing import Sniffing, sniff_once

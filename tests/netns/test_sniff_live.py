@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from netkat.capture.capture_file import CaptureFile
 from netkat.capture.packet import Packet
-from netkat.capture.reader import CaptureFile
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.schemas import parsed
 from tests.helpers.sniff_frames import ether, ip4, udp

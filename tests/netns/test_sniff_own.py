@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from netkat.capture.reader import CaptureFile
+from netkat.capture.capture_file import CaptureFile
 from netkat.capture.sniffer import sniff
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.schemas import parsed

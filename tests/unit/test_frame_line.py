@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netkat.capture.line import frame_line
+from netkat.capture.frame_line import frame_line
 from tests.helpers import packets
 from tests.helpers.packets import (
     ACK,

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from netkat.capture.capture_file import CaptureFile
+from netkat.capture.capture_options import Watch
+from netkat.capture.capture_writer import CaptureWriter, LastFileWritten, Rotation, WriteFailed
+from netkat.capture.file_filter import Selection
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import CaptureFileDamaged, PcapFormat, PcapReader
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
-from netkat.capture.reader import CaptureFile
-from netkat.capture.selection import Selection
-from netkat.capture.watch import Watch
-from netkat.capture.writer import CaptureWriter, LastFileWritten, Rotation, WriteFailed
 from netkat.errors import BadArgument
 from tests.helpers.sniff_corpus import packets
 

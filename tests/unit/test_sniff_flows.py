@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from netkat.capture.flows import FlowTable
+=======
+from netkat.commands.sniff.outputs import table_lines
+from netkat.capture.flow_statistics import FlowTable
+>>>>>>> 4179df8 (capture, sniff: name modules after what they hold)
 from netkat.capture.packet import Packet
 from netkat.commands.sniff.outputs import table_lines
 from tests.helpers.sniff_frames import A4, ACK, B4, FA, PA, SA, S, ether, ip4, ip6, tcp, udp

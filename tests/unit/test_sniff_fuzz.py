@@ -14,7 +14,7 @@ import pytest
 
 from netkat.bpf.libpcap import FilterRefused
 from netkat.bpf.pcap_filter import compile_filter
-from netkat.capture.flows import FlowTable
+from netkat.capture.flow_statistics import FlowTable
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import CaptureFileDamaged, PcapFormat, PcapReader
 from netkat.capture.pcapng import PcapngFormat

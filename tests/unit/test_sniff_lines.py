@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from netkat.capture.capture_writer import CaptureWriter
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.text.printer import Printer
 from netkat.capture.text.style import Style
-from netkat.capture.writer import CaptureWriter
 from tests.helpers.sniff_corpus import START, packets
 
 STYLES = {

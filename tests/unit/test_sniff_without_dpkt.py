@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from netkat.capture import layers
-from netkat.capture.line import frame_line
+from netkat.capture.frame_line import frame_line
 from netkat.capture.packet import Packet
 from netkat.capture.text import dns
 from netkat.errors import LibraryMissing

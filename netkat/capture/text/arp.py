@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from netkat.capture.text.names import ip4_text, mac_text
+from netkat.capture.text.number_names import ip4_text, mac_text
 
 if TYPE_CHECKING:
     from netkat.capture.text.printer import Printer

@@ -6,7 +6,7 @@ import functools
 import struct
 from typing import Any
 
-from netkat.capture.text.names import ip4_text, ip6_text
+from netkat.capture.text.number_names import ip4_text, ip6_text
 from netkat.capture.text.printer import Printer, printable
 
 _HEADER = struct.Struct("!6H")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from netkat.capture.text.names import ip4_text
+from netkat.capture.text.number_names import ip4_text
 from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _UNREACHABLE = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkat.capture.text.checksum import internet, pseudo_header
-from netkat.capture.text.names import ip6_text, mac_text
+from netkat.capture.text.number_names import ip6_text, mac_text
 from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _UNREACHABLE = {

@@ -6,9 +6,9 @@ import functools
 import struct
 
 from netkat.capture.text.checksum import internet
-from netkat.capture.text.names import ip4_text, protocol
+from netkat.capture.text.ip_payload import payload
+from netkat.capture.text.number_names import ip4_text, protocol
 from netkat.capture.text.printer import Ends, Printer, Truncated
-from netkat.capture.text.transport import payload
 
 _HEADER = struct.Struct("!BBHHHBBH")
 _FLAGS = ("none", "+", "DF", "+, DF", "rsvd", "+, rsvd", "DF, rsvd", "+, DF, rsvd")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import struct
 
-from netkat.capture.text.names import ip6_text, protocol
+from netkat.capture.text.ip_payload import payload
+from netkat.capture.text.number_names import ip6_text, protocol
 from netkat.capture.text.printer import Ends, Printer, Truncated
-from netkat.capture.text.transport import payload
 
 _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BxHI")

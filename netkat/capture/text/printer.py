@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.capture import linktype as lt
 from netkat.capture.text import dump
-from netkat.capture.text.names import service
+from netkat.capture.text.number_names import service
 from netkat.capture.text.style import Style
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class Printer:
 
     def __init__(self, style: Style | None = None) -> None:
         # It needs this module's names, so it cannot be imported above.
-        from netkat.capture.text import link
+        from netkat.capture.text import link_header
 
         self.style = style or Style()
-        self._frame, self._header_length = link.frame, link.header_length
+        self._frame, self._header_length = link_header.frame, link_header.header_length
         self.conversations: dict[bytes, tuple[int, int]] = {}
         self.depth = 0
         self._lines = 0

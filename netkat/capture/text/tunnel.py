@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from netkat.capture.text.names import ethertype
+from netkat.capture.text.number_names import ethertype
 from netkat.capture.text.printer import Printer, Truncated
 
 _CHECKSUM, _KEY, _SEQUENCE = 0x8000, 0x2000, 0x1000
@@ -51,7 +51,7 @@ def vxlan(printer: Printer, data: bytes, at: int, end: int) -> str:
     """Its header, and on the next line the frame inside."""
     if min(end, len(data)) < at + 8:
         raise Truncated("vxlan")
-    from netkat.capture.text.link import ethernet
+    from netkat.capture.text.link_header import ethernet
 
     flags, vni = data[at], int.from_bytes(data[at + 4 : at + 7], "big")
     valid = "I" if flags & 8 else "."
@@ -83,7 +83,7 @@ def geneve(printer: Printer, data: bytes, at: int, end: int) -> str:
 
 
 def _inner(printer: Printer, data: bytes, at: int, end: int, kind: int) -> str:
-    from netkat.capture.text.link import network
+    from netkat.capture.text.link_header import network
 
     printer.enter()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from netkat.capture.text.checksum import internet, pseudo_header
-from netkat.capture.text.names import mac_text
+from netkat.capture.text.number_names import mac_text
 from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _HEADER = struct.Struct("!HHHH")

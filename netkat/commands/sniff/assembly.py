@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from netkat.commands.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics, counted
+from netkat.commands.sniff.sniff_options import SniffRequest
+from netkat.capture.capture_writer import CaptureWriter, Format, WriteFailed
 from netkat.capture.pcap import PcapFormat
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
-from netkat.capture.writer import CaptureWriter, Format, WriteFailed
-from netkat.commands.sniff.outputs import FileOutput, JsonLines, Lines, Output, Statistics, counted
-from netkat.commands.sniff.request import SniffRequest
 from netkat.errors import NetkatError
 
 Say = Callable[[str], None]

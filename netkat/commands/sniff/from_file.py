@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from netkat.capture import linktype as lt
-from netkat.capture.packet import Packet
-from netkat.capture.reader import CaptureFile
-from netkat.capture.selection import Selection
-from netkat.capture.writer import LastFileWritten
 from netkat.commands.sniff.assembly import Say, fault, file_format, outputs, plural
-from netkat.commands.sniff.request import SniffRequest
+from netkat.commands.sniff.sniff_options import SniffRequest
+from netkat.capture import linktype as lt
+from netkat.capture.capture_file import CaptureFile
+from netkat.capture.capture_writer import LastFileWritten
+from netkat.capture.file_filter import Selection
+from netkat.capture.packet import Packet
 from netkat.errors import NetkatError
 
 _BATCH = 256

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netkat.capture.interfaces import watchable
-from netkat.capture.watch import ANY_NAME
+from netkat.capture.capture_options import ANY_NAME
+from netkat.capture.interface_list import watchable
 
 
 def list_all(netns: str | int | None) -> int:

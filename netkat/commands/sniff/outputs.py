@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from netkat.capture.flows import FlowTable
+from netkat.capture.capture_writer import CaptureWriter, WriteFailed
+from netkat.capture.flow_statistics import FlowTable
 from netkat.capture.packet import Packet
 from netkat.capture.text.printer import Printer
 from netkat.capture.text.style import Style
-from netkat.capture.writer import CaptureWriter, WriteFailed
 
 VERSION = 1
 """Of docs/json/packet.schema.json."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netkat.capture.program import compiled, disassembled
-from netkat.commands.sniff.request import SniffRequest
+from netkat.commands.sniff.sniff_options import SniffRequest
+from netkat.capture.filter_program import compiled, disassembled
 
 
 def print_program(request: SniffRequest, form: int) -> int:

@@ -34,13 +34,13 @@ def _other(printer: Printer, data: bytes, at: int, end: int, number: int, ends: 
 
         return gre(printer, data, at, end)
     if number in (4, 41):
-        from netkat.capture.text.link import bare_ip
+        from netkat.capture.text.link_header import bare_ip
 
         printer.enter()
         return bare_ip(printer, data, at, end)
     if number == 59:
         return "no next header"
-    from netkat.capture.text.small import SMALL
+    from netkat.capture.text.other_protocols import SMALL
 
     if number in SMALL:
         return SMALL[number](printer, data, at, end, ends)

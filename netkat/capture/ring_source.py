@@ -13,7 +13,7 @@ from netkat.bpf.pcap_filter import (
     with_snaplen,
 )
 from netkat.capture import linktype as lt
-from netkat.capture.watch import ANY_NAME, Watch
+from netkat.capture.capture_options import ANY_NAME, Watch
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.wire.ring import ANY, ReceiveRing, hardware_type
 

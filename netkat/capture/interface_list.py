@@ -6,8 +6,8 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netkat.capture.place import in_place
-from netkat.capture.watch import ANY_NAME
+from netkat.capture.capture_options import ANY_NAME
+from netkat.capture.run_in_netns import in_place
 from netkat.errors import InterfaceNotFound
 from netkat.wire.ring import hardware_type, is_up
 

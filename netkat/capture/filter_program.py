@@ -5,10 +5,10 @@ from __future__ import annotations
 from netkat.bpf.libpcap import Instruction, image
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
-from netkat.capture.place import in_place
-from netkat.capture.reader import CaptureFile
-from netkat.capture.source import program_for
-from netkat.capture.watch import Watch
+from netkat.capture.capture_file import CaptureFile
+from netkat.capture.capture_options import Watch
+from netkat.capture.ring_source import program_for
+from netkat.capture.run_in_netns import in_place
 
 
 def compiled(watch: Watch, netns: str | int | None, path: str | None) -> list[Instruction]:

@@ -7,12 +7,12 @@ import re
 import sys
 from typing import Any
 
+from netkat.commands.sniff.sniff_options import SniffRequest
 from netkat.capture import linktype as lt
+from netkat.capture.capture_options import DEFAULT_BUFFER, HOLD_MS, Watch
+from netkat.capture.capture_writer import Rotation
 from netkat.capture.text.style import Style
-from netkat.capture.watch import DEFAULT_BUFFER, HOLD_MS, Watch
-from netkat.capture.writer import Rotation
 from netkat.cli.places import namespace
-from netkat.commands.sniff.request import SniffRequest
 from netkat.errors import BadArgument
 
 _MAX_SNAPLEN = 262144
@@ -114,7 +114,7 @@ def _watch(given: dict[str, Any], shows: bool, netns: str | int | None) -> Watch
 def _interfaces(given: dict[str, Any], netns: str | int | None) -> tuple[str, ...]:
     if given["read"] is not None:
         return ()
-    from netkat.capture.interfaces import chosen
+    from netkat.capture.interface_list import chosen
 
     words = [word for text in given["interface"] or () for word in text.split(",")]
     return chosen(words, netns)

@@ -12,8 +12,8 @@ from netkat.bpf import drop_watch
 from netkat.bpf.libpcap import FilterRefused, Matcher
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
+from netkat.capture.capture_options import Watch
 from netkat.capture.packet import Packet
-from netkat.capture.watch import Watch
 
 _SLL2 = struct.Struct("!HxxIHBB8s")
 _PREFIX = "SKB_DROP_REASON_"

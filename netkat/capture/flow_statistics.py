@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netkat.capture import linktype as lt
-from netkat.capture.text.names import ip4_text, ip6_text
+from netkat.capture.text.number_names import ip4_text, ip6_text
 
 if TYPE_CHECKING:
     from netkat.capture.packet import Packet

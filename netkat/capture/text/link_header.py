@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netkat.capture import linktype as lt
 from netkat.capture.text import dump, ip4, ip6
 from netkat.capture.text.arp import arp
-from netkat.capture.text.names import ethertype, mac_text
+from netkat.capture.text.number_names import ethertype, mac_text
 from netkat.capture.text.printer import Printer, Truncated
 
 if TYPE_CHECKING:

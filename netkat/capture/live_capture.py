@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from netkat.capture.capture_options import ANY_NAME, Watch
 from netkat.capture.packet import Packet, from_record
-from netkat.capture.source import Source, opened
-from netkat.capture.watch import ANY_NAME, Watch
-from netkat.capture.weave import Weave
+from netkat.capture.reorder_buffer import Weave
+from netkat.capture.ring_source import Source, opened
 from netkat.errors import InterfaceDown, LibraryMissing, MissingCapability
 from netkat.host.capabilities import drop_all
 from netkat.host.privileges import raise_if_held
@@ -21,7 +21,7 @@ from netkat.system_calls import require_descriptors, system_call
 from netkat.wire.ring import BLOCK, Block
 
 if TYPE_CHECKING:
-    from netkat.capture.ours import OwnFrames
+    from netkat.capture.own_frames import OwnFrames
     from netkat.stack.records import RecordCopier
 
 

@@ -20,7 +20,7 @@ from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
 from netkat.bpf.flow_key import KEY
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.own_flows import own_flows
-from netkat.capture.flows import Segment, read
+from netkat.capture.flow_statistics import Segment, read
 from netkat.capture.packet import Packet
 from netkat.closing import Closing
 from netkat.system_calls import system_call

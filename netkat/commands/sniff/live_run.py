@@ -7,22 +7,22 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from netkat.commands.sniff.assembly import Say, fault, file_format, outputs, plural
+from netkat.commands.sniff.capture_signals import CaptureSignals
+from netkat.commands.sniff.outputs import FileOutput, Output, Statistics
+from netkat.commands.sniff.sniff_options import SniffRequest
 from netkat.capture import linktype as lt
-from netkat.capture.live import LiveCapture, block_copier
-from netkat.capture.ours import OwnFrames
+from netkat.capture.capture_writer import CaptureWriter, LastFileWritten
+from netkat.capture.live_capture import LiveCapture, block_copier
+from netkat.capture.own_frames import OwnFrames
 from netkat.capture.packet import Packet
 from netkat.capture.pcapng import InterfaceCounts
-from netkat.capture.place import in_place
-from netkat.capture.weave import Weave
-from netkat.capture.writer import CaptureWriter, LastFileWritten
-from netkat.commands.sniff.assembly import Say, fault, file_format, outputs, plural
-from netkat.commands.sniff.outputs import FileOutput, Output, Statistics
-from netkat.commands.sniff.request import SniffRequest
-from netkat.commands.sniff.signals import CaptureSignals
+from netkat.capture.reorder_buffer import Weave
+from netkat.capture.run_in_netns import in_place
 from netkat.errors import BadArgument, InterfaceDown, NetkatError
 
 if TYPE_CHECKING:
-    from netkat.capture.drops import DropWatch
+    from netkat.capture.drop_capture import DropWatch
 
 
 class LiveRun:
@@ -45,7 +45,7 @@ class LiveRun:
             undo.callback(capture.close)
             capture.watch_descriptor(signals.fd)
             if request.drops:
-                from netkat.capture.drops import DropWatch
+                from netkat.capture.drop_capture import DropWatch
 
                 drops = in_place(request.netns, lambda: DropWatch(request.watch))
                 undo.callback(drops.close)

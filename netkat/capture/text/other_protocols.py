@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from netkat.capture.text.names import ip4_text
+from netkat.capture.text.number_names import ip4_text
 from netkat.capture.text.printer import Ends, Printer, Truncated
 
 
@@ -38,7 +38,7 @@ def _esp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
 
 
 def _ah(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
-    from netkat.capture.text.transport import payload
+    from netkat.capture.text.ip_payload import payload
 
     if min(end, len(data)) < at + 12:
         raise Truncated("ah")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from netkat.capture.capture_options import Watch
+from netkat.capture.capture_writer import Rotation
 from netkat.capture.text.style import Style
-from netkat.capture.watch import Watch
-from netkat.capture.writer import Rotation
 
 
 @dataclass(frozen=True, slots=True)

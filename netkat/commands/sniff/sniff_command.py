@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkat.commands.sniff.assembly import Say
-from netkat.commands.sniff.request import SniffRequest
+from netkat.commands.sniff.sniff_options import SniffRequest
 
 
 def sniff(request: SniffRequest, say: Say) -> int:
@@ -16,6 +16,6 @@ def sniff(request: SniffRequest, say: Say) -> int:
         from netkat.commands.sniff.from_file import read_file
 
         return read_file(request, say)
-    from netkat.commands.sniff.live import LiveRun
+    from netkat.commands.sniff.live_run import LiveRun
 
     return LiveRun(request, say).run()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
+from netkat.capture.capture_options import Watch
 from netkat.capture.packet import Packet
-from netkat.capture.watch import Watch
 
 
 class Selection:
