@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import BinaryIO
 
 from netkat.bpf.pcap_filter import MAX_SNAPLEN
-from netkat.capture.pcap import CaptureFileDamaged, PcapReader, read_exactly
+from netkat.capture.pcap import CaptureFileError, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.closing import Closing
 from netkat.errors import BadArgument
@@ -23,7 +23,7 @@ class CaptureFile(Closing):
     """A capture file open for reading; iterate ``packets``. A context manager."""
 
     def __init__(self, path: str) -> None:
-        """``path`` "-" is standard input. Errors: BadArgument, CaptureFileDamaged."""
+        """``path`` "-" is standard input. Errors: BadArgument, CaptureFileError."""
         self.path = path
         with ExitStack() as undo:
             file = _open(path, undo)
@@ -63,11 +63,11 @@ def _open(path: str, undo: ExitStack) -> BinaryIO:
         raise BadArgument(f"{os.fsencode(path)!r}: {error}") from None
 
 
-def _not_a_capture(path: str, magic: bytes) -> CaptureFileDamaged:
+def _not_a_capture(path: str, magic: bytes) -> CaptureFileError:
     if not magic:
-        return CaptureFileDamaged(f"{path}: an empty file is no capture file")
+        return CaptureFileError(f"{path}: an empty file is no capture file")
     packed = _COMPRESSED.get(magic[:2])
-    return CaptureFileDamaged(
+    return CaptureFileError(
         f"{path}: no capture file (pcap or pcapng): it begins with {magic.hex(' ')}",
         hint=f"it looks like {packed}: unpack it first, or pipe it into -r -" if packed else None,
     )

@@ -16,7 +16,7 @@ may be busy elsewhere before packets are lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class CaptureOptions:
     """What to watch and how; the defaults are tcpdump's."""
 
     interfaces: tuple[str, ...] = (ANY_NAME,)

@@ -12,7 +12,7 @@ from netkat.bpf import drop_watch
 from netkat.bpf.libpcap import FilterRefused, Matcher
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
-from netkat.capture.capture_options import Watch
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.packet import Packet
 
 _SLL2 = struct.Struct("!HxxIHBB8s")
@@ -20,20 +20,20 @@ _PREFIX = "SKB_DROP_REASON_"
 _IP = (0x0800, 0x86DD)
 
 
-class DropWatch:
-    """Drops in the calling thread's network namespace that match the Watch's filter.
+class DropCapture:
+    """Drops in the calling thread's network namespace that match the CaptureOptions's filter.
 
     The filter sees the packet from its network header on. What it can only ask
     of a link header cannot be told for a drop: then every drop is shown.
     ``filtered`` says which. Errors: those of netkat.bpf.drop_watch.DropWatch.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, options: CaptureOptions) -> None:
         self._matches: Matcher | None = None
         self.filtered = True
-        if watch.filter_text.strip():
+        if options.filter_text.strip():
             try:
-                program = compile_filter(watch.filter_text, linktype=lt.LINUX_SLL2)
+                program = compile_filter(options.filter_text, linktype=lt.LINUX_SLL2)
                 self._matches = Matcher(program)
             except FilterRefused:
                 self.filtered = False

@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterable, Iterator
 
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
-from netkat.capture.capture_options import Watch
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.packet import Packet
 
 
-class Selection:
-    """The filter, direction and snapshot length of a Watch, for packets read from a file."""
+class FileFilter:
+    """Applies filter, direction and snapshot length to packets read from a file."""
 
-    def __init__(self, watch: Watch, linktype: int) -> None:
+    def __init__(self, options: CaptureOptions, linktype: int) -> None:
         """``linktype`` is the file's own: a wrong filter is refused before anything is read."""
-        self._watch = watch
+        self._options = options
         self._matchers: dict[int, Callable[[bytes, int], bool] | None] = {}
         self._matcher(linktype)
 
-    def of(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+    def apply(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """Those that pass."""
-        watch = self._watch
+        options = self._options
         for packet in packets:
-            if watch.direction != "inout" and packet.direction not in ("", watch.direction):
+            if options.direction != "inout" and packet.direction not in ("", options.direction):
                 continue
             matches = self._matcher(packet.linktype)
             if matches is not None and not matches(packet.raw, packet.length):
                 continue
-            if len(packet.raw) > watch.snaplen:
-                packet.raw = packet.raw[: watch.snaplen]
+            if len(packet.raw) > options.snaplen:
+                packet.raw = packet.raw[: options.snaplen]
             yield packet
 
     def _matcher(self, linktype: int) -> Callable[[bytes, int], bool] | None:
@@ -38,15 +38,15 @@ class Selection:
         return self._matchers[linktype]
 
     def _compile(self, linktype: int) -> Callable[[bytes, int], bool] | None:
-        if not self._watch.filter_text.strip():
+        if not self._options.filter_text.strip():
             return None
         from netkat.bpf.libpcap import Matcher
 
         return Matcher(
             compile_filter(
-                self._watch.filter_text,
+                self._options.filter_text,
                 linktype=lt.to_dlt(linktype),
-                snaplen=self._watch.snaplen,
-                optimize=self._watch.optimize,
+                snaplen=self._options.snaplen,
+                optimize=self._options.optimize,
             )
         )

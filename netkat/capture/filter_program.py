@@ -1,4 +1,4 @@
-"""The compiled filter, for people to look at."""
+"""The compile_for filter, for people to look at."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from netkat.bpf.libpcap import Instruction, image
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
 from netkat.capture.capture_file import CaptureFile
-from netkat.capture.capture_options import Watch
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.ring_source import program_for
-from netkat.capture.run_in_netns import in_place
+from netkat.capture.run_in_netns import run_in_netns
 
 
-def compiled(watch: Watch, netns: str | int | None, path: str | None) -> list[Instruction]:
+def compile_for(
+    options: CaptureOptions, netns: str | int | None, path: str | None
+) -> list[Instruction]:
     """What libpcap makes of the filter for the first interface, or for a file.
 
     The kernel is given this with -Q's test before it and, where there is no link
@@ -20,21 +22,21 @@ def compiled(watch: Watch, netns: str | int | None, path: str | None) -> list[In
     if path is not None:
         with CaptureFile(path) as file:
             return compile_filter(
-                watch.filter_text,
+                options.filter_text,
                 linktype=lt.to_dlt(file.linktype),
-                snaplen=watch.snaplen,
-                optimize=watch.optimize,
+                snaplen=options.snaplen,
+                optimize=options.optimize,
             )
-    if watch.linktype is not None:
+    if options.linktype is not None:
         return compile_filter(
-            watch.filter_text,
-            linktype=lt.to_dlt(watch.linktype),
-            snaplen=watch.snaplen,
-            optimize=watch.optimize,
+            options.filter_text,
+            linktype=lt.to_dlt(options.linktype),
+            snaplen=options.snaplen,
+            optimize=options.optimize,
         )
-    return in_place(netns, lambda: program_for(watch.interfaces[0], watch)[1])
+    return run_in_netns(netns, lambda: program_for(options.interfaces[0], options)[1])
 
 
-def disassembled(program: list[Instruction]) -> str:
+def disassemble(program: list[Instruction]) -> str:
     """As tcpdump -d prints it."""
     return image(program)

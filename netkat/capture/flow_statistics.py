@@ -114,7 +114,7 @@ class FlowRecord:
         return f"{self.protocol} {left} > {right}"
 
 
-class FlowTable:
+class FlowStatistics:
     """Counts packets by flow."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class FlowTable:
         self.packets += 1
         self.bytes += packet.length
         try:
-            segment = read(packet)
+            segment = parse_segment(packet)
         except (struct.error, IndexError):
             segment = None
         if segment is None:
@@ -187,7 +187,7 @@ def _behind(number: int, other: int) -> bool:
     return 0 < (other - number) & 0xFFFFFFFF < 0x80000000
 
 
-def read(packet: Packet) -> Segment | None:
+def parse_segment(packet: Packet) -> Segment | None:
     """The outermost IP packet's flow; None for what is no IP. Errors: struct.error, IndexError."""
     at = _LINK.get(packet.linktype)
     raw = packet.raw

@@ -6,8 +6,8 @@ import functools
 
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
+from netkat.capture.text.context import Style
 from netkat.capture.text.printer import Printer
-from netkat.capture.text.style import Style
 
 _TAGS = (0x8100, 0x88A8)
 _ICMP, _ICMPV6 = 1, 58

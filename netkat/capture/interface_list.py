@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netkat.capture.capture_options import ANY_NAME
-from netkat.capture.run_in_netns import in_place
+from netkat.capture.run_in_netns import run_in_netns
 from netkat.errors import InterfaceNotFound
 from netkat.wire.ring import hardware_type, is_up
 
 
-class Watchable(NamedTuple):
+class CaptureInterface(NamedTuple):
     """One interface as -D lists it."""
 
     name: str
@@ -20,23 +20,23 @@ class Watchable(NamedTuple):
     loopback: bool
 
 
-def watchable(netns: str | int | None = None) -> list[Watchable]:
+def list_interfaces(netns: str | int | None = None) -> list[CaptureInterface]:
     """Every interface of the namespace and "any"; those that are up come first, loopback last."""
 
-    def ask() -> list[Watchable]:
+    def ask() -> list[CaptureInterface]:
         found = []
         for _, name in socket.if_nameindex():
             try:
-                found.append(Watchable(name, is_up(name), hardware_type(name) == 772))
+                found.append(CaptureInterface(name, is_up(name), hardware_type(name) == 772))
             except (OSError, InterfaceNotFound):
                 continue  # gone since the list was made
         found.sort(key=lambda one: (not one.up, one.loopback))
         at = next(
             (place for place, one in enumerate(found) if one.loopback or not one.up), len(found)
         )
-        return [*found[:at], Watchable(ANY_NAME, True, False), *found[at:]]
+        return [*found[:at], CaptureInterface(ANY_NAME, True, False), *found[at:]]
 
-    return in_place(netns, ask)
+    return run_in_netns(netns, ask)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -44,13 +44,13 @@ def _first(names: Sequence[str]) -> str:
     return next((name for name in names if name != "lo"), ANY_NAME)
 
 
-def chosen(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
+def select_interfaces(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
     """The names that -i means: names as they are, numbers by the order of -D, none the first.
 
     Errors: InterfaceNotFound.
     """
     if not words:
-        names = [one.name for one in watchable(netns) if one.up and one.name != ANY_NAME]
+        names = [one.name for one in list_interfaces(netns) if one.up and one.name != ANY_NAME]
         return (_first(names),)
     found = []
     for word in words:
@@ -64,7 +64,7 @@ def chosen(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
 
 
 def _numbered(number: int, netns: str | int | None) -> str:
-    interfaces = watchable(netns)
+    interfaces = list_interfaces(netns)
     if not 1 <= number <= len(interfaces):
         raise InterfaceNotFound(
             f"-i: no interface has the number {number}", hint="netkat sniff -D lists them"

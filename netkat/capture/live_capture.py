@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from netkat.capture.capture_options import ANY_NAME, Watch
+from netkat.capture.capture_options import ANY_NAME, CaptureOptions
 from netkat.capture.packet import Packet, from_record
-from netkat.capture.reorder_buffer import Weave
-from netkat.capture.ring_source import Source, opened
+from netkat.capture.reorder_buffer import ReorderBuffer
+from netkat.capture.ring_source import RingSource, open_source
 from netkat.errors import InterfaceDown, LibraryMissing, MissingCapability
 from netkat.host.capabilities import drop_all
 from netkat.host.privileges import raise_if_held
@@ -21,7 +21,7 @@ from netkat.system_calls import require_descriptors, system_call
 from netkat.wire.ring import BLOCK, Block
 
 if TYPE_CHECKING:
-    from netkat.capture.own_frames import OwnFrames
+    from netkat.capture.own_frames import OwnFrameMarker
     from netkat.stack.records import RecordCopier
 
 
@@ -37,32 +37,32 @@ DESCRIPTORS = 12
 
 
 class LiveCapture:
-    """Rings on the interfaces of a Watch, armed when the constructor returns.
+    """Rings on the interfaces of CaptureOptions, armed when the constructor returns.
 
     Opened in the calling thread's network namespace and usable from any thread
     afterwards. close() is idempotent; wake() may be called from anywhere.
     Errors: those of compile_filter() and of ReceiveRing.
     """
 
-    def __init__(self, watch: Watch, own: OwnFrames | None = None) -> None:
+    def __init__(self, options: CaptureOptions, own: OwnFrameMarker | None = None) -> None:
         """``own``, which is closed with it, marks what netkat sent."""
-        self.watch = watch
+        self.options = options
         self._own = own
         with system_call("list the interfaces (socket, bind, getsockname, sendto, recvmsg)"):
             self._names = dict(socket.if_nameindex())
         self.began_ns = time.time_ns()
         self._fault: InterfaceDown | None = None
-        self._weave = Weave(watch.hold_ms / 1000 * 2 + 0.005)
-        self._sources: list[Source] = []
+        self._reorder = ReorderBuffer(options.hold_ms / 1000 * 2 + 0.005)
+        self._sources: list[RingSource] = []
         with ExitStack() as undo:
             if own is not None:
                 undo.callback(own.close)
             require_descriptors(DESCRIPTORS, "start the capture")
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self._wake)
-            for name in dict.fromkeys(watch.interfaces):
+            for name in dict.fromkeys(options.interfaces):
                 try:
-                    source = opened(name, watch, self._names)
+                    source = open_source(name, options, self._names)
                 except MissingCapability as lacking:
                     raise_if_held(lacking)
                     raise
@@ -104,8 +104,8 @@ class LiveCapture:
         """Seconds until packets() has something no descriptor tells of; ``timeout`` at most."""
         if self._fault is not None:
             return 0
-        if self._weave:
-            return self._weave.slack if timeout is None else min(timeout, self._weave.slack)
+        if self._reorder:
+            return self._reorder.slack if timeout is None else min(timeout, self._reorder.slack)
         return timeout
 
     def wake(self) -> None:
@@ -119,7 +119,7 @@ class LiveCapture:
         """
         for source in self._sources:
             # As many as the ring has: a busy link must not starve the others.
-            for _ in range(max(2, self.watch.buffer // BLOCK)):
+            for _ in range(max(2, self.options.buffer // BLOCK)):
                 block = source.ring.take()
                 if block is None:
                     break
@@ -129,7 +129,7 @@ class LiveCapture:
                     source.ring.release()
 
     @property
-    def in_place(self) -> bool:
+    def blocks_match(self) -> bool:
         """True when blocks() holds exactly what packets() would: no filter left to user space."""
         return all(source.matches is None for source in self._sources)
 
@@ -139,16 +139,16 @@ class LiveCapture:
         Errors: InterfaceDown, once what was taken before it has been given.
         """
         if self._fault is not None:
-            if self._weave:
-                return self._weave.rest()
+            if self._reorder:
+                return self._reorder.flush()
             fault, self._fault = self._fault, None
             raise fault
         if self._own is not None:
-            self._own.notice()
+            self._own.process_events()
         found: list[Packet] = []
         asked_at = time.time_ns()
         for source in self._sources:
-            for _ in range(max(2, self.watch.buffer // BLOCK)):
+            for _ in range(max(2, self.options.buffer // BLOCK)):
                 try:
                     block = source.ring.take()
                 except InterfaceDown as down:
@@ -159,9 +159,9 @@ class LiveCapture:
                 found += self._read(source, block)
                 source.ring.release()
         if len(self._sources) > 1:
-            self._weave.add(found)
-            found = self._weave.ready(asked_at)
-        if self._fault is not None and not found and not self._weave:
+            self._reorder.add(found)
+            found = self._reorder.ready(asked_at)
+        if self._fault is not None and not found and not self._reorder:
             fault, self._fault = self._fault, None
             raise fault
         return found
@@ -171,7 +171,7 @@ class LiveCapture:
         source = next(source for source in self._sources if source.name == name)
         return self._read(source, block)
 
-    def _read(self, source: Source, block: Block) -> list[Packet]:
+    def _read(self, source: RingSource, block: Block) -> list[Packet]:
         packets = []
         for record in block.records():
             name = source.name
@@ -209,12 +209,12 @@ class LiveCapture:
         for source in self._sources:
             source.ring.stop()
         # The kernel hands over a block that is not full when its time is up.
-        limit = time.monotonic() + self.watch.hold_ms / 1000 * 2 + 0.01
+        limit = time.monotonic() + self.options.hold_ms / 1000 * 2 + 0.01
         rest: list[Packet] = []
         while (left := limit - time.monotonic()) > 0:
             self._poll.poll(left * 1000)
             rest += self.packets()
-        rest += self._weave.rest()
+        rest += self._reorder.flush()
         return rest
 
     def counts(self) -> dict[str, Counts]:

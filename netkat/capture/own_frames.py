@@ -20,21 +20,21 @@ from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
 from netkat.bpf.flow_key import KEY
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.own_flows import own_flows
-from netkat.capture.flow_statistics import Segment, read
+from netkat.capture.flow_statistics import Segment, parse_segment
 from netkat.capture.packet import Packet
 from netkat.closing import Closing
 from netkat.system_calls import system_call
 
-_KNOCK = 50_000_000
+_RESCAN_NS = 50_000_000
 """Nanoseconds after which a netkat that was there is looked for again: one that was killed
 says nothing, and the kernel's RST has its flow's addresses."""
-_LATE = 1_000_000_000
+_MAX_DELAY_NS = 1_000_000_000
 """A frame that is so old has been marked, or lost."""
-_KEPT = 1 << 14
+_MAX_FLOWS = 1 << 14
 
 
 @dataclass(slots=True)
-class _Span:
+class _FlowLifetime:
     """When a flow was netkat's (ns), and the netlink ports of who may have it: one, or several
     where it began before us."""
 
@@ -44,48 +44,48 @@ class _Span:
     ended: int | None = None
 
 
-class OwnFrames(Closing):
+class OwnFrameMarker(Closing):
     """Marks packets as they pass. Made in the network namespace of the capture.
 
     Needs its rights when it is made, none afterwards. Errors: OSError.
     """
 
     def __init__(self) -> None:
-        self._flows: dict[bytes, _Span] = {}
+        self._flows: dict[bytes, _FlowLifetime] = {}
         with ExitStack() as undo:
             # Listening first, then searching: no flow begins in between.
             with system_call("listen for netkat's own flows (socket, ioctl, setsockopt, bind)"):
                 self._events = undo.enter_context(FlowEventListener())
             self._namespace = Namespace()
             undo.callback(self._namespace.close)
-            self._look()
+            self._scan()
             self._undo = undo.pop_all()
 
     def fileno(self) -> int:
-        """Polls readable when notice() has something to do."""
+        """Polls readable when process_events() has something to do."""
         return self._events.fileno()
 
-    def notice(self) -> None:
+    def process_events(self) -> None:
         """Process the flow events that wait."""
         for event in self._events.take():
             if event is None:
-                self._look()
+                self._scan()
             else:
-                self._hear(event)
+                self._on_event(event)
 
     def close(self) -> None:
         """Close; more than once is once."""
         self._undo.close()
 
     def mark(self, packets: Sequence[Packet]) -> None:
-        """Set ``ours`` of those that netkat sent."""
+        """Set ``sent_by_netkat`` of those that netkat sent."""
         # A flow's beginning was in our queue before its first frame was in the ring.
-        self.notice()
+        self.process_events()
         for packet in packets:
             if packet.direction == "out" and not packet.drop:
-                packet.ours = self._is_ours(packet)
+                packet.sent_by_netkat = self._sent_by_netkat(packet)
 
-    def _hear(self, event: FlowEvent) -> None:
+    def _on_event(self, event: FlowEvent) -> None:
         before = self._flows.pop(event.key, None)
         if not event.begins:
             if before is not None:
@@ -93,28 +93,28 @@ class OwnFrames(Closing):
                 self._flows[event.key] = before
             return
         begun = event.time_ns
-        if before is not None and (before.ended is None or begun - before.ended < _LATE):
+        if before is not None and (before.ended is None or begun - before.ended < _MAX_DELAY_NS):
             begun = before.begun
-        self._flows[event.key] = _Span(begun, {event.announcer}, event.time_ns)
-        if len(self._flows) > _KEPT:
+        self._flows[event.key] = _FlowLifetime(begun, {event.announcer}, event.time_ns)
+        if len(self._flows) > _MAX_FLOWS:
             self._forget(event.time_ns)
 
     def _forget(self, now: int) -> None:
-        for key, span in list(self._flows.items()):
-            if span.ended is not None and now - span.ended > _LATE:
+        for key, lifetime in list(self._flows.items()):
+            if lifetime.ended is not None and now - lifetime.ended > _MAX_DELAY_NS:
                 del self._flows[key]
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Take what is there now, which nobody has told of."""
         now = time.time_ns()
         with suppress(OSError):  # to go back to its namespace takes CAP_SYS_ADMIN
             there, flows = self._namespace.call(lambda: (announcers(), own_flows()))
             for key in flows:
-                self._flows.setdefault(key, _Span(0, there, now))
+                self._flows.setdefault(key, _FlowLifetime(0, there, now))
 
-    def _is_ours(self, packet: Packet) -> bool:
+    def _sent_by_netkat(self, packet: Packet) -> bool:
         try:
-            segment = read(packet)
+            segment = parse_segment(packet)
         except (struct.error, IndexError):
             return False
         if segment is None or segment.protocol not in (6, 17):
@@ -122,18 +122,18 @@ class OwnFrames(Closing):
         return any(self._sent(key, packet.time_ns) for key in _keys(segment))
 
     def _sent(self, key: bytes, at: int) -> bool:
-        span = self._flows.get(key)
-        if span is None or at < span.begun:
+        lifetime = self._flows.get(key)
+        if lifetime is None or at < lifetime.begun:
             return False
-        if span.ended is None and at - span.seen > _KNOCK:
-            if any(self._events.is_open(owner) for owner in span.owners):
-                span.seen = at
+        if lifetime.ended is None and at - lifetime.seen > _RESCAN_NS:
+            if any(self._events.is_open(owner) for owner in lifetime.owners):
+                lifetime.seen = at
             else:
                 # Its last word may have come just now; a killed one had none.
-                self.notice()
-                if span.ended is None:
-                    span.ended = span.seen
-        return span.ended is None or at <= span.ended
+                self.process_events()
+                if lifetime.ended is None:
+                    lifetime.ended = lifetime.seen
+        return lifetime.ended is None or at <= lifetime.ended
 
 
 def _keys(segment: Segment) -> tuple[bytes, bytes]:

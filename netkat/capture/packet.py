@@ -39,7 +39,7 @@ class Packet:
     segment: int = 0
     """Payload bytes of each segment of a super-frame (TSO, GRO); 0 for a plain frame."""
     comment: str = ""
-    ours: bool = False
+    sent_by_netkat: bool = False
     """True when netkat sent it."""
     drop: str = ""
     """Why the kernel threw it away (``--drops``); "" for a frame on the wire."""
@@ -58,8 +58,8 @@ class Packet:
 
     def summary(self) -> str:
         """What ``netkat sniff -n -t`` prints for it."""
+        from netkat.capture.text.context import Style
         from netkat.capture.text.printer import Printer
-        from netkat.capture.text.style import Style
 
         return Printer(Style(numeric=True)).body(self)
 

@@ -20,19 +20,19 @@ _FILE_HEADER, _RECORD = "IHHiIII", "IIII"
 _NATIVE_RECORD = struct.Struct("=IIII")
 
 
-class CaptureFileDamaged(BadArgument):
+class CaptureFileError(BadArgument):
     """The file is no capture file, or is damaged from a place on. What came before was read."""
 
     hint = "file(1) says what it is; capinfos(1) reads what is left of a damaged one"
 
 
 def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
-    """``count`` bytes, or b"" at a clean end. Errors: CaptureFileDamaged for an end in between."""
+    """``count`` bytes, or b"" at a clean end. Errors: CaptureFileError for an end in between."""
     data = file.read(count)
     while data and len(data) < count:
         more = file.read(count - len(data))
         if not more:
-            raise CaptureFileDamaged(
+            raise CaptureFileError(
                 f"the capture file ends in the middle of {what}: {len(data)} of {count} bytes"
             )
         data += more
@@ -48,10 +48,10 @@ class PcapReader:
         self._unit = 1 if b"\xb2\x3c" in (magic[1:3], magic[2:0:-1]) else 1000
         rest = read_exactly(file, 20, "its header")
         if not rest:
-            raise CaptureFileDamaged("the capture file ends after its first four bytes")
+            raise CaptureFileError("the capture file ends after its first four bytes")
         major, minor, _, _, self.snaplen, network = struct.unpack(order + _FILE_HEADER[1:], rest)
         if major != 2:
-            raise CaptureFileDamaged(f"capture file version {major}.{minor} is not 2.x")
+            raise CaptureFileError(f"capture file version {major}.{minor} is not 2.x")
         # The upper bits may say how long the frame check sequence is.
         self.linktype = lt.from_file(network & 0x0FFFFFFF)
         self._record = struct.Struct(order + _RECORD)
@@ -63,16 +63,16 @@ class PcapReader:
             if len(header) != 16:
                 if not header:
                     return
-                raise CaptureFileDamaged(
+                raise CaptureFileError(
                     f"the capture file ends in the middle of a packet's header: "
                     f"{len(header)} of 16 bytes"
                 )
             seconds, fraction, kept, length = unpack(header)
             if kept > MAX_PACKET:
-                raise CaptureFileDamaged(f"the capture file is damaged: a packet of {kept} bytes")
+                raise CaptureFileError(f"the capture file is damaged: a packet of {kept} bytes")
             data = read(kept)
             if len(data) != kept:
-                raise CaptureFileDamaged(
+                raise CaptureFileError(
                     f"the capture file ends in the middle of a packet: {len(data)} of {kept} bytes"
                 )
             yield Packet(seconds * 1_000_000_000 + fraction * unit, max(length, kept), data, kind)

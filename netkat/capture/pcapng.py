@@ -30,7 +30,7 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length % 4
 
 
 SENT_BY_NETKAT = "sent by netkat"
-"""A packet's comment for Packet.ours."""
+"""A packet's comment for Packet.sent_by_netkat."""
 
 
 class InterfaceCounts(NamedTuple):
@@ -119,7 +119,7 @@ class PcapngFormat:
             if number is None:
                 number = self._describe(packet.interface, packet.linktype, parts)
             kept, options = len(packet.raw), _DIRECTION[packet.direction]
-            if packet.comment or packet.ours:
+            if packet.comment or packet.sent_by_netkat:
                 options = _comments(packet) + (options or _END)
             total = 32 + kept + (-kept & 3) + len(options)
             time = packet.time_ns & 0xFFFFFFFFFFFFFFFF
@@ -182,7 +182,7 @@ class PcapngFormat:
 
 
 def _comments(packet: Packet) -> bytes:
-    texts = [SENT_BY_NETKAT] * packet.ours + [packet.comment] * bool(packet.comment)
+    texts = [SENT_BY_NETKAT] * packet.sent_by_netkat + [packet.comment] * bool(packet.comment)
     return b"".join(option(OPT_COMMENT, text.encode(errors="replace")) for text in texts)
 
 

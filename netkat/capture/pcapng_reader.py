@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
-from netkat.capture.pcap import MAX_PACKET, CaptureFileDamaged, read_exactly
+from netkat.capture.pcap import MAX_PACKET, CaptureFileError, read_exactly
 from netkat.capture.pcapng import (
     BYTE_ORDER,
     ENHANCED,
@@ -65,7 +65,7 @@ class PcapngReader:
             if found[0] == INTERFACE:
                 self._interface(found[1])
             elif found[0] in (ENHANCED, SIMPLE, OLD_PACKET):
-                raise CaptureFileDamaged(
+                raise CaptureFileError(
                     "the capture file is damaged: a packet of an interface never described"
                 )
         return self._interfaces[0]
@@ -83,32 +83,32 @@ class PcapngReader:
                 elif kind == SIMPLE:
                     yield self._simple(body)
             except struct.error:
-                raise CaptureFileDamaged(
+                raise CaptureFileError(
                     f"the capture file is damaged: a block of type {kind} is too short"
                 ) from None
 
     def _section(self, first: bytes) -> None:
         head = read_exactly(self._file, 8, "its section header")
         if not head:
-            raise CaptureFileDamaged("the capture file ends after its first four bytes")
+            raise CaptureFileError("the capture file ends after its first four bytes")
         magic = head[4:8]
         if int.from_bytes(magic, "little") == BYTE_ORDER:
             self._order = "<"
         elif int.from_bytes(magic, "big") == BYTE_ORDER:
             self._order = ">"
         else:
-            raise CaptureFileDamaged(
+            raise CaptureFileError(
                 f"no capture file: {first.hex()} is pcapng, {magic.hex()} is no byte order of it"
             )
         (length,) = struct.unpack(self._order + "I", head[:4])
         if length < 28 or length % 4 or length > MAX_BLOCK:
-            raise CaptureFileDamaged(f"the capture file is damaged: a section header of {length}")
+            raise CaptureFileError(f"the capture file is damaged: a section header of {length}")
         rest = read_exactly(self._file, length - 12, "its section header")
         if not rest:
-            raise CaptureFileDamaged("the capture file ends in its section header")
+            raise CaptureFileError("the capture file ends in its section header")
         major, minor = struct.unpack_from(self._order + "HH", rest)
         if major != 1:
-            raise CaptureFileDamaged(f"pcapng version {major}.{minor} is not 1.x")
+            raise CaptureFileError(f"pcapng version {major}.{minor} is not 1.x")
         self._interfaces = []
 
     def _block(self) -> tuple[int, bytes] | None:
@@ -122,20 +122,20 @@ class PcapngReader:
             self._section(kind_bytes)
         length_bytes = read_exactly(self._file, 4, "a block's header")
         if not length_bytes:
-            raise CaptureFileDamaged("the capture file ends in the middle of a block's header")
+            raise CaptureFileError("the capture file ends in the middle of a block's header")
         (length,) = struct.unpack(self._order + "I", length_bytes)
         if length < 12 or length % 4 or length > MAX_BLOCK:
-            raise CaptureFileDamaged(f"the capture file is damaged: a block of {length} bytes")
+            raise CaptureFileError(f"the capture file is damaged: a block of {length} bytes")
         body = read_exactly(self._file, length - 8, "a block")
         if not body:
-            raise CaptureFileDamaged("the capture file ends in the middle of a block")
+            raise CaptureFileError("the capture file ends in the middle of a block")
         if body[-4:] != length_bytes:
-            raise CaptureFileDamaged("the capture file is damaged: a block's two lengths differ")
+            raise CaptureFileError("the capture file is damaged: a block's two lengths differ")
         return kind, body[:-4]
 
     def _interface(self, body: bytes) -> None:
         if len(body) < 8:
-            raise CaptureFileDamaged("the capture file is damaged: a short interface description")
+            raise CaptureFileError("the capture file is damaged: a short interface description")
         linktype, _, snaplen = struct.unpack_from(self._order + "HHI", body)
         interface = _Interface(lt.from_file(linktype), snaplen)
         for code, value in self._options(body, 8):
@@ -159,7 +159,7 @@ class PcapngReader:
 
     def _of(self, number: int) -> _Interface:
         if number >= len(self._interfaces):
-            raise CaptureFileDamaged(
+            raise CaptureFileError(
                 f"the capture file is damaged: interface {number} was never described"
             )
         return self._interfaces[number]
@@ -182,7 +182,7 @@ class PcapngReader:
     ) -> Packet:
         interface = self._of(number)
         if at + kept > len(body):
-            raise CaptureFileDamaged("the capture file is damaged: a packet longer than its block")
+            raise CaptureFileError("the capture file is damaged: a packet longer than its block")
         packet = Packet(
             interface.nanoseconds(stamp),
             max(length, kept),
@@ -194,7 +194,7 @@ class PcapngReader:
             if code == OPT_COMMENT:
                 text = value.decode(errors="replace")
                 if text == SENT_BY_NETKAT:
-                    packet.ours = True
+                    packet.sent_by_netkat = True
                 else:
                     packet.comment = text
             elif code == EPB_FLAGS and len(value) == 4:

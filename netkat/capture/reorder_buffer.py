@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from netkat.capture.packet import Packet
 
 
-class Weave:
+class ReorderBuffer:
     """Holds packets back until nothing older can come: one ring hands over later than another,
     and a drop is told of at once.
 
@@ -34,7 +34,7 @@ class Weave:
             found.append(heapq.heappop(self._heap)[2])
         return found
 
-    def rest(self) -> list[Packet]:
+    def flush(self) -> list[Packet]:
         """All that is left: nothing more comes."""
         found = [packet for _, _, packet in sorted(self._heap)]
         self._heap.clear()

@@ -13,13 +13,13 @@ from netkat.bpf.pcap_filter import (
     with_snaplen,
 )
 from netkat.capture import linktype as lt
-from netkat.capture.capture_options import ANY_NAME, Watch
+from netkat.capture.capture_options import ANY_NAME, CaptureOptions
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.wire.ring import ANY, ReceiveRing, hardware_type
 
 
 @dataclass(slots=True)
-class Source:
+class RingSource:
     """One interface that is watched."""
 
     name: str
@@ -30,38 +30,38 @@ class Source:
 
 
 def program_for(
-    name: str, watch: Watch, *, expression: str | None = None
+    name: str, options: CaptureOptions, *, expression: str | None = None
 ) -> tuple[int, list[tuple[int, int, int, int]]]:
     """Link type of the interface, and the filter as libpcap made it for that."""
     linktype = lt.LINUX_SLL2 if name == ANY_NAME else lt.of_hardware(hardware_type(name))
-    if watch.linktype is not None and watch.linktype != linktype:
-        if watch.linktype != lt.LINUX_SLL2:
+    if options.linktype is not None and options.linktype != linktype:
+        if options.linktype != lt.LINUX_SLL2:
             raise BadArgument(
                 f"{name} is captured as {lt.describe(linktype)}, not as "
-                f"{lt.describe(watch.linktype)}",
+                f"{lt.describe(options.linktype)}",
                 hint="-y takes that name or LINUX_SLL2",
             )
         linktype = lt.LINUX_SLL2
-    text = watch.filter_text if expression is None else expression
+    text = options.filter_text if expression is None else expression
     program = compile_filter(
         text,
         linktype=lt.to_dlt(linktype),
-        snaplen=watch.snaplen,
-        optimize=watch.optimize,
+        snaplen=options.snaplen,
+        optimize=options.optimize,
         netmask=_netmask(name) if "broadcast" in text else NETMASK_UNKNOWN,
         device=name,
     )
     return linktype, program
 
 
-def opened(name: str, watch: Watch, names: dict[int, str]) -> Source:
+def open_source(name: str, options: CaptureOptions, names: dict[int, str]) -> RingSource:
     """Compile, open, bind; ``names`` are the namespace's interfaces by their index.
 
     Errors: those of compile_filter() and of ReceiveRing.
     """
     if name != ANY_NAME and name not in names.values():
         raise InterfaceNotFound(f"no interface {name}", hint="netkat sniff -D lists the interfaces")
-    linktype, program = program_for(name, watch)
+    linktype, program = program_for(name, options)
     cooked, matches = linktype == lt.LINUX_SLL2, None
     if cooked:
         kernel = cooked_to_kernel(program)
@@ -69,23 +69,23 @@ def opened(name: str, watch: Watch, names: dict[int, str]) -> Source:
             from netkat.bpf.libpcap import Matcher
 
             matches = Matcher(program)
-            kernel = [(6, 0, 0, watch.snaplen)]
+            kernel = [(6, 0, 0, options.snaplen)]
         program = kernel
     loopback = next((index for index, known in names.items() if known == "lo"), 0)
     program = with_direction(
-        with_snaplen(program, watch.snaplen),
-        watch.direction,
+        with_snaplen(program, options.snaplen),
+        options.direction,
         loopback if name in (ANY_NAME, "lo") else 0,
     )
     ring = ReceiveRing(
         ANY if name == ANY_NAME else name,
         program,
         cooked=cooked,
-        promiscuous=watch.promiscuous,
-        size=watch.buffer,
-        hold_ms=watch.hold_ms,
+        promiscuous=options.promiscuous,
+        size=options.buffer,
+        hold_ms=options.hold_ms,
     )
-    return Source(name, linktype, ring, matches)
+    return RingSource(name, linktype, ring, matches)
 
 
 def _netmask(name: str) -> int:

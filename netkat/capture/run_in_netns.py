@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_place(netns: str | int | None, function: Callable[[], T]) -> T:
+def run_in_netns(netns: str | int | None, function: Callable[[], T]) -> T:
     """Call ``function`` in the namespace (a name, a path, a pid) or, for None, right here."""
     if netns is None:
         return function()

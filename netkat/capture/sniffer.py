@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkat import finalizers
-from netkat.capture.capture_options import DEFAULT_BUFFER, Watch
-from netkat.capture.interface_list import chosen
+from netkat.capture.capture_options import DEFAULT_BUFFER, CaptureOptions
+from netkat.capture.interface_list import select_interfaces
 from netkat.capture.live_capture import Counts, LiveCapture
-from netkat.capture.own_frames import OwnFrames
+from netkat.capture.own_frames import OwnFrameMarker
 from netkat.capture.packet import Packet
-from netkat.capture.run_in_netns import in_place
+from netkat.capture.run_in_netns import run_in_netns
 from netkat.closing import Closing
 from netkat.errors import BadArgument, InterfaceDown
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
 
     from netkat.capture.capture_file import CaptureFile
-    from netkat.capture.file_filter import Selection
+    from netkat.capture.file_filter import FileFilter
 
 
 class Sniffer(Closing):
@@ -40,10 +40,12 @@ class Sniffer(Closing):
     ['eth0']
     """
 
-    def __init__(self, watch: Watch, netns: str | int | None, count: int, timeout: float | None):
+    def __init__(
+        self, options: CaptureOptions, netns: str | int | None, count: int, timeout: float | None
+    ):
         """Errors: any SetupError."""
         finalizers.start()
-        self._capture = in_place(netns, lambda: LiveCapture(watch, OwnFrames()))
+        self._capture = run_in_netns(netns, lambda: LiveCapture(options, OwnFrameMarker()))
         self._waiting: deque[Packet] = deque()
         self._left = count or None
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -219,7 +221,7 @@ def sniff(
     buffer: int = DEFAULT_BUFFER,
     netns: str | int | None = None,
 ) -> Sniffer:
-    """Watch packets, as ``netkat sniff`` does.
+    """Capture packets, as ``netkat sniff`` does.
 
     ``expression`` is in tcpdump's filter language; ``interface`` a name, several,
     "any", or None for the first that is up; ``count`` packets end it (0: never),
@@ -238,15 +240,15 @@ def sniff(
     if count < 0 or snaplen < 0 or buffer <= 0 or (timeout is not None and timeout < 0):
         raise BadArgument("count, snaplen, buffer and timeout are not negative")
     words = [interface] if isinstance(interface, str) else list(interface or ())
-    watch = Watch(
-        interfaces=chosen(words, netns),
+    options = CaptureOptions(
+        interfaces=select_interfaces(words, netns),
         filter_text=expression,
         direction=direction,
         promiscuous=promiscuous,
         snaplen=snaplen or 262144,
         buffer=buffer,
     )
-    return Sniffer(watch, netns, count, timeout)
+    return Sniffer(options, netns, count, timeout)
 
 
 def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator[Packet]:
@@ -262,17 +264,17 @@ def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator
     import os
 
     from netkat.capture.capture_file import CaptureFile
-    from netkat.capture.file_filter import Selection
+    from netkat.capture.file_filter import FileFilter
 
     file = CaptureFile(os.fspath(path))
     try:
-        selection = Selection(Watch(filter_text=expression), file.linktype)
+        file_filter = FileFilter(CaptureOptions(filter_text=expression), file.linktype)
     except BaseException:
         file.close()
         raise
-    return _packets(file, selection)
+    return _packets(file, file_filter)
 
 
-def _packets(file: CaptureFile, selection: Selection) -> Iterator[Packet]:
+def _packets(file: CaptureFile, file_filter: FileFilter) -> Iterator[Packet]:
     with file:
-        yield from selection.of(file.packets)
+        yield from file_filter.apply(file.packets)

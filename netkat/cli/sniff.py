@@ -87,7 +87,7 @@ def sniff(
     pod: shared.Pod = None,
     container: shared.Container = None,
 ) -> int:
-    """Watch packets, or read them from a file.
+    """Capture packets, or read them from a file.
 
     A frame is seen before tc and netfilter on its way in, and after them on its
     way out: what an egress rule dropped never shows here. --drops says what
@@ -98,14 +98,14 @@ def sniff(
     from netkat.cli import sniff_arguments as values
 
     if list_interfaces:
-        from netkat.commands.sniff.interfaces import list_all
+        from netkat.commands.sniff.sniff_command import print_interfaces
 
-        return list_all(values.place(given))
-    request = values.request(given)
+        return print_interfaces(values.place(given))
+    sniff_options = values.sniff_options(given)
     if dump_program:
-        from netkat.commands.sniff.program import print_program
+        from netkat.commands.sniff.sniff_command import print_program
 
-        return print_program(request, dump_program)
+        return print_program(sniff_options, dump_program)
     from netkat.commands.sniff.sniff_command import sniff as run
 
-    return run(request, say)
+    return run(sniff_options, say)

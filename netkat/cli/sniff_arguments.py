@@ -1,4 +1,4 @@
-"""sniff's words turned into a request. Each fault says what would have been taken."""
+"""sniff's words turned into a sniff_options. Each fault says what would have been taken."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 import sys
 from typing import Any
 
-from netkat.commands.sniff.sniff_options import SniffRequest
 from netkat.capture import linktype as lt
-from netkat.capture.capture_options import DEFAULT_BUFFER, HOLD_MS, Watch
+from netkat.capture.capture_options import DEFAULT_BUFFER, HOLD_MS, CaptureOptions
 from netkat.capture.capture_writer import Rotation
-from netkat.capture.text.style import Style
+from netkat.capture.text.context import Style
 from netkat.cli.places import namespace
+from netkat.commands.sniff.sniff_options import SniffOptions
 from netkat.errors import BadArgument
 
 _MAX_SNAPLEN = 262144
 _UNITS = {"": 1_000_000, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def request(given: dict[str, Any]) -> SniffRequest:
-    """The whole request. Errors: BadArgument."""
+def sniff_options(given: dict[str, Any]) -> SniffOptions:
+    """The whole sniff_options. Errors: BadArgument."""
     _check(given)
     netns = place(given)
     writes = given["write"] is not None
     shows = not writes or given["show"]
-    return SniffRequest(
-        watch=_watch(given, shows, netns),
+    return SniffOptions(
+        capture=_capture_options(given, shows, netns),
         style=_style(given),
         read=given["read"],
         write=given["write"],
@@ -78,7 +78,7 @@ def _check(given: dict[str, Any]) -> None:
         raise BadArgument("--count counts the packets of a file: give -r FILE")
 
 
-def _watch(given: dict[str, Any], shows: bool, netns: str | int | None) -> Watch:
+def _capture_options(given: dict[str, Any], shows: bool, netns: str | int | None) -> CaptureOptions:
     snaplen = _number(given["snaplen"], "-s", 0, _MAX_SNAPLEN) if given["snaplen"] else 0
     if given["immediate"]:
         hold = 1
@@ -98,7 +98,7 @@ def _watch(given: dict[str, Any], shows: bool, netns: str | int | None) -> Watch
     direction = given["direction"] or "inout"
     if direction not in ("in", "out", "inout"):
         raise BadArgument(f"-Q: {direction!r} is not in, out or inout")
-    return Watch(
+    return CaptureOptions(
         interfaces=_interfaces(given, netns),
         filter_text=_filter(given),
         direction=direction,
@@ -114,10 +114,10 @@ def _watch(given: dict[str, Any], shows: bool, netns: str | int | None) -> Watch
 def _interfaces(given: dict[str, Any], netns: str | int | None) -> tuple[str, ...]:
     if given["read"] is not None:
         return ()
-    from netkat.capture.interface_list import chosen
+    from netkat.capture.interface_list import select_interfaces
 
     words = [word for text in given["interface"] or () for word in text.split(",")]
-    return chosen(words, netns)
+    return select_interfaces(words, netns)
 
 
 def _filter(given: dict[str, Any]) -> str:

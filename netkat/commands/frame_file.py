@@ -55,7 +55,7 @@ class FrameFile:
                 lt.ETHERNET if ethernet else lt.RAW,
                 interface,
                 "out" if outgoing else "in",
-                ours=outgoing,
+                sent_by_netkat=outgoing,
             )
         )
 

@@ -67,13 +67,13 @@ def test_lines_are_those_of_tcpdump_at_the_same_moment(pair: Pair, tmp_path: Pat
     ).stdout.splitlines()
     # Each of two sockets may take the time for itself, so lines are compared behind it.
     after = slice(len("12:34:56.123456789 "), None)
-    ours = [line.partition(" [super-frame")[0][after] for line in said.lines]
+    ours = [line.partition(" [GSO/GRO")[0][after] for line in said.lines]
     assert len(ours) > 10
     assert ours == [line[after] for line in printed]
     assert said.code == 0
     assert said.counted("captured") == said.counted("received by filter") == len(ours)
     assert said.counted("dropped by kernel") == 0
-    assert "[super-frame, segments of 1448]" in said.out.decode()
+    assert "[GSO/GRO, segments of 1448]" in said.out.decode()
 
 
 @pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])

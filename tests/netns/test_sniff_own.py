@@ -83,7 +83,7 @@ def test_what_netkat_sends_is_marked_and_the_kernels_is_not(
     assert step == "none" or marks(sent, 11) == {True}
     assert marks(sent, 21) == {False}
     assert not [line for line in lines if "[netkat]" in line and line not in sent]
-    assert len(ours) == sum(parsed("packet", line).get("ours", False) for line in found)
+    assert len(ours) == sum(parsed("packet", line).get("sent_by_netkat", False) for line in found)
 
 
 @pytest.mark.parametrize("guard", ["auto", "cbpf", "none"])
@@ -155,7 +155,7 @@ def test_programs_are_told_as_well(pair: Pair) -> None:
         packets = [first]
         while len(packets[-1].raw) != 66 + len("by the kernel"):
             packets.append(next(watching))
-    assert first.ours and not packets[-1].ours
+    assert first.sent_by_netkat and not packets[-1].sent_by_netkat
 
 
 @pytest.mark.parametrize("name", ["own.pcapng", "own.pcap"])

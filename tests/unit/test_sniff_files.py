@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from netkat.capture.capture_file import CaptureFile
-from netkat.capture.capture_options import Watch
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.capture_writer import CaptureWriter, LastFileWritten, Rotation, WriteFailed
-from netkat.capture.file_filter import Selection
+from netkat.capture.file_filter import FileFilter
 from netkat.capture.packet import Packet
-from netkat.capture.pcap import CaptureFileDamaged, PcapFormat, PcapReader
+from netkat.capture.pcap import CaptureFileError, PcapFormat, PcapReader
 from netkat.capture.pcapng import InterfaceCounts, PcapngFormat
 from netkat.errors import BadArgument
 from tests.helpers.sniff_corpus import packets
@@ -213,15 +213,17 @@ def test_counts_and_filter_stand_in_a_pcapng_file(tmp_path: Path) -> None:
 def test_what_netkat_sent_is_said_in_a_pcapng_file(tmp_path: Path) -> None:
     path, wanted = tmp_path / "x.pcapng", corpus()[:20]
     for packet in wanted:
-        packet.ours = packet.direction == "out"
+        packet.sent_by_netkat = packet.direction == "out"
     write(path, wanted)
-    assert [(p.ours, p.comment) for p in read(path)] == [(p.ours, p.comment) for p in wanted]
+    assert [(p.sent_by_netkat, p.comment) for p in read(path)] == [
+        (p.sent_by_netkat, p.comment) for p in wanted
+    ]
     said = subprocess.run(
         ["tshark", "-n", "-r", path, "-Y", 'frame.comment == "sent by netkat"', "-T", "fields",
          "-e", "frame.number"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    ours = [str(number) for number, packet in enumerate(wanted, 1) if packet.ours]
+    ours = [str(number) for number, packet in enumerate(wanted, 1) if packet.sent_by_netkat]
     assert said.stdout.split() == ours
 
 
@@ -234,13 +236,13 @@ def pcapng_blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def test_selection_by_filter_direction_and_length() -> None:
-    chosen = Selection(Watch(filter_text="udp port 53", direction="in", snaplen=50), 1)
-    found = list(chosen.of(corpus()))
+    chosen = FileFilter(CaptureOptions(filter_text="udp port 53", direction="in", snaplen=50), 1)
+    found = list(chosen.apply(corpus()))
     assert found
     assert {packet.direction for packet in found} <= {"in", ""}
     assert {len(packet.raw) for packet in found} == {50}
     with pytest.raises(BadArgument):
-        Selection(Watch(filter_text="udp prot 53"), 1)
+        FileFilter(CaptureOptions(filter_text="udp prot 53"), 1)
 
 
 @pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
@@ -253,7 +255,7 @@ def test_a_torn_file_gives_what_is_whole(name: str, tmp_path: Path) -> None:
     for size in range(len(data) - 1, len(data) - 400, -7):
         path.write_bytes(data[:size])
         got: list[Packet] = []
-        with contextlib.suppress(CaptureFileDamaged), CaptureFile(str(path)) as file:
+        with contextlib.suppress(CaptureFileError), CaptureFile(str(path)) as file:
             got.extend(file.packets)
         assert got == [
             Packet(g.time_ns, w.length, w.raw, 1, g.interface, g.direction, 0, g.comment)
@@ -279,7 +281,7 @@ def test_a_torn_file_gives_what_is_whole(name: str, tmp_path: Path) -> None:
 def test_no_capture_file_is_one_clear_line(data: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(data)
-    with pytest.raises(CaptureFileDamaged) as caught:
+    with pytest.raises(CaptureFileError) as caught:
         read(path)
     assert words in f"{caught.value} {caught.value.hint}"
     assert "\n" not in str(caught.value)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from netkat.capture.flows import FlowTable
-=======
-from netkat.commands.sniff.outputs import table_lines
-from netkat.capture.flow_statistics import FlowTable
->>>>>>> 4179df8 (capture, sniff: name modules after what they hold)
+from netkat.capture.flow_statistics import FlowStatistics
 from netkat.capture.packet import Packet
-from netkat.commands.sniff.outputs import table_lines
+from netkat.commands.sniff.flow_report import table_lines
 from tests.helpers.sniff_frames import A4, ACK, B4, FA, PA, SA, S, ether, ip4, ip6, tcp, udp
 
 MS = 1_000_000
@@ -25,8 +20,8 @@ def segment(
     return Packet(time * MS, len(frame), frame)
 
 
-def count(packets: list[Packet]) -> FlowTable:
-    table = FlowTable()
+def count(packets: list[Packet]) -> FlowStatistics:
+    table = FlowStatistics()
     for packet in packets:
         table.add(packet)
     return table

@@ -14,14 +14,14 @@ import pytest
 
 from netkat.bpf.libpcap import FilterRefused
 from netkat.bpf.pcap_filter import compile_filter
-from netkat.capture.flow_statistics import FlowTable
+from netkat.capture.flow_statistics import FlowStatistics
 from netkat.capture.packet import Packet
-from netkat.capture.pcap import CaptureFileDamaged, PcapFormat, PcapReader
+from netkat.capture.pcap import CaptureFileError, PcapFormat, PcapReader
 from netkat.capture.pcapng import PcapngFormat
 from netkat.capture.pcapng_reader import PcapngReader
+from netkat.capture.text.context import Style
 from netkat.capture.text.printer import Printer
-from netkat.capture.text.style import Style
-from netkat.commands.sniff.outputs import as_object
+from netkat.commands.sniff.packet_json import as_object
 from tests.helpers.schemas import parsed
 from tests.helpers.sniff_corpus import packets
 
@@ -55,7 +55,7 @@ def mutants(seed: int) -> list[Packet]:
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_changed_frames(seed: int) -> None:
-    table = FlowTable()
+    table = FlowStatistics()
     printers = [Printer(style) for style in STYLES]
     plain = Printer()
     for packet in mutants(seed):
@@ -120,7 +120,7 @@ def test_changed_files(seed: int) -> None:
         file = io.BytesIO(bytes(data))
         magic = file.read(4)
         read = 0
-        with contextlib.suppress(CaptureFileDamaged):
+        with contextlib.suppress(CaptureFileError):
             reader = PcapngReader(file) if ng else PcapReader(file, magic.ljust(4, b"\0"))
             for packet in reader:
                 read += 1

@@ -14,8 +14,8 @@ import pytest
 
 from netkat.capture.capture_writer import CaptureWriter
 from netkat.capture.pcap import PcapFormat
+from netkat.capture.text.context import Style
 from netkat.capture.text.printer import Printer
-from netkat.capture.text.style import Style
 from tests.helpers.sniff_corpus import START, packets
 
 STYLES = {
@@ -74,7 +74,6 @@ VERY_VERBOSE = VERBOSE | {
 }  # fmt: skip
 MORE: dict[str, set[str]] = {
     "-v": VERBOSE, "-vK": VERBOSE, "-vv": VERY_VERBOSE, "-vvv": VERY_VERBOSE,
-    "-e": {"odd-15"},  # an 802.3 frame too short for LLC: no MACs shown
     "-q": {"igmp-1", "ip-7", "ip-8", "ip-9", "odd-1"},  # not shorter than without
     # tcpdump dumps nothing of what it could not read at all.
     "-x": {"arp-9", "odd-23", "odd-9"}, "-X": {"arp-9", "odd-23", "odd-9"},

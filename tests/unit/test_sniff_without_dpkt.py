@@ -20,6 +20,7 @@ QUESTION = bytes.fromhex("123401000001000000000000016104746573740000010001")
 @pytest.fixture
 def without_dpkt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "dpkt", None)
+    monkeypatch.setitem(sys.modules, "dpkt.dns", None)
     for cached in (dns._reader, layers._dpkt):
         cached.cache_clear()
     yield

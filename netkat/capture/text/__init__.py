@@ -1,11 +1,6 @@
-"""Packets as lines of text, in tcpdump's words.
+"""Packets as lines of text, in tcpdump's format.
 
-Every function of this package that prints a protocol takes (printer, data, at,
-end, …): the whole packet, where the protocol's header begins, and where its
-bytes end by what the layer below says. ``end`` may lie beyond what was captured
-(a short snapshot, a lying header) or before it (padding); nothing is read at or
-behind either.
-
-The fixed headers are read by struct here and by dpkt where their parts can be
-of any number and shape (DNS); docs/sniff.md has the measurements behind that.
+``dispatch`` has one row for each protocol; each protocol has its own file. ``context`` has what
+all of them are given, ``printer`` makes lines. Fixed headers are read by struct, DNS messages by
+dnspython; docs/sniff.md has the measurements.
 """

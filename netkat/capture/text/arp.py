@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
+from netkat.capture.text.context import PrinterState, Truncated
 from netkat.capture.text.number_names import ip4_text, mac_text
-
-if TYPE_CHECKING:
-    from netkat.capture.text.printer import Printer
 
 _HEADER = struct.Struct("!HHBBH")
 _OPERATIONS = {
@@ -18,10 +15,8 @@ _OPERATIONS = {
 _HARDWARE = {1: "Ethernet", 6: "TokenRing", 15: "FrameRelay", 24: "IEEE1394", 32: "InfiniBand"}
 
 
-def arp(printer: Printer, data: bytes, at: int, end: int) -> str:
-    """Without the leading "ARP, "."""
-    from netkat.capture.text.printer import Truncated
-
+def arp(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a message; with -e the Ethernet header has named the protocol."""
     stop = min(end, len(data))
     if stop < at + 8:
         raise Truncated("arp")
@@ -38,6 +33,8 @@ def arp(printer: Printer, data: bytes, at: int, end: int) -> str:
         kind = _HARDWARE.get(hardware, f"Unknown Hardware ({hardware})")
         family = "IPv4" if protocol == 0x0800 else f"Unknown Protocol (0x{protocol:04x})"
         shown = f"{kind} (len {mac_size}), {family} (len {ip_size}), "
+    if not printer.style.link:
+        shown = f"ARP, {shown}"
     if protocol != 0x0800 or ip_size != 4 or mac_size == 0:
         return (
             f"{shown}{_OPERATIONS.get(operation, f'unknown ({operation})')} "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import struct
 from typing import Any
 
+from netkat.capture.text.context import PrinterState
+from netkat.capture.text.escape import escape
 from netkat.capture.text.number_names import ip4_text, ip6_text
-from netkat.capture.text.printer import Printer, printable
 
 _HEADER = struct.Struct("!6H")
 _OPERATIONS = {
@@ -28,8 +30,24 @@ _TYPES = {
 _CLASSES = {1: "", 3: " CHAOS", 4: " HS", 255: " (ANY)"}
 
 
-def dns(printer: Printer, data: bytes, at: int, end: int, *, multicast: bool = False) -> str:
-    """From the message's number on."""
+def dns(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a message; "" if no DNS library is installed."""
+    return _message(printer, data, at, end, False) if readable() else ""
+
+
+def multicast_dns(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a message of multicast DNS (RFC 6762)."""
+    return _message(printer, data, at, end, True) if readable() else ""
+
+
+def dns_over_tcp(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a message that begins with its length (RFC 7766)."""
+    if end - at <= 2 or not readable():
+        return ""
+    return f" {_message(printer, data, at + 2, end, False)}"
+
+
+def _message(printer: PrinterState, data: bytes, at: int, end: int, multicast: bool) -> str:
     if end - at < 12:
         return f"domain [length {end - at} < 12] (invalid)"
     stop = min(end, len(data))
@@ -76,11 +94,10 @@ def dns(printer: Printer, data: bytes, at: int, end: int, *, multicast: bool = F
 @functools.cache
 def _reader() -> Any:
     try:
-        # 45 ms, so not before a DNS message is there to read.
-        import dpkt.dns  # type: ignore[import-untyped]
+        reader = importlib.import_module("dpkt.dns")  # 45 ms
     except ImportError:
         return None
-    return dpkt.dns.DNS
+    return reader.DNS
 
 
 def readable() -> bool:
@@ -111,7 +128,7 @@ def _question(question: Any, multicast: bool) -> str:
     return f" {_type(question.type)}{shown}{asked}? {_name(question.name)}"
 
 
-def _record(printer: Printer, record: Any, multicast: bool) -> str:
+def _record(printer: PrinterState, record: Any, multicast: bool) -> str:
     verbose, text = printer.style.verbose, ""
     if verbose and record.type != 41:
         text += f" {_name(record.name)}"
@@ -129,7 +146,7 @@ def _record(printer: Printer, record: Any, multicast: bool) -> str:
         return f"{text} {_type(record.type)} [|domain]"
 
 
-def _value(printer: Printer, record: Any) -> str:
+def _value(printer: PrinterState, record: Any) -> str:
     kind, data = record.type, record.rdata
     if kind == 1 and len(data) == 4:
         return f" {ip4_text(bytes(data))}"
@@ -156,13 +173,13 @@ def _value(printer: Printer, record: Any) -> str:
 
 
 def _name(name: str) -> str:
-    return f"{printable(name)}." if name else "."
+    return f"{escape(name)}." if name else "."
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return printable(value)
+    return escape(value)
 
 
 def _age(seconds: int) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from netkat.capture.text.checksum import internet, pseudo_header
+from netkat.capture.text.context import Addresses, PrinterState, Truncated
 from netkat.capture.text.number_names import ip6_text, mac_text
-from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _UNREACHABLE = {
     0: "unreachable route {}", 1: " unreachable prohibited {}", 2: "beyond scope {}",
@@ -20,28 +20,28 @@ _OPTIONS = {
 }  # fmt: skip
 
 
-def icmp6(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
-    """From the type on."""
+def icmp6(printer: PrinterState, data: bytes, at: int, end: int, addresses: Addresses) -> str:
+    """Print a message."""
     stop = min(end, len(data))
     if stop < at + 4:
         raise Truncated("icmp6")
     verbose = printer.style.verbose
     summed = ""
-    # Not with an eye to -K: as in tcpdump, that is about IP, TCP and UDP.
-    if verbose and not ends.fragment and len(data) >= end:
-        summed = _sum(data, at, end, ends)
+    # -K does not apply here: as in tcpdump it is for IP, TCP and UDP.
+    if verbose and not addresses.fragment and len(data) >= end:
+        summed = _sum(data, at, end, addresses)
     kind = data[at]
     if 133 <= kind <= 137:
         return f"{summed}ICMP6, {_discovery(printer, data, at, end, kind)}"
     text, plain = _message(printer, data, at, end, kind, data[at + 1])
-    # tcpdump leaves the length of these out where -v shows the header's.
+    # tcpdump omits the length of these where -v prints that of the header.
     length = "" if verbose and not plain else f", length {end - at}"
     return f"{summed}ICMP6, {text}{length}"
 
 
-def _sum(data: bytes, at: int, end: int, ends: Ends) -> str:
+def _sum(data: bytes, at: int, end: int, addresses: Addresses) -> str:
     held = int.from_bytes(data[at + 2 : at + 4], "big")
-    header = pseudo_header(ends.packed, 58, end - at)
+    header = pseudo_header(addresses.packed, 58, end - at)
     right = internet(header + data[at : at + 2] + b"\0\0" + data[at + 4 : end])
     if right == held:
         return "[icmp6 sum ok] "
@@ -49,7 +49,7 @@ def _sum(data: bytes, at: int, end: int, ends: Ends) -> str:
 
 
 def _message(
-    printer: Printer, data: bytes, at: int, end: int, kind: int, code: int
+    printer: PrinterState, data: bytes, at: int, end: int, kind: int, code: int
 ) -> tuple[str, bool]:
     stop = min(end, len(data))
     if stop < at + 8:
@@ -75,7 +75,7 @@ def _message(
             raise Truncated("icmp6")
         delay = int.from_bytes(data[at + 4 : at + 6], "big")
         group = ip6_text(data[at + 8 : at + 24])
-        # Query and report run into the next word in tcpdump 4.99; kept apart here.
+        # Query and report have no blank before the next word in tcpdump 4.99; netkat prints one.
         return f"multicast listener {name} max resp delay: {delay} addr: {group}", False
     if kind == 143:
         return _report(printer, data, at, stop), False
@@ -103,7 +103,7 @@ def _unreachable(data: bytes, at: int, stop: int, code: int) -> str:
     return f"unreachable port, {target} {name} port {port}"
 
 
-def _report(printer: Printer, data: bytes, at: int, stop: int) -> str:
+def _report(printer: PrinterState, data: bytes, at: int, stop: int) -> str:
     count = int.from_bytes(data[at + 6 : at + 8], "big")
     text = f"multicast listener report v2, {count} group record(s)"
     if not printer.style.verbose:
@@ -121,7 +121,7 @@ def _report(printer: Printer, data: bytes, at: int, stop: int) -> str:
     return text
 
 
-def _discovery(printer: Printer, data: bytes, at: int, end: int, kind: int) -> str:
+def _discovery(printer: PrinterState, data: bytes, at: int, end: int, kind: int) -> str:
     verbose, stop = printer.style.verbose, min(end, len(data))
     name = {
         133: "router solicitation", 134: "router advertisement", 135: "neighbor solicitation",

@@ -6,9 +6,9 @@ import functools
 import struct
 
 from netkat.capture.text.checksum import internet
-from netkat.capture.text.ip_payload import payload
+from netkat.capture.text.context import Addresses, PrinterState, Truncated
+from netkat.capture.text.dispatch import transport
 from netkat.capture.text.number_names import ip4_text, protocol
-from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _HEADER = struct.Struct("!BBHHHBBH")
 _FLAGS = ("none", "+", "DF", "+, DF", "rsvd", "+, rsvd", "DF, rsvd", "+, DF, rsvd")
@@ -19,8 +19,13 @@ _OPTIONS = {
 }  # fmt: skip
 
 
-def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
-    """Without the leading "IP "."""
+def ip4(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a packet; with -e the link header has named the protocol."""
+    text = _packet(printer, data, at, end)
+    return text if printer.style.link else f"IP {text}"
+
+
+def _packet(printer: PrinterState, data: bytes, at: int, end: int) -> str:
     have = len(data)
     if min(end, have) <= at:
         raise Truncated("ip")
@@ -35,7 +40,7 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
         return f"bad-hlen {size}"
     missing = ""
     if not length:
-        length = end - at  # a super-frame that the sender's device has yet to cut
+        length = end - at  # a GSO packet over 64 KB (BIG TCP) has length 0
     elif length < size:
         return f"bad-len {length}"
     elif at + length > end:
@@ -61,12 +66,12 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
         if not printer.style.numeric:
             name = {1: "icmp", 6: "tcp", 17: "udp"}.get(number, name)
         return f"{missing}{verbose}{ends.source} > {ends.target}: {name}"
-    return f"{missing}{verbose}{payload(printer, data, at + size, finish, number, ends)}"
+    return f"{missing}{verbose}{transport(printer, number, data, at + size, finish, ends)}"
 
 
 @functools.lru_cache(maxsize=4096)
-def _ends(addresses: bytes) -> Ends:
-    return Ends(ip4_text(addresses[:4]), ip4_text(addresses[4:]), addresses)
+def _ends(addresses: bytes) -> Addresses:
+    return Addresses(ip4_text(addresses[:4]), ip4_text(addresses[4:]), addresses)
 
 
 def _options(options: bytes) -> str:
@@ -86,7 +91,7 @@ def _options(options: bytes) -> str:
     return f", options ({','.join(names)})"
 
 
-def _sum(printer: Printer, header: bytes, checksum: int) -> str:
+def _sum(printer: PrinterState, header: bytes, checksum: int) -> str:
     if not printer.style.checksums or not internet(header):
         return ""
     right = internet(header[:10] + b"\0\0" + header[12:])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import struct
 
-from netkat.capture.text.ip_payload import payload
+from netkat.capture.text.context import Addresses, PrinterState, Truncated
+from netkat.capture.text.dispatch import transport
 from netkat.capture.text.number_names import ip6_text, protocol
-from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BxHI")
@@ -16,8 +16,13 @@ _CHAIN = 16
 """Extension headers before a packet is called hostile."""
 
 
-def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
-    """Without the leading "IP6 "."""
+def ip6(printer: PrinterState, data: bytes, at: int, end: int) -> str:
+    """Print a packet; with -e the link header has named the protocol."""
+    text = _packet(printer, data, at, end)
+    return text if printer.style.link else f"IP6 {text}"
+
+
+def _packet(printer: PrinterState, data: bytes, at: int, end: int) -> str:
     stop = min(end, len(data))
     if stop < at + 40:
         raise Truncated("ip6")
@@ -42,11 +47,13 @@ def packet(printer: Printer, data: bytes, at: int, end: int) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _ends(addresses: bytes) -> Ends:
-    return Ends(ip6_text(addresses[:16]), ip6_text(addresses[16:]), addresses)
+def _ends(addresses: bytes) -> Addresses:
+    return Addresses(ip6_text(addresses[:16]), ip6_text(addresses[16:]), addresses)
 
 
-def _headers(printer: Printer, data: bytes, at: int, end: int, following: int, ends: Ends) -> str:
+def _headers(
+    printer: PrinterState, data: bytes, at: int, end: int, following: int, ends: Addresses
+) -> str:
     stop = min(end, len(data))
     shown: list[str] = []
     fragment = False
@@ -70,13 +77,13 @@ def _headers(printer: Printer, data: bytes, at: int, end: int, following: int, e
         size = (units + 2) * 4 if following == _AUTHENTICATION else (units + 1) * 8
         following, at = data[at], at + size
     if not shown:
-        return payload(printer, data, at, end, following, ends)
-    ends = Ends(ends.source, ends.target, ends.packed, shown=False, fragment=fragment)
-    rest = payload(printer, data, at, end, following, ends)
+        return transport(printer, following, data, at, end, ends)
+    ends = Addresses(ends.source, ends.target, ends.packed, shown=False, fragment=fragment)
+    rest = transport(printer, following, data, at, end, ends)
     return f"{ends.source} > {ends.target}: {' '.join(shown)} {rest}"
 
 
-def _extension(printer: Printer, data: bytes, at: int, stop: int, kind: int) -> str:
+def _extension(printer: PrinterState, data: bytes, at: int, stop: int, kind: int) -> str:
     if kind == _AUTHENTICATION:
         spi = int.from_bytes(data[at + 4 : at + 8], "big")
         return f"AH(spi=0x{spi:08x})"

@@ -1,61 +1,35 @@
-"""The printer: a style, and what lines remember of the lines before them."""
+"""The printer: one packet as a line, with its time, marks and bytes as the style wants them."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from netkat.capture import linktype as lt
-from netkat.capture.text import dump
-from netkat.capture.text.number_names import service
-from netkat.capture.text.style import Style
+from netkat.capture.text import hex_dump
+from netkat.capture.text.context import PrinterState, Style
+from netkat.capture.text.dispatch import link
+from netkat.capture.text.escape import escape
+from netkat.capture.text.ethernet import header_length
 
 if TYPE_CHECKING:
     from netkat.capture.packet import Packet
 
-_CONVERSATIONS = 1 << 16
-"""TCP conversations whose first sequence numbers are remembered; the oldest goes first."""
-
-_DEPTH = 16
-"""Headers inside headers (tunnels, quoted packets) before a packet is called hostile."""
-
 _DIM, _RED, _GREEN, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
+_LINK_HEADERS = {lt.LINUX_SLL: 16, lt.LINUX_SLL2: 20, lt.NULL: 4, lt.LOOP: 4}
 
 
-class Ends(NamedTuple):
-    """The two addresses that a transport header is printed between."""
-
-    source: str
-    target: str
-    packed: bytes
-    """Both addresses as they are in the header."""
-    shown: bool = True
-    """False when the addresses were printed already (behind an extension header)."""
-    fragment: bool = False
-    """Only the first part of the payload is here, so no checksum can be right."""
-
-
-class Truncated(Exception):
-    """The packet ends before the header does; the argument is the protocol's name."""
-
-
-class Printer:
+class Printer(PrinterState):
     """Prints packets as lines. One for each output: it numbers lines and keeps sequence numbers."""
 
     def __init__(self, style: Style | None = None) -> None:
-        # It needs this module's names, so it cannot be imported above.
-        from netkat.capture.text import link_header
-
-        self.style = style or Style()
-        self._frame, self._header_length = link_header.frame, link_header.header_length
-        self.conversations: dict[bytes, tuple[int, int]] = {}
-        self.depth = 0
+        super().__init__(style)
         self._lines = 0
         self._first = self._last = 0
         self._second, self._second_text = -1, ""
 
     def line(self, packet: Packet) -> str:
-        """The packet's line or lines, without the last newline."""
+        """Return the packet's line or lines, without the last newline."""
         style = self.style
         parts = []
         if style.number:
@@ -64,45 +38,35 @@ class Printer:
         if stamp:
             parts.append(f"{_DIM}{stamp}{_PLAIN} " if style.color else f"{stamp} ")
         if style.interface and packet.linktype != lt.LINUX_SLL2:
-            way = packet.direction.capitalize()
-            parts.append(f"{packet.interface:<5} {way:<3} ")
+            parts.append(f"{escape(packet.interface):<5} {packet.direction.capitalize():<3} ")
         text = self.body(packet)
         parts.append(_colored(text) if style.color else text)
         if packet.segment and packet.length > packet.segment:
-            parts.append(f" [super-frame, segments of {packet.segment}]")
-        if packet.ours:
+            parts.append(f" [GSO/GRO, segments of {packet.segment}]")
+        if packet.sent_by_netkat:
             parts.append(" [netkat]")
         if packet.drop:
-            drop = f" [dropped: {packet.drop}]"
+            drop = f" [dropped: {escape(packet.drop)}]"
             parts.append(f"{_RED}{drop}{_PLAIN}" if style.color else drop)
         if packet.comment and style.verbose:
-            parts.append(f"\n\t{printable(packet.comment)}")
+            parts.append(f"\n\t{escape(packet.comment)}")
         if style.dump:
             parts.append(self._dump(packet))
         self._lines += 1
         return "".join(parts)
 
     def body(self, packet: Packet) -> str:
-        """What the packet says, without time and marks."""
+        """Return the text of the packet itself, without time and marks."""
         self.depth = 0
-        return self._frame(self, packet)
-
-    def port(self, number: int, transport: str) -> str:
-        """A port as the style wants it."""
-        return str(number) if self.style.numeric else service(number, transport)
-
-    def remember(self, key: bytes, first: tuple[int, int]) -> None:
-        """Keep a TCP conversation's first sequence numbers."""
-        conversations = self.conversations
-        if len(conversations) >= _CONVERSATIONS:
-            del conversations[next(iter(conversations))]
-        conversations[key] = first
-
-    def enter(self) -> None:
-        """Go one header deeper. Errors: Truncated("…") when a packet is nothing but headers."""
-        self.depth += 1
-        if self.depth > _DEPTH:
-            raise Truncated("too many headers")
+        self.interface = packet.interface
+        data, end = packet.raw, packet.length
+        if not data:
+            return "[nothing captured]" if end else "[Invalid header: caplen==0, len==0]"
+        text = link(self, packet.linktype, data, 0, end)
+        if text is None:
+            dump = hex_dump.hexadecimal(data, ascii_column=True)
+            return f"link-type {packet.linktype}, length {end}: {dump}"
+        return text
 
     def _stamp(self, now: int) -> str:
         form = self.style.stamp
@@ -121,7 +85,7 @@ class Printer:
         elif form == 2:
             clock = str(seconds)
         else:
-            # Most packets share a second with the one before.
+            # Most packets are of the same second as the packet before.
             if seconds != self._second:
                 form_text = "%H:%M:%S" if form == 0 else "%Y-%m-%d %H:%M:%S"
                 self._second, self._second_text = seconds, _clock(form_text, seconds)
@@ -134,22 +98,20 @@ class Printer:
         kind = self.style.dump
         data = packet.raw
         if kind in ("x", "X", "A"):
-            data = data[self._header_length(packet) :]
+            if packet.linktype == lt.ETHERNET:
+                data = data[header_length(data) :]
+            else:
+                data = data[_LINK_HEADERS.get(packet.linktype, 0) :]
         if kind == "A":
-            return dump.text(data)
-        return dump.hexadecimal(data, ascii_column=kind[0] == "X")
-
-
-def printable(text: str) -> str:
-    """Text from outside, with nothing in it that a terminal would obey."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+            return hex_dump.text(data)
+        return hex_dump.hexadecimal(data, ascii_column=kind[0] == "X")
 
 
 def _clock(form: str, seconds: int) -> str:
     try:
         return time.strftime(form, time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
-        # A file's own time stamps may lie beyond what the C library can say.
+        # Time stamps of a file may be outside the C library's range.
         return f"[{seconds} s]"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from netkat.capture.text.checksum import internet, pseudo_header
-from netkat.capture.text.printer import Ends, Printer
+from netkat.capture.text.context import Addresses, PrinterState
+from netkat.capture.text.dispatch import segment
 
 _HEADER = struct.Struct("!HHIIHHHH")
 _PORTS = struct.Struct("!HH")
@@ -19,8 +20,8 @@ FLAGS = [
 """Letters by the nine flag bits: FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE (RFC 3168, 9768)."""
 
 
-def tcp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
-    """From the addresses on."""
+def tcp(printer: PrinterState, data: bytes, at: int, end: int, ends: Addresses) -> str:
+    """Print a segment, from the addresses on."""
     stop, style = min(end, len(data)), printer.style
     if end - at < 20 or stop < at + 4:
         return f"{ends.source} > {ends.target}: [|tcp]" if ends.shown else "[|tcp]"
@@ -61,12 +62,16 @@ def tcp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
             return "".join(parts)
     parts.append(f", length {length}")
     if length and stop > at + size:
-        parts.append(_content(printer, data, at + size, end, (source, target)))
+        parts.append(segment(printer, source, target, data, at + size, end))
     return "".join(parts)
 
 
 def _relative(
-    printer: Printer, data: bytes, at: int, ends: Ends, header: tuple[int, int, int, int, int]
+    printer: PrinterState,
+    data: bytes,
+    at: int,
+    ends: Addresses,
+    header: tuple[int, int, int, int, int],
 ) -> tuple[int, int, tuple[int, int]]:
     """Sequence numbers from the conversation's first ones on, and what SACK edges start from."""
     source, target, flags, seq, ack = header
@@ -85,7 +90,7 @@ def _relative(
     return (seq - ours) & 0xFFFFFFFF, (ack - theirs) & 0xFFFFFFFF, (theirs, ours)
 
 
-def _sum(data: bytes, at: int, end: int, ends: Ends, checksum: int) -> str:
+def _sum(data: bytes, at: int, end: int, ends: Addresses, checksum: int) -> str:
     header = pseudo_header(ends.packed, 6, end - at)
     right = internet(header + data[at : at + 16] + b"\0\0" + data[at + 18 : end])
     if right == checksum:
@@ -155,39 +160,3 @@ def _option(kind: int, value: bytes, flags: int, bases: tuple[int, int]) -> str:
         return f"tfo  cookie {value.hex()}" if size else "tfo  cookiereq"
     name = _NAMES.get(kind, f"unknown-{kind}")
     return f"{name} 0x{value.hex()}" if size else name
-
-
-_HTTP_PORTS = (80, 8080)
-_HTTP_WORDS = (
-    b"GET ", b"HEAD ", b"PUT ", b"POST ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ",
-    b"TRACE ", b"HTTP/",
-)  # fmt: skip
-_LINE = 512
-"""Bytes of a request line that are shown."""
-
-
-def _content(printer: Printer, data: bytes, at: int, end: int, ports: tuple[int, int]) -> str:
-    if ports[0] in _HTTP_PORTS or ports[1] in _HTTP_PORTS:
-        return _http(printer, data[at : min(end, at + 8192)], end - at)
-    if 53 in ports and end - at > 2:
-        from netkat.capture.text.dns import dns, readable
-
-        return f" {dns(printer, data, at + 2, end)}" if readable() else ""
-    return ""
-
-
-def _http(printer: Printer, content: bytes, length: int) -> str:
-    if not content.startswith(_HTTP_WORDS):
-        return ": HTTP"
-    if not printer.style.verbose:
-        first = content.split(b"\n", 1)[0].rstrip(b"\r")[:_LINE]
-        return f": HTTP: {_clean(first)}"
-    head = content.split(b"\r\n\r\n", 1)[0].split(b"\n")
-    lines = "\n\t".join(_clean(line.rstrip(b"\r")) for line in head)
-    ended = "\n\t" if b"\r\n\r\n" in content else ""
-    return f": HTTP, length: {length}\n\t{lines}{ended}"
-
-
-def _clean(line: bytes) -> str:
-    """Nothing of the peer's reaches the terminal as a control character."""
-    return "".join(chr(code) if 0x20 <= code < 0x7F else f"\\0x{code:02x}" for code in line)

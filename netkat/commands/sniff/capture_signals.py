@@ -1,4 +1,4 @@
-"""Signals of a capture: end, counts (SIGUSR1), flush (SIGUSR2), as a descriptor to wait on."""
+"""Signals of a capture: end, print counts (SIGUSR1), flush (SIGUSR2), as a descriptor to poll."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from netkat.commands.signals import ENDING, USER, SignalDescriptor
 
 
 class CaptureSignals(SignalDescriptor):
-    """SIGUSR2 has nothing to flush: it is taken so that it does not kill.
+    """Signals of a capture. SIGUSR2 is accepted and ignored: no output is ever buffered.
 
-    SIGINT ends it in a script's background, too, as tcpdump: `sniff … & …; kill -INT $!`.
+    SIGINT ends the capture even if it was ignored at start, as in tcpdump: a shell ignores it for
+    background commands, and scripts end them by `kill -INT $!`.
     """
 
     def __init__(self) -> None:
         super().__init__((*ENDING, *USER), regardless=(signal.SIGINT,))
         self.ended = False
-        self._asked_for_counts = False
+        self._counts_requested = False
 
     def noted(self, number: int) -> None:
-        """An end, or a question."""
+        """Record the signal."""
         if number in ENDING:
             self.ended = True
         elif number == signal.SIGUSR1:
-            self._asked_for_counts = True
+            self._counts_requested = True
 
     def clear(self) -> None:
-        """Make ``fd`` wait for the next signal."""
+        """Reset ``fd``: it becomes readable again at the next signal."""
         try:
             os.read(self.fd, 512)
         except BlockingIOError:
             pass
 
-    def take_counts(self) -> bool:
-        """Whether counts were asked for since the last call."""
-        asked, self._asked_for_counts = self._asked_for_counts, False
-        return asked
+    def take_counts_request(self) -> bool:
+        """Return whether counts were requested since the last call."""
+        requested, self._counts_requested = self._counts_requested, False
+        return requested

@@ -1,60 +1,72 @@
-"""Reading a capture file."""
+"""Read a capture file."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from netkat.commands.sniff.assembly import Say, fault, file_format, outputs, plural
-from netkat.commands.sniff.sniff_options import SniffRequest
 from netkat.capture import linktype as lt
 from netkat.capture.capture_file import CaptureFile
 from netkat.capture.capture_writer import LastFileWritten
-from netkat.capture.file_filter import Selection
+from netkat.capture.file_filter import FileFilter
 from netkat.capture.packet import Packet
+from netkat.capture.text.escape import escape
+from netkat.commands.sniff.outputs import (
+    PacketOutput,
+    PrintStatus,
+    file_format,
+    open_outputs,
+    pluralise,
+    report_error,
+)
+from netkat.commands.sniff.sniff_options import SniffOptions
 from netkat.errors import NetkatError
 
 _BATCH = 256
 """Packets that are printed with one write."""
 
 
-def read_file(request: SniffRequest, say: Say) -> int:
-    """Show, count or rewrite what the file holds; the exit code. Errors: NetkatError."""
-    assert request.read is not None
-    with CaptureFile(request.read) as file, ExitStack() as undo:
-        selection = Selection(request.watch, file.linktype)
-        name = "standard input" if request.read == "-" else f"file {request.read}"
-        say(
+def read_file(options: SniffOptions, print_status: PrintStatus) -> int:
+    """Print, count or copy the packets of a file; return the exit code. Errors: NetkatError."""
+    assert options.read is not None
+    with CaptureFile(options.read) as file, ExitStack() as undo:
+        file_filter = FileFilter(options.capture, file.linktype)
+        name = "standard input" if options.read == "-" else f"file {escape(options.read)}"
+        print_status(
             f"reading from {name}, link-type {lt.describe(file.linktype)}, "
             f"snapshot length {file.snaplen}"
         )
-        places = outputs(request, undo, lambda: file_format(request, file.linktype))
-        undo.enter_context(_quiet_interrupt())
-        code, counted = 0, 0
+        outputs = open_outputs(options, undo, lambda: file_format(options, file.linktype))
+        undo.enter_context(_interrupt_raises())
+        code, count = 0, 0
         try:
-            for batch in _batches(selection.of(file.packets), request.count):
-                counted += len(batch)
-                for output in places:
+            for batch in _batches(file_filter.apply(file.packets), options.count):
+                count += len(batch)
+                for output in outputs:
                     output.packets(batch)
         except NetkatError as error:
-            code = fault(error, say)
+            code = report_error(error, print_status)
         except (LastFileWritten, KeyboardInterrupt):
             pass
-        for output in places:
-            try:
-                output.finish()
-            except NetkatError as error:
-                code = code or fault(error, say)
-        if request.only_count:
-            print(plural(counted, "").rstrip())
+        code = _finish(outputs, code, print_status)
+        if options.only_count:
+            print(pluralise(count, "packet"))
         return code
 
 
-def _quiet_interrupt() -> ExitStack:
-    """SIGINT as KeyboardInterrupt while a file is read: there is no wait that it has to end."""
-    import signal
+def _finish(outputs: Iterable[PacketOutput], code: int, print_status: PrintStatus) -> int:
+    for output in outputs:
+        try:
+            output.finish()
+        except NetkatError as error:
+            code = code or report_error(error, print_status)
+    return code
 
+
+def _interrupt_raises() -> ExitStack:
+    """Make SIGINT raise KeyboardInterrupt: reading a file has no wait that polls a descriptor."""
     undo = ExitStack()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
@@ -64,7 +76,7 @@ def _quiet_interrupt() -> ExitStack:
 
 
 def _batches(packets: Iterable[Packet], limit: int) -> Iterable[list[Packet]]:
-    """Packets in lists; what came before a fault is handed on first."""
+    """Yield packets in lists; packets read before an error are yielded before it is raised."""
     batch: list[Packet] = []
     left = limit or sys.maxsize
     try:

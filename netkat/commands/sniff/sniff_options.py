@@ -1,34 +1,33 @@
-"""What one run of ``netkat sniff`` is asked to do."""
+"""The options of one run of ``netkat sniff``, parsed and checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netkat.capture.capture_options import Watch
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.capture_writer import Rotation
-from netkat.capture.text.style import Style
+from netkat.capture.text.context import Style
 
 
 @dataclass(frozen=True, slots=True)
-class SniffRequest:
-    """Every option, read and checked."""
+class SniffOptions:
+    """Every option of the command line."""
 
-    watch: Watch = field(default_factory=Watch)
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
     style: Style = field(default_factory=Style)
     read: str | None = None
-    """A capture file instead of interfaces."""
+    """Capture file to read instead of interfaces."""
     write: str | None = None
     rotation: Rotation = field(default_factory=Rotation)
     nanosecond_file: bool = False
     show: bool = True
-    """Print lines (not with -w, unless --print)."""
+    """Print lines (off with -w, unless --print is given)."""
     json: bool = False
     stats: bool = False
     only_count: bool = False
     count: int = 0
-    """End after so many packets; 0 never."""
+    """Exit after this many packets; 0: no limit."""
     drops: bool = False
     netns: str | int | None = None
     user: str | None = None
-    """Become this user once the sockets are open."""
-    quiet_counts: bool = False
+    """Switch to this user once the sockets are open."""

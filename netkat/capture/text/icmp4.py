@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 
+from netkat.capture.text.context import Addresses, PrinterState, Truncated
+from netkat.capture.text.dispatch import network
 from netkat.capture.text.number_names import ip4_text
-from netkat.capture.text.printer import Ends, Printer, Truncated
 
 _UNREACHABLE = {
     0: "net {} unreachable", 1: "host {} unreachable", 5: "{} unreachable - source route failed",
@@ -21,8 +22,8 @@ _REDIRECT = {0: "net", 1: "host", 2: "tos-net", 3: "tos-host"}
 _PORT_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 
 
-def icmp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
-    """From the type on."""
+def icmp4(printer: PrinterState, data: bytes, at: int, end: int, addresses: Addresses) -> str:
+    """Print a message and, with -v, the packet that it quotes."""
     stop = min(end, len(data))
     if stop < at + 4 or end < at + 8:
         raise Truncated("icmp")
@@ -33,7 +34,7 @@ def icmp(printer: Printer, data: bytes, at: int, end: int, ends: Ends) -> str:
     return text
 
 
-def _message(printer: Printer, data: bytes, at: int, stop: int, kind: int, code: int) -> str:
+def _message(printer: PrinterState, data: bytes, at: int, stop: int, kind: int, code: int) -> str:
     if stop < at + 8:
         raise Truncated("icmp")
     first, second = struct.unpack_from("!HH", data, at + 4)
@@ -88,13 +89,13 @@ def _unreachable(data: bytes, at: int, stop: int, code: int, mtu: int) -> str:
     return _UNREACHABLE.get(code, f"{{}} unreachable - #{code}").format(target)
 
 
-def _quoted(printer: Printer, data: bytes, at: int, end: int) -> str:
-    from netkat.capture.text import ip4
-
+def _quoted(printer: PrinterState, data: bytes, at: int, end: int) -> str:
     if len(data) < at + 20:
         return ""
-    printer.enter()
-    # A quoted packet is cut short by right (RFC 1812 4.3.2.3): its own length is no fault.
+    try:
+        printer.enter()
+    except Truncated as cut:
+        return f"\n\t [|{cut}]"
+    # A quoted packet is cut on purpose (RFC 1812 4.3.2.3): its length field may exceed the quote.
     length = int.from_bytes(data[at + 2 : at + 4], "big")
-    name = "" if printer.style.link else "IP "
-    return f"\n\t{name}{ip4.packet(printer, data, at, max(end, at + length))}"
+    return f"\n\t{network(printer, 0x0800, data, at, max(end, at + length))}"
