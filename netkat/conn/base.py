@@ -10,7 +10,7 @@ from netkat import finalizers
 from netkat.closing import Closing
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.flow import IPAddress, Protocol
-from netkat.stack.codes import StackError, WireFailed
+from netkat.stack.codes import StackError, WireFailed, WouldBlock
 
 if TYPE_CHECKING:
     import socket
@@ -225,7 +225,7 @@ class SocketShaped(Closing):
             self._check_open()
             try:
                 return operation()
-            except BlockingIOError:
+            except WouldBlock:
                 if sending:
                     # What fills the queue may be waiting for this thread to send it.
                     session.flush()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from netkat.host.netns import NetworkNamespace
     from netkat.options import SocketOptions
     from netkat.stack import StackError
+    from netkat.stack.codes import WouldBlock
 
 T = TypeVar("T")
 
@@ -364,7 +365,7 @@ class Bypass(Closing):
             return True
         try:
             session.endpoint.connect_result()
-        except BlockingIOError:
+        except would_block():
             return False
         except stack_error() as error:
             raise self._named(session, error) from None
@@ -384,3 +385,10 @@ def stack_error() -> type[StackError]:
     from netkat.stack import StackError
 
     return StackError
+
+
+def would_block() -> type[WouldBlock]:
+    """As stack_error()."""
+    from netkat.stack.codes import WouldBlock
+
+    return WouldBlock

@@ -18,7 +18,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from netkat.engine.wait import remaining, wait_readable
-from netkat.errors import NetkatError
+from netkat.errors import LocalSystemError, NetkatError
+from netkat.stack.codes import Code, StackError, WireFailed, WouldBlock
 from netkat.system_calls import system_call, thread_error
 from netkat.wire.batch import ReceiveBatch, SendBatch
 
@@ -75,7 +76,7 @@ class Pump:
         """Send all that the stack has waiting, on this thread or on the one that is at it."""
         try:
             self._stack.flush()
-        except OSError as error:
+        except (StackError, WireFailed) as error:
             self._failed(error)
 
     def wait(self, descriptors: Sequence[int], deadline: float | None) -> set[int]:
@@ -91,10 +92,12 @@ class Pump:
                 # Rounded up, or the last millisecond would be spent spinning.
                 milliseconds = -1 if left is None else int(left * 1000) + 1
                 return self._stack.wait(descriptors, milliseconds, once=once)
-            except BlockingIOError:
+            except WouldBlock:
                 if left == 0.0:
                     return set()
-            except OSError as error:
+            except LocalSystemError:
+                break  # no descriptor to receive with: the pump's thread does it
+            except (StackError, WireFailed) as error:
                 self._failed(error)
                 break
         return wait_readable(descriptors, deadline)
@@ -150,7 +153,7 @@ class Pump:
         while not self._stopping:
             try:
                 ready = wait(descriptors, timeout)
-            except BlockingIOError:
+            except WouldBlock:
                 continue
             for descriptor in ready.intersection(wants_housekeeping):
                 os.eventfd_read(descriptor)
@@ -171,8 +174,6 @@ class Pump:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        from netkat.stack import Code, StackError, WireFailed
-
         if self._stopping or (isinstance(error, StackError) and error.code is Code.DETACHED):
             return
         if isinstance(error, NetkatError):

@@ -18,7 +18,7 @@ from netkat.kernel import facts
 from netkat.kernel.opening import linger_of, packed, place
 from netkat.kernel.told import Told, from_queue
 from netkat.stack import Option
-from netkat.stack.codes import Code, StackError, WriteSideShut
+from netkat.stack.codes import Code, StackError, WouldBlock, WriteSideShut
 from netkat.stack.facts import OVER, State
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class KernelEndpoint:
             if code:
                 raise self._fault(opened, code)
             if self._stream and facts.state(opened) == State.SYN_SENT:
-                raise BlockingIOError(errno.EAGAIN, "still connecting")
+                raise WouldBlock(errno.EAGAIN, "still connecting")
             if self._stream and not self._handshake:
                 self._handshake = facts.round_trip(opened)
 
@@ -116,9 +116,9 @@ class KernelEndpoint:
         with self._in_use() as opened:
             try:
                 count = opened.recv_into(buffer)
-            except BlockingIOError:
+            except BlockingIOError as error:
                 self._raise_queued(opened)
-                raise
+                raise WouldBlock(*error.args) from None
             except OSError as error:
                 raise self._fault(opened, error.errno or 0) from None
             # The kernel tells of a RST once, and whoever comes second hears of an end.
@@ -131,8 +131,8 @@ class KernelEndpoint:
         with self._in_use() as opened:
             try:
                 return opened.send(data)
-            except BlockingIOError:
-                raise
+            except BlockingIOError as error:
+                raise WouldBlock(*error.args) from None
             except OSError as error:
                 raise self._fault(opened, error.errno or 0, sending=True) from None
 

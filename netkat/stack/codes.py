@@ -78,6 +78,14 @@ LOCAL = -3000
 """gostack.h's GS_LOCAL."""
 
 
+class WouldBlock(BlockingIOError):
+    """A call of the stack would wait.
+
+    A class of its own: a signal handler may raise BlockingIOError in the middle of any call,
+    and that one belongs to the caller.
+    """
+
+
 class WireFailed(OSError):
     """The packet socket failed for good, with this errno."""
 
@@ -93,7 +101,7 @@ def fault(result: int) -> Exception:
 
         return LibraryPanicked(last_panic())
     if result == Code.AGAIN:
-        return BlockingIOError(errno.EAGAIN, "the operation would wait")
+        return WouldBlock(errno.EAGAIN, "the operation would wait")
     if result < LOCAL:
         error = OSError(LOCAL - result, os.strerror(LOCAL - result))
         return system_error(error, "create a descriptor (eventfd2, epoll_create1, timerfd_create)")
