@@ -53,6 +53,20 @@ func gs_address_add(h C.uint64_t, version C.uint8_t, a *C.uint8_t, assigned C.ui
 	return C.int32_t(code(s.AddAddress(addr, assigned != 0)))
 }
 
+//export gs_address_remove
+func gs_address_remove(h C.uint64_t, version C.uint8_t, a *C.uint8_t) (result C.int32_t) {
+	defer recovered(&result)
+	s, ok := stackOf(h)
+	if !ok {
+		return C.int32_t(eBadHandle)
+	}
+	addr, ok := address(version, a)
+	if !ok {
+		return C.int32_t(eInvalid)
+	}
+	return C.int32_t(code(s.RemoveAddress(addr)))
+}
+
 //export gs_address_claim
 func gs_address_claim(h C.uint64_t, version C.uint8_t, a *C.uint8_t) (result C.int32_t) {
 	defer recovered(&result)

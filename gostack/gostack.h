@@ -166,6 +166,9 @@ int32_t gs_link_set(uint64_t stack, gs_link *link);
  * within 3 seconds is answered by the stack: rules of the host keep the kernel from it.
  * Again for the same address: changes `assigned` alone. */
 int32_t gs_address_add(uint64_t stack, uint8_t version, uint8_t *address, uint8_t assigned);
+/* The host has lost the address: nothing is sent from it and received for it until it is added
+ * again. Endpoints on it stay open. */
+int32_t gs_address_remove(uint64_t stack, uint8_t version, uint8_t *address);
 /* An address that the host's kernel does not have: who asks for its MAC (ARP,
  * neighbour solicitation) is answered by the stack. */
 int32_t gs_address_claim(uint64_t stack, uint8_t version, uint8_t *address);

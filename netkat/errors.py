@@ -43,7 +43,8 @@
         ├── OwnAddress              loopback or an address of this host       (OSError)
         ├── InterfaceError          an interface cannot be used               (OSError)
         │   ├── InterfaceNotFound   no such interface
-        │   └── InterfaceDown       it is down, or went away
+        │   └── InterfaceDown       it is down
+        │       └── InterfaceGone   it was deleted while it was in use
         ├── CommandFailed           the command of -e or -c does not start    (OSError)
         ├── PortTaken               somebody holds the local port             (OSError)
         ├── AddressTaken            --claim: somebody has the address         (OSError)
@@ -553,9 +554,20 @@ class InterfaceNotFound(InterfaceError):
 
 
 class InterfaceDown(InterfaceError):
-    """The interface is down, or vanished while it was in use. ``ip link set IFACE up``."""
+    """The interface is down. ``ip link set IFACE up``."""
 
     number = errno.ENETDOWN
+
+
+class InterfaceGone(InterfaceDown):
+    """The interface was deleted, or moved to another namespace, while it was in use.
+
+    Every connection on it has ended. Connect again: the next one uses the interfaces that there
+    are.
+    """
+
+    number = errno.ENODEV
+    hint = "connect again: the next connection uses the interfaces that there are"
 
 
 class CommandFailed(SetupError, OSError):

@@ -125,7 +125,7 @@ class SocketShaped(Closing):
         return self._session.fault_fd
 
     def raise_fault(self) -> None:
-        """Raise what has befallen the interface, if anything has. Errors: InterfaceDown and such"""
+        """Raise the interface's error, if it has one. Errors: InterfaceGone and the like."""
         fault = self._session.link_fault
         if fault is not None:
             raise fault
@@ -208,9 +208,13 @@ class SocketShaped(Closing):
     def _check_named(self) -> None:
         # What was handed over to a socket has its names still, which the socket lacks.
         if not self._session.bridged:
-            self._check_open()
+            self._check_not_closed()
 
     def _check_open(self) -> None:
+        self._check_not_closed()
+        self.raise_fault()
+
+    def _check_not_closed(self) -> None:
         if self._session.bridged:
             raise OSError(errno.EBADF, "the connection was handed over to a socket (as_socket)")
         if self._session.ended:

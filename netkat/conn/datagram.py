@@ -51,6 +51,8 @@ class UdpConnection(Connection):
         except StackError as error:
             self._check_open()  # closed by another thread just now
             raise session.fault(error) from None
+        if not count:
+            self.raise_fault()  # not an empty datagram: the interface has failed
         session.received += count
         return count
 

@@ -24,7 +24,7 @@ from netkat.conn.messages import (
     target,
 )
 from netkat.engine.wait import deadline_after, wait_readable
-from netkat.errors import TimedOut
+from netkat.errors import InterfaceDown, TimedOut
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -93,8 +93,10 @@ class UdpSocket(Closing, Messages):
             self._check_open()
             try:
                 return listener.sendto(data, (str(destination), port))
+            except InterfaceDown:
+                self._discard(listener)
+                raise
             except BlockingIOError:
-                listener.raise_fault()
                 self._await((listener.writable_fileno(), listener.fault_fileno()), deadline)
 
     def sendmsg(
@@ -206,8 +208,11 @@ class UdpSocket(Closing, Messages):
             for listener in listeners:
                 try:
                     return listener.recvfrom_into(view)
+                except InterfaceDown:
+                    self._discard(listener)
+                    raise
                 except BlockingIOError:
-                    listener.raise_fault()
+                    continue
             self._await((self._poll.fileno(),), deadline)
 
     def _await(self, descriptors: tuple[int, ...], deadline: float | None) -> None:
@@ -228,6 +233,15 @@ class UdpSocket(Closing, Messages):
                 self._poll.register(listener.fault_fileno(), select.EPOLLIN)
             self._listeners[session] = listener
         return listener
+
+    def _discard(self, listener: UdpListener) -> None:
+        """Leave an interface that has failed. The next datagram opens the one that it needs."""
+        for session, known in list(self._listeners.items()):
+            if known is listener:
+                del self._listeners[session]
+                with suppress(OSError):
+                    self._poll.unregister(listener.fault_fileno())
+                self._port.discard(session)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.flow import Flow, IPAddress
@@ -23,6 +25,10 @@ class Attempt(NamedTuple):
     reservation: Reservation
     address: IPAddress
     port: int
+    plan: Callable[[], Path]
+    """Plans the path again, in the network namespace."""
+    epoch: int
+    """Paths.epoch when it was planned."""
 
     def notes(self) -> list[str]:
         """Return the lines for -v: the path."""

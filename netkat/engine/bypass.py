@@ -7,7 +7,6 @@ share_port() and listen(). A library that keeps its privileges loads first and p
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat.closing import Closing
+from netkat.engine.attachments import Attachments
 from netkat.engine.attempt import Attempt
+from netkat.engine.following import Following
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
 from netkat.engine.process import Process
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from netkat.engine.pump import Tap
     from netkat.engine.session import Session
     from netkat.engine.shared_port import SharedPort
-    from netkat.host.netns import NetworkNamespace
+    from netkat.host.netns import NetworkNamespace, Resident
     from netkat.options import SocketOptions
     from netkat.stack import StackError
     from netkat.stack.codes import WouldBlock
@@ -68,19 +69,26 @@ class Bypass(Closing):
         tap: Tap | None = None,
     ) -> None:
         self.options = options.check()
-        self._socket_options, self._tap = socket_options, tap
+        self._socket_options = socket_options
         require_descriptors(DESCRIPTORS, "open the packet socket and the TCP/IP stack")
         self._process = Process()
-        self._uplinks: dict[int, Uplink] = {}
-        self._lock = threading.Lock()
         self._undo = ExitStack()
-        self._paths = Paths()
-        self._undo.callback(self._paths.close)
+        self.paths = Paths()
+        self._undo.callback(self.paths.close)
         self._census = Census()
         self._undo.callback(self._census.close)
-        self._loaded = False
+        self._undo.callback(lambda: self._resident and self._resident.close())
+        self._attachments = Attachments(
+            self.options, socket_options, tap, on_load=lambda: self.following.start()
+        )
+        self._undo.callback(self._attachments.close)
+        self.following = Following(
+            self.paths, inside=self.inside, attachments=self._attachments.all, attach=self.uplink
+        )
+        self._undo.callback(self.following.close)
         self._waiting: set[Attempt | PortClaim] = set()
         self._netns: NetworkNamespace | None = None
+        self._resident: Resident | None = None
         if options.netns is not None:
             from netkat.host.netns import NetworkNamespace
 
@@ -94,6 +102,8 @@ class Bypass(Closing):
         which may: a thread keeps its maker's namespace, and the namespace alive.
         """
         self._process.require()
+        if self._resident is not None:
+            return self._resident.call(function)
         try:
             return function() if self._netns is None else self._netns.call(function)
         except MissingCapability as lacking:
@@ -118,9 +128,10 @@ class Bypass(Closing):
         Errors: any SetupError; BadArgument for an option that all flows of a Bypass share.
         """
         chosen = self.options if options is None else self._checked(options)
-        plan = partial(self._paths.plan, destination, protocol=protocol, remote_port=port)
+        plan = partial(self.paths.plan, destination, protocol=protocol, remote_port=port)
 
         def make_ready() -> Attempt:
+            epoch = self.paths.refresh()
             path = plan(options=chosen)
             if path.broadcast and not (self._socket_options and self._socket_options.broadcast):
                 raise BadArgument(
@@ -132,7 +143,7 @@ class Bypass(Closing):
                 claim.check(chosen.claim, path.link)
                 # The kernel has no route from this address.
                 path = path._replace(source=chosen.claim)
-            return self._ready(plan, path, protocol, chosen, destination, port, peers)
+            return self._ready(plan, path, protocol, chosen, destination, port, peers, epoch)
 
         try:
             attempt = self.inside(make_ready)
@@ -141,7 +152,7 @@ class Bypass(Closing):
 
             lacking.hint = how_to_get_them()
             raise
-        self._load_if_wanted(attempt.uplink)
+        self._attachments.load_if_wanted(attempt.uplink)
         return attempt
 
     def _ready(
@@ -153,6 +164,7 @@ class Bypass(Closing):
         destination: IPAddress,
         port: int,
         peers: int,
+        epoch: int,
     ) -> Attempt:
         remote, remote_port = (destination, port) if peers == 1 else (None, 0)
         with ExitStack() as undo:
@@ -166,15 +178,22 @@ class Bypass(Closing):
                 census=self._census,
             )
             undo.callback(reservation.close)
-            if not options.source_port and options.claim is None and self._paths.ports_decide():
-                # Now that the port is known: rules and multipath use all five.
-                bound = options._replace(source=path.source, source_port=reservation.port)
-                path = plan(options=bound)
+            bound = options._replace(source_port=reservation.port)
+            if options.claim is None:
+                bound = bound._replace(source=path.source)
+                if not options.source_port and self.paths.ports_decide():
+                    # Now that the port is known: rules and multipath use all five.
+                    path = plan(options=bound)
             flow = Flow(protocol, path.source, reservation.port, remote, remote_port)
-            uplink = self._uplink(path)
+            uplink = self._attachments.open(path)
             uplink.add(flow, path.next_hop)
             undo.pop_all()
-        attempt = Attempt(flow, path, uplink, reservation, destination, port)
+
+        def plan_again() -> Path:
+            found = plan(options=bound)
+            return found if options.claim is None else found._replace(source=options.claim)
+
+        attempt = Attempt(flow, path, uplink, reservation, destination, port, plan_again, epoch)
         self.hold(attempt)
         return attempt
 
@@ -216,41 +235,28 @@ class Bypass(Closing):
 
     def uplink(self, path: Path) -> Uplink:
         """The uplink of the path's interface, opened when it is the first to want it."""
-        uplink = self.inside(lambda: self._uplink(path))
-        self._load_if_wanted(uplink)
+        uplink = self.inside(lambda: self._attachments.open(path))
+        self._attachments.load_if_wanted(uplink)
         return uplink
-
-    def _uplink(self, path: Path) -> Uplink:
-        with self._lock:
-            uplink = self._uplinks.get(path.link.index)
-            if uplink is None:
-                uplink = Uplink(
-                    path.link,
-                    options=self.options,
-                    socket_options=self._socket_options,
-                    tap=self._tap,
-                )
-                self._undo.callback(uplink.close)
-                self._uplinks[path.link.index] = uplink
-            return uplink
 
     def notes(self) -> list[str]:
         """For -v: each uplink's guard."""
-        with self._lock:
-            return [f"{one.link.name}: {one.guard.describe()}" for one in self._uplinks.values()]
-
-    def _load_if_wanted(self, uplink: Uplink) -> None:
-        with self._lock:
-            if self._loaded:
-                uplink.load()
+        usable = self._attachments.usable()
+        return [f"{one.link.name}: {one.guard.describe()}" for one in usable]
 
     def drop_privileges(self) -> None:
         """Give up every capability of this thread, for good. After the last prepare().
 
         Errors: SetupError when some are still held.
         """
-        for uplink in self._uplinks.values():
+        for uplink in self._attachments.usable():
             uplink.guard.keep_sight()
+        if self._netns is not None:
+            from netkat.host.netns import Resident
+
+            # Entering again would need CAP_SYS_ADMIN.
+            self._resident = Resident(self._netns)
+            self._resident.call(drop_all)
         drop_all()
 
     def load(self) -> None:
@@ -261,10 +267,7 @@ class Bypass(Closing):
         from netkat.stack.ffi import require_process
 
         require_process()
-        with self._lock:
-            self._loaded = True
-            for uplink in self._uplinks.values():
-                uplink.load()
+        self._attachments.load()
 
     def abandon(self, attempt: Attempt) -> None:
         """Give back an attempt that is never going to be dialled."""
@@ -318,8 +321,7 @@ class Bypass(Closing):
             time.sleep(_POLL)
 
     def _closing(self) -> bool:
-        with self._lock:
-            return any(uplink.parting() for uplink in self._uplinks.values())
+        return any(uplink.parting() for uplink in self._attachments.usable())
 
     def close(self, *, linger: float = 0.0) -> None:
         """Close every uplink, and what was never dialled; more than once is once.
@@ -331,7 +333,7 @@ class Bypass(Closing):
             return
         try:
             deadline = time.monotonic() + linger
-            for uplink in list(self._uplinks.values()) if linger else ():
+            for uplink in self._attachments.usable() if linger else ():
                 uplink.deliver(deadline)
         finally:
             self._undo.close()
@@ -353,7 +355,9 @@ class Bypass(Closing):
             raise
         self.used(attempt)
         session = Session(endpoint, uplink, flow, path, attempt.reservation)
+        session.plan = attempt.plan
         uplink.open(session)
+        self.following.begin(session, attempt.epoch)
         return session
 
     def is_established(self, session: Session) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from netkat.bpf.guard import GuardMode
@@ -12,9 +11,10 @@ from netkat.engine.path import Path
 from netkat.engine.session import Session
 from netkat.errors import BadArgument, PortTaken
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.host.local import Place, place_of, places_on, routes_by
+from netkat.host.local import Place, place_of, places_on
 from netkat.host.nat import rule_on
 from netkat.host.ports import Reservation, reserve
+from netkat.host.reply_routes import Network, reply_routes
 
 if TYPE_CHECKING:
     from netkat.engine.bypass import Bypass
@@ -43,7 +43,7 @@ class PortClaim:
         flow: Flow,
         place: Place,
         reservation: Reservation,
-        routes: list[tuple[IPv4Network | IPv6Network, IPAddress | None]],
+        routes: list[tuple[Network, IPAddress | None]],
     ) -> None:
         self._bypass = bypass
         self.uplink, self.flow, self.place = uplink, flow, place
@@ -66,6 +66,12 @@ class PortClaim:
             self.uplink.answer_where_it_came_from(self.place.address)
             return
         self.uplink.reach_networks(self.place.address, self._routes)
+
+    def plan(self, flow: Flow) -> Path:
+        """Plan the path of a client's connection, in the network namespace."""
+        assert flow.remote is not None
+        name = self.uplink.link.name if flow.remote.is_link_local else None
+        return self._bypass.paths.plan_again(flow, interface=name)
 
     def hold(self) -> None:
         """One more that needs it."""
@@ -111,6 +117,8 @@ class AcceptedSession(Session):
     def __init__(self, endpoint: Endpoint, claim: PortClaim, flow: Flow) -> None:
         super().__init__(endpoint, claim.uplink, flow, claim.path, None)
         self._claim = claim
+        if not claim.reply_mac:
+            self.plan = lambda: claim.plan(flow)
         claim.hold()
 
     def prove(self) -> None:
@@ -229,7 +237,7 @@ def claim(
         undo.callback(reservation.close)
         flow = Flow(protocol, address, reservation.port)
         path = Path(place.link, address, None, None, place.link.mtu)
-        routes = bypass.inside(lambda: routes_by(place.link.index, address.version))
+        routes = bypass.inside(lambda: reply_routes(address, place.link.index))
         uplink = bypass.uplink(path)
         if reservation.fileno() < 0 and uplink.guard.mode in (GuardMode.SOCKET, GuardMode.NONE):
             raise PortTaken(

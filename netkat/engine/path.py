@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress, Protocol
 from netkat.host.link import Link, addresses, link
-from netkat.host.neighbor import known_mac
+from netkat.host.neighbor import fixed_mac
 from netkat.host.route import Route, route_past_local, route_to
 from netkat.options import DEFAULT_PATH, PathOptions
+
+if TYPE_CHECKING:
+    from netkat.stack import Stack, StackPath
 
 OWN_ADDRESS_HINT = "use nc for it, or ask from another host"
 
@@ -31,6 +34,14 @@ class Path(NamedTuple):
     node); it is reached as if it did not."""
     broadcast: bool = False
     """All hosts of a subnet, or of the link: whether that is meant is the caller's to say."""
+
+    def for_stack(self, link: Stack | None = None) -> StackPath:
+        """Return the path in the stack's terms; ``link`` is the stack of its interface, where that
+        is not the flow's own."""
+        from netkat.stack import StackPath
+
+        mtu = self.mtu if self.mtu < self.link.mtu else 0
+        return StackPath(self.next_hop, self.next_hop_mac, mtu, link)
 
     def describe(self, destination: IPAddress) -> str:
         """One line for -v."""
@@ -86,7 +97,7 @@ def plan_path(
     if isinstance(via, bytes):
         mac: bytes | None = via
     else:
-        mac = BROADCAST_MAC if broadcast else known_mac(out.index, next_hop)
+        mac = BROADCAST_MAC if broadcast else fixed_mac(out.index, next_hop)
     return Path(out, route.source, next_hop, mac, mtu, past_local, broadcast)
 
 

@@ -8,11 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from netkat.errors import NetkatError, NetworkError, NextHopSilent, TimedOut
+from netkat.errors import NetkatError, NetworkError, NextHopSilent, NoRoute, TimedOut
 from netkat.flow import Flow, Protocol
 from netkat.system_calls import system_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
     from netkat.engine.path import Path
@@ -67,6 +69,12 @@ class Session:
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = uplink.wire.tally[THROWN_AWAY]
         self._without_memory_before = uplink.wire.tally[errno.ENOMEM]
+        self.plan: Callable[[], Path] | None = None
+        """Plans the path again, in the network namespace."""
+        self._out = uplink
+        """The attachment that the flow's packets leave by."""
+        self._lost: NetkatError | None = None
+        """Why there is no path now."""
         self.received = 0
         self.sent = 0
         self._sending = threading.Lock()
@@ -83,8 +91,43 @@ class Session:
 
     @property
     def link_fault(self) -> NetkatError | None:
-        """What has befallen the interface."""
+        """The interface's error; None while it works."""
         return self.uplink.fault
+
+    def use_path(self, path: Path, out: Uplink) -> None:
+        """Send by this path from now on; ``out`` is the attachment to its interface.
+
+        Errors: GuardFailed and other SetupErrors, where the other interface cannot be used.
+        """
+        with self._lock:
+            same = path == self.path and out is self._out and self._lost is None
+            if same or self.endpoint.closed:
+                return
+            before, self._out = self._out, out
+            if out in (before, self.uplink):
+                out.admission.update(self.flow, path.next_hop)
+            else:
+                out.add(self.flow, path.next_hop)
+            other = None if out is self.uplink else out.stack
+            self.endpoint.set_path(path.for_stack(other))
+            if before not in (out, self.uplink):
+                before.remove(self.flow)
+            self.path, self._lost = path, None
+
+    def lose_path(self, reason: NetkatError) -> None:
+        """Send nothing until there is a path again. TCP goes on trying, as in the kernel."""
+        with self._lock:
+            if self.endpoint.closed:
+                return
+            self._lost = reason if isinstance(reason, OSError) else NoRoute(f"no path: {reason}")
+            self.endpoint.set_path(None)
+
+    def leave_other_interface(self) -> None:
+        """For the uplink, after the endpoint is closed: release the flow on another interface."""
+        with self._lock:
+            other, self._out = self._out, self.uplink
+        if other is not self.uplink:
+            other.remove(self.flow)
 
     def send(self, data: Buffer, timeout: float | None) -> int:
         """Hand over bytes; how many were taken. Errors: as the endpoint's.
@@ -92,6 +135,8 @@ class Session:
         With a ``timeout`` other than 0.0 (None: no limit) many bytes of a stream are all
         taken, or as many as there was room for in SLICE seconds, or in the timeout.
         """
+        if self._lost is not None and self.flow.protocol is Protocol.UDP:
+            raise self._lost
         # An answer may be there before it returns: who is told of it must find the count.
         with self._sending:
             if timeout != 0.0 and self._at_length(memoryview(data), timeout):
@@ -182,6 +227,8 @@ class Session:
         from netkat.engine import verdict
         from netkat.stack import Code
 
+        if self.uplink.fault is not None:
+            return self.uplink.fault
         if self.flow.remote is None:
             # What the wire shows is kept by flow, and this one has no peer.
             if error.code is not Code.NEXT_HOP:
@@ -190,6 +237,8 @@ class Session:
             return NextHopSilent(f"a next hop on {name} did not answer", interface=name)
         evidence = self.evidence()
         match error.code:
+            case Code.UNREACHABLE | Code.NEXT_HOP if self._lost is not None:
+                return self._lost
             case Code.REFUSED:
                 return verdict.refused(evidence)
             case Code.UNREACHABLE:

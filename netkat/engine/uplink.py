@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from netkat.bpf.classic_filter import BLOCK_ALL
@@ -29,10 +29,12 @@ from netkat.engine.wait import wait_readable
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.link import Link
+from netkat.host.reply_routes import Network, reply_routes
 from netkat.system_calls import system_call
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
+    from netkat.engine.following import Inside
     from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.session import Session
@@ -71,10 +73,16 @@ class Uplink:
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
-        self._routes: set[IPAddress | IPv4Network | IPv6Network] = set()
+        self._neighbors: dict[IPAddress, bytes] = {}
+        self._replies: dict[IPAddress, dict[Network, IPAddress | None]] = {}
+        """The routes of replies, by the address that is listened on."""
+        self._destinations: dict[Network, IPAddress | None] = {}
+        """The routes of datagrams from endpoints without a peer."""
+        self._fixed: dict[IPAddress, bytes] = {}
         self._by_arrival = False
         self.process = Process()
         self.fault: NetkatError | None = None
+        self.closed = False
         with ExitStack() as undo:
             with system_call("create an eventfd (eventfd2)"):
                 self.fault_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -124,7 +132,7 @@ class Uplink:
     def _new_pump(self, stack: Stack) -> Pump:
         from netkat.engine.pump import Pump
 
-        fault, look = self._failed, self._look_after_closing
+        fault, look = self.fail, self._look_after_closing
         if self._tap is None:
             return Pump(self.wire, stack, on_fault=fault, housekeeping=look)
         from netkat.engine.tapped_pump import TappedPump
@@ -155,17 +163,22 @@ class Uplink:
         next_hop: IPAddress | None,
         next_hop_mac: bytes | None,
     ) -> None:
-        """Add an address, and the route of datagrams to one destination."""
+        """Add an address, and the route of datagrams to one destination; the last call counts."""
+        gateway = next_hop if next_hop != destination else None
+        network = ip_network(destination.packed)
         with self._lock:
-            stack = self.stack
             self.add_source(source)
-            if destination in self._routes:
-                return
-            gateway = next_hop if next_hop != destination else None
-            stack.add_route(destination, gateway)
-            self._routes.add(destination)
-            if next_hop_mac is not None:
-                stack.add_neighbor(next_hop or destination, next_hop_mac)
+            if self._destinations.get(network, destination) != gateway:
+                self._destinations[network] = gateway
+                self._set_routes()
+            hop = next_hop or destination
+            if self._fixed.get(hop) != next_hop_mac:
+                self.stack.forget_neighbor(hop)
+                if next_hop_mac is None:
+                    del self._fixed[hop]
+                else:
+                    self._fixed[hop] = next_hop_mac
+                    self.stack.add_neighbor(hop, next_hop_mac)
 
     def add_source(self, source: IPAddress) -> None:
         """Add an address to the stack; idempotent."""
@@ -179,17 +192,19 @@ class Uplink:
             self._addresses.add(source)
 
     def reach_networks(
-        self,
-        source: IPAddress,
-        networks: Iterable[tuple[IPv4Network | IPv6Network, IPAddress | None]],
+        self, source: IPAddress, networks: Iterable[tuple[Network, IPAddress | None]]
     ) -> None:
-        """Teach the stack an address and whole networks, with their gateways (None: on-link)."""
+        """Add an address to listen on, and the routes of replies from it (None: on-link)."""
         with self._lock:
             self.add_source(source)
-            for network, gateway in networks:
-                if network not in self._routes:
-                    self.stack.add_route(network, gateway)
-                    self._routes.add(network)
+            self._replies[source] = dict(networks)
+            self._set_routes()
+
+    def _set_routes(self) -> None:
+        merged: dict[Network, IPAddress | None] = {}
+        for networks in (*self._replies.values(), self._destinations):
+            merged |= networks
+        self.stack.set_routes(merged.items())
 
     def answer_where_it_came_from(self, source: IPAddress) -> None:
         """Teach the stack an address, and to send to the MAC that each peer's packets come from.
@@ -204,11 +219,8 @@ class Uplink:
 
     def connect(self, flow: Flow, path: Path) -> Endpoint:
         """Return an endpoint that begins to connect by a path. Errors: StackError."""
-        from netkat.stack import StackPath
-
         self.add_source(flow.local)
-        mtu = path.mtu if path.mtu < self.link.mtu else 0
-        return self.stack.connect(flow, StackPath(path.next_hop, path.next_hop_mac, mtu))
+        return self.stack.connect(flow, path.for_stack())
 
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
@@ -245,6 +257,9 @@ class Uplink:
 
     def retire(self, session: Session) -> None:
         """Take over a connection that its owner is done with, until the peer is done too."""
+        if self.fault is not None:
+            self.drop(session)
+            return
         first = self.sessions.retire(session)
         if session.flow.protocol is Protocol.TCP:
             try:
@@ -291,26 +306,78 @@ class Uplink:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
 
+    def follow_link(self, now: Link) -> None:
+        """Use the interface's MAC, MTU and name as they are now."""
+        with self._lock:
+            before, self.link = self.link, now
+            self.wire.interface = now.name
+            if self._mac == before.mac and now.ethernet:
+                self._mac = now.mac
+            if self._stack is not None and (before.mac, before.mtu) != (now.mac, now.mtu):
+                self._stack.set_link(now.mtu, self._mac)
+
+    def follow_addresses(self, held: set[bytes]) -> None:
+        """Use the addresses that this host has now, and no other."""
+        with self._lock:
+            if self._stack is None:
+                return
+            for address in self._addresses - {self._claim}:
+                if address.packed in held:
+                    self._stack.add_address(address, assigned=True)
+                else:
+                    self._stack.remove_address(address)
+
+    def follow_neighbor(self, address: IPAddress, mac: bytes | None) -> None:
+        """Resolve a neighbour again where the kernel has another MAC for it than before."""
+        if mac is None:
+            return
+        before = self._neighbors.get(address)
+        self._neighbors[address] = mac
+        if before not in (None, mac) and self._stack is not None:
+            self._stack.forget_neighbor(address)
+
+    def follow_routes(self, inside: Inside) -> None:
+        """Have listeners reply by the routes that there are now."""
+        with self._lock:
+            sources = list(self._replies)
+        index = self.link.index
+        tables = inside(lambda: [reply_routes(source, index) for source in sources])
+        for source, networks in zip(sources, tables, strict=True):
+            self.reach_networks(source, networks)
+
     def close(self) -> None:
         """End every connection (RST where the peer still counts on it) and undo all, in reverse."""
         for session in self.sessions.all():
             session.abort()
             self.drop(session)
+        self.closed = True
         self._undo.close()
 
     def _let_go(self, session: Session) -> None:
         self.sessions.discard(session)
         session.endpoint.close()
+        session.leave_other_interface()
         session.release()
 
     def _tapped(self, frame: bytes, outgoing: bool) -> None:
         assert self._tap is not None
         self._tap(frame, outgoing, self.link.name, self.link.ethernet, time.time())
 
-    def _failed(self, fault: NetkatError) -> None:
-        if self.fault is None:
+    def fail(self, fault: NetkatError) -> None:
+        """End every connection with an error, in whatever form it is used; for good."""
+        with self._lock:
+            if self.fault is not None:
+                return
             self.fault = fault
-            os.eventfd_write(self.fault_fd, 1)
+        os.eventfd_write(self.fault_fd, 1)
+        for session in self.sessions.all():
+            session.endpoint.abort()
+
+    def close_if_unused(self) -> None:
+        """Of one that has failed: close it once no connection is left that its owner has open."""
+        self._look_after_closing()
+        if not self.sessions.all():
+            self.close()
 
     def _look_after_closing(self) -> bool:
         """Let go of the connections that have ended; True while some have not."""

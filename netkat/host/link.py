@@ -23,7 +23,8 @@ _IFNAMSIZ = 16
 _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_RUNNING, _IFF_NOARP = 0x1, 0x8, 0x10, 0x40, 0x80
 _IFA_F_DEPRECATED, _IFA_F_TENTATIVE = 0x20, 0x40
 
-_IFINFO = struct.Struct("=BxHiII")
+IFINFO = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index, flags, change."""
 _IFADDR = struct.Struct("=BBBBI")
 
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
@@ -144,22 +145,22 @@ def addresses(index: int | None = None) -> list[InterfaceAddress]:
 def _request(name_or_index: str | int) -> bytes:
     mask = netlink.attribute(_IFLA_EXT_MASK, netlink.pack_u32(_RTEXT_FILTER_SKIP_STATS))
     if isinstance(name_or_index, int):
-        return _IFINFO.pack(socket.AF_UNSPEC, 0, name_or_index, 0, 0) + mask
+        return IFINFO.pack(socket.AF_UNSPEC, 0, name_or_index, 0, 0) + mask
     name = name_or_index.encode()
     kind = _IFLA_IFNAME if len(name) < _IFNAMSIZ else _IFLA_ALT_IFNAME
     by_name = netlink.attribute(kind, name + b"\0")
-    return _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + by_name + mask
+    return IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + by_name + mask
 
 
 def _links(kernel: netlink.Netlink) -> list[Link]:
-    body = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    body = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     mask = netlink.attribute(_IFLA_EXT_MASK, netlink.pack_u32(_RTEXT_FILTER_SKIP_STATS))
     return [_parse(answer) for answer in kernel.dump(_RTM_GETLINK, body + mask)]
 
 
 def _parse(body: bytes) -> Link:
-    _, arphrd, index, flags, _ = _IFINFO.unpack_from(body)
-    found = netlink.attributes(body, _IFINFO.size)
+    _, arphrd, index, flags, _ = IFINFO.unpack_from(body)
+    found = netlink.attributes(body, IFINFO.size)
     info = netlink.attributes(found.get(_IFLA_LINKINFO, b""))
     kind = netlink.text(info.get(_IFLA_INFO_KIND, b""))
     # What the numbers in here mean is the kind's own affair.

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress
 from netkat.host.link import InterfaceAddress, Link, addresses, link
-from netkat.host.route import RTN_UNICAST, foreign_source
-from netkat.host.tables import lookup, table_routes
+from netkat.host.route import foreign_source
+from netkat.host.tables import lookup
 
 _MAIN_TABLE = 254
 _VERSIONS = (4, 6)
 _ANY: dict[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
-
-Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +86,6 @@ def places_on(interface: str | None, versions: Iterable[int] = _VERSIONS) -> lis
     raise NoRoute(f"{out.name} has no {kinds} address", hint=f"ip -br address show {out.name}")
 
 
-def routes_by(index: int, version: int) -> list[tuple[Network, IPAddress | None]]:
-    """The networks that the main table reaches by an interface, with their gateways.
-
-    Where two lead to one network it is the one with the lower metric.
-    """
-    best: dict[Network, tuple[int, IPAddress | None]] = {}
-    with netlink.Netlink() as kernel:
-        for route in table_routes(kernel, version, _MAIN_TABLE):
-            hop = next((hop for hop in route.hops if hop.interface == index), None)
-            if route.kind != RTN_UNICAST or route.source_length or hop is None:
-                continue
-            if hop.gateway is not None and hop.gateway.version != version:
-                continue
-            network = _network(route.prefix, route.prefix_length)
-            if network not in best or route.metric < best[network][0]:
-                best[network] = route.metric, hop.gateway
-    return [(network, gateway) for network, (_, gateway) in best.items()]
-
-
 def _default(version: int) -> Link | None:
     with netlink.Netlink() as kernel:
         found = lookup(kernel, _ANY[version], _MAIN_TABLE)
@@ -137,9 +116,3 @@ def _refuse_down(found: Link) -> None:
 
 def _index(name: str) -> int:
     return link(int(name) if name.isdigit() else name).index
-
-
-def _network(prefix: bytes, length: int) -> Network:
-    if len(prefix) == 4:
-        return IPv4Network((prefix, length), strict=False)
-    return IPv6Network((prefix, length), strict=False)

@@ -13,7 +13,8 @@ from netkat.flow import IPAddress
 
 _RTM_GETNEIGH = 30
 _NDA_DST, _NDA_LLADDR = 1, 2
-_NDMSG = struct.Struct("=BxxxiHBB")
+NDMSG = struct.Struct("=BxxxiHBB")
+"""struct ndmsg: family, interface index, state, flags, type."""
 _MAC_LENGTH = 6
 
 
@@ -31,8 +32,8 @@ class NeighborState(enum.IntEnum):
     PERMANENT = 0x80
 
 
-KNOWN = frozenset({NeighborState.REACHABLE, NeighborState.NOARP, NeighborState.PERMANENT})
-"""States in which the kernel itself would send without asking."""
+FIXED = frozenset({NeighborState.NOARP, NeighborState.PERMANENT})
+"""States of entries that the kernel never resolves: an administrator or a driver set them."""
 
 
 class Neighbor(NamedTuple):
@@ -48,7 +49,7 @@ def neighbor(index: int, address: IPAddress) -> Neighbor | None:
     Errors: NetlinkError.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    body = _NDMSG.pack(family, index, 0, 0, 0)
+    body = NDMSG.pack(family, index, 0, 0, 0)
     with netlink.Netlink() as kernel:
         try:
             wanted = body + netlink.attribute(_NDA_DST, address.packed)
@@ -59,30 +60,33 @@ def neighbor(index: int, address: IPAddress) -> Neighbor | None:
             if error.errno != errno.EOPNOTSUPP:
                 raise
         # Before Linux 5.0 there is only the dump.
-        for answer in kernel.dump(_RTM_GETNEIGH, _NDMSG.pack(family, 0, 0, 0, 0)):
-            _, entry_index, _, _, _ = _NDMSG.unpack_from(answer)
-            found = netlink.attributes(answer, _NDMSG.size)
+        for answer in kernel.dump(_RTM_GETNEIGH, NDMSG.pack(family, 0, 0, 0, 0)):
+            _, entry_index, _, _, _ = NDMSG.unpack_from(answer)
+            found = netlink.attributes(answer, NDMSG.size)
             if entry_index == index and found.get(_NDA_DST) == address.packed:
                 return _parse(answer)
     return None
 
 
-def known_mac(index: int, address: IPAddress) -> bytes | None:
-    """The MAC to use as it is, or None: then the stack asks for it itself.
+def fixed_mac(index: int, address: IPAddress) -> bytes | None:
+    """Return the MAC of a static entry, or None: then the stack resolves the address itself.
 
-    Permanent entries are the only ones that exist on some links (flannel's VXLAN
-    has no ARP at all), and a reachable one was confirmed within the last half
-    minute. A stale one may belong to a machine that is gone.
+    Some links have static entries alone (flannel's VXLAN has no ARP at all).
     """
     entry = neighbor(index, address)
-    if entry is None or entry.state not in KNOWN:
+    if entry is None or entry.state not in FIXED:
         return None
     return entry.mac
 
 
+def neighbor_of(body: bytes) -> tuple[bytes | None, Neighbor]:
+    """Return the address and the entry of a message about a neighbour."""
+    return netlink.attributes(body, NDMSG.size).get(_NDA_DST), _parse(body)
+
+
 def _parse(body: bytes) -> Neighbor:
-    _, _, state, _, _ = _NDMSG.unpack_from(body)
-    mac = netlink.attributes(body, _NDMSG.size).get(_NDA_LLADDR)
+    _, _, state, _, _ = NDMSG.unpack_from(body)
+    mac = netlink.attributes(body, NDMSG.size).get(_NDA_LLADDR)
     if mac is not None and len(mac) != _MAC_LENGTH:
         mac = None
     return Neighbor(mac, NeighborState(state))

@@ -9,13 +9,15 @@ a packet that this host sends itself, unmarked.
 from __future__ import annotations
 
 import os
+import socket
 import struct
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress, Protocol
 from netkat.host.link import addresses, link
-from netkat.host.route import Route, address_family, no_route
+from netkat.host.route import Route, no_route
 from netkat.host.tables import covers, lookup, resolved
 
 _RTM_GETRULE = 34
@@ -24,10 +26,11 @@ _FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_GOTO, _FRA_PRIORITY = 1, 2, 3, 4, 6
 _FRA_FWMARK, _FRA_TUN_ID, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK = 10, 12, 14, 15, 16
 _FRA_OIFNAME, _FRA_L3MDEV, _FRA_UID_RANGE, _FRA_IP_PROTO = 17, 19, 20, 22
 _FRA_SPORT_RANGE, _FRA_DPORT_RANGE = 23, 24
+_PORT_SELECTORS = frozenset((_FRA_IP_PROTO, _FRA_SPORT_RANGE, _FRA_DPORT_RANGE))
 _FIB_RULE_INVERT = 2
 _TO_TABLE, _GOTO = 1, 2
 _REFUSALS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
-_LOCAL_TABLE = 255
+LOCAL_TABLE = 255
 _NO_SUPPRESSION = 0xFFFFFFFF
 _RANGE = struct.Struct("=HH")
 
@@ -43,7 +46,9 @@ class _Packet(NamedTuple):
     remote_port: int
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
+    """One policy rule; ``found`` are its attributes."""
+
     priority: int
     action: int
     flags: int
@@ -52,6 +57,38 @@ class _Rule(NamedTuple):
     tos: int
     table: int
     found: dict[int, bytes]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether what it selects is not sent."""
+        return self.action in _REFUSALS
+
+    @property
+    def leads_to_table(self) -> bool:
+        """Whether ``table`` is looked in."""
+        return self.action == _TO_TABLE
+
+    def suppresses(self, prefix_length: int) -> bool:
+        """Whether a route with a prefix that short is passed over."""
+        limit = self.found.get(_FRA_SUPPRESS_PREFIXLEN)
+        if limit is None or netlink.u32(limit) == _NO_SUPPRESSION:
+            return False
+        return prefix_length <= netlink.u32(limit)
+
+    def destination(self, version: int) -> IPv4Network | IPv6Network:
+        """The destinations that it selects."""
+        if version == 4:
+            packed = self.found.get(_FRA_DST, bytes(4))
+            return IPv4Network((packed, self.destination_length), strict=False)
+        packed = self.found.get(_FRA_DST, bytes(16))
+        return IPv6Network((packed, self.destination_length), strict=False)
+
+    def selects_replies_from(self, source: IPAddress) -> bool:
+        """Whether it selects packets from an address to ``destination``, whatever their ports."""
+        if self.flags & _FIB_RULE_INVERT or _PORT_SELECTORS & self.found.keys():
+            return False
+        anybody = _Packet(source, source, None, None, 0, 0)
+        return self._replace(destination_length=0)._selects(anybody)
 
     def matches(self, packet: _Packet) -> bool:
         """As fib_rule_match; a rule that is inverted matches when its selectors do not."""
@@ -126,9 +163,9 @@ def walk_rules(
     )
     packet = _Packet(destination, source, name, protocol, local_port, remote_port)
     with netlink.Netlink() as kernel:
-        rules, at = _rules(kernel, destination), 0
+        rules, at = rules_of(kernel, destination.version), 0
         for rule in rules:
-            if rule.priority < at or rule.table == _LOCAL_TABLE or not rule.matches(packet):
+            if rule.priority < at or rule.table == LOCAL_TABLE or not rule.matches(packet):
                 continue
             if rule.action == _GOTO:
                 at = netlink.u32(rule.found[_FRA_GOTO])
@@ -140,21 +177,15 @@ def walk_rules(
             route = lookup(
                 kernel, destination, rule.table, source=source, index=index, held_on=held_on
             )
-            if route is None or _suppressed(rule, route.prefix_length):
+            if route is None or rule.suppresses(route.prefix_length):
                 continue
             return resolved(kernel, destination, route, rule.table, source=source, index=index)
     raise no_route(destination, "besides that of its being this host's own address")
 
 
-def _suppressed(rule: _Rule, prefix_length: int) -> bool:
-    limit = rule.found.get(_FRA_SUPPRESS_PREFIXLEN)
-    if limit is None or netlink.u32(limit) == _NO_SUPPRESSION:
-        return False
-    return prefix_length <= netlink.u32(limit)
-
-
-def _rules(kernel: netlink.Netlink, destination: IPAddress) -> list[_Rule]:
-    family = address_family(destination)
+def rules_of(kernel: netlink.Netlink, version: int) -> list[Rule]:
+    """Every rule for an IP version, in the order of their priorities."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     rules = []
     for answer in kernel.dump(_RTM_GETRULE, _FIB_RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
         answered, destination_length, source_length, tos, table, _, _, action, flags = (
@@ -164,7 +195,7 @@ def _rules(kernel: netlink.Netlink, destination: IPAddress) -> list[_Rule]:
             continue
         found = netlink.attributes(answer, _FIB_RULE.size)
         rules.append(
-            _Rule(
+            Rule(
                 priority=netlink.u32(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0,
                 action=action,
                 flags=flags,

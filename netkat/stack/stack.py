@@ -81,6 +81,14 @@ class Stack(Owner[StackHandle]):
         raw = facts.packed(address)
         check(self._lib.gs_address_add(self._handle, address.version, raw, assigned))
 
+    def remove_address(self, address: IPAddress) -> None:
+        """Send nothing from an address and receive nothing for it until it is added again.
+
+        Endpoints on it stay open. Idempotent.
+        """
+        raw = facts.packed(address)
+        check(self._lib.gs_address_remove(self._handle, address.version, raw))
+
     def claim_address(self, address: IPAddress) -> None:
         """An address that the kernel does not have: the stack answers who asks for its MAC."""
         check(self._lib.gs_address_claim(self._handle, address.version, facts.packed(address)))

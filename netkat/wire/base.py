@@ -43,7 +43,7 @@ class Wire(Protocol):
     def receive(self, batch: ReceiveBatch) -> int:
         """Fill the batch with the frames that wait, without waiting; 0 if none.
 
-        Errors: InterfaceDown when the interface went down or away.
+        Errors: InterfaceGone when the interface was deleted.
         """
         ...
 
@@ -52,7 +52,7 @@ class Wire(Protocol):
 
         A frame that the kernel refuses is counted in ``statistics().refused`` and
         skipped: the transport above sends again what matters.
-        Errors: InterfaceDown when the interface went down or away.
+        Errors: InterfaceGone when the interface was deleted.
         """
         ...
 

@@ -8,18 +8,22 @@ net/packet/af_packet.c). tc and nft egress hooks still see it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, NetkatError
+from netkat.errors import (
+    InterfaceDown,
+    InterfaceGone,
+    InterfaceNotFound,
+    MissingCapability,
+    NetkatError,
+)
 from netkat.system_calls import is_local, system_call, system_error
 from netkat.wire import uapi
 from netkat.wire.base import WireStatistics
@@ -43,8 +47,8 @@ STUCK = 1.0
 for so long is stuck, and waiting on would keep close() and signals waiting too."""
 
 _BLOCK_ALL: list[uapi.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
-_REMOVAL_TRIES, _REMOVAL_PAUSE = 20, 0.01
-_GONE = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO})
+_GONE = frozenset({errno.ENODEV, errno.ENXIO})
+"""What a send says once the interface is deleted."""
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 
 
@@ -135,7 +139,7 @@ class PacketSocket:
     def receive(self, batch: ReceiveBatch) -> int:
         """Fill the batch with the frames that wait, without waiting; 0 if none.
 
-        Errors: InterfaceDown.
+        Errors: InterfaceGone.
         """
         while True:
             try:
@@ -143,14 +147,17 @@ class PacketSocket:
             except OSError as error:
                 # A frame that struct virtio_net_hdr has no words for (SCTP or tunnel
                 # GSO) is taken off the queue and reported so: packet_rcv_vnet().
-                if error.errno != errno.EINVAL:
+                if error.errno == errno.EINVAL:
+                    self.tally[TALLY - 1] += 1
+                # The kernel reports once that the interface went down (packet_notifier); the
+                # socket works again when it is up.
+                elif error.errno != errno.ENETDOWN:
                     raise self.fault(error) from None
-                self.tally[TALLY - 1] += 1
 
     def send(self, batch: SendBatch, count: int) -> None:
         """Send the first ``count`` frames, in order; waits while the socket's buffer is full.
 
-        Errors: InterfaceDown.
+        Errors: InterfaceGone.
         """
         first = 0
         while first < count:
@@ -278,34 +285,13 @@ class PacketSocket:
             sent = self.tally[error.errno or 0] > 0
             operation = "send (sendmmsg)" if sent else "receive (recvmmsg)"
             return system_error(error, f"{operation} on {self.interface}")
-        if self._vanishing():
-            return InterfaceDown(
-                f"{self.interface} vanished while it was in use",
-                interface=self.interface,
-            )
-        return InterfaceDown(
-            f"{self.interface} went down while it was in use",
-            interface=self.interface,
-            hint=_set_up(self.interface),
+        return self.gone()
+
+    def gone(self) -> InterfaceGone:
+        """Return the error of an interface that was deleted."""
+        return InterfaceGone(
+            f"{self.interface} was deleted while it was in use", interface=self.interface
         )
-
-    def _vanishing(self) -> bool:
-        # An interface that is removed goes down first, and the socket hears of that
-        # (net/core/dev.c, unregister_netdevice_many): a moment tells the two apart.
-        for _ in range(_REMOVAL_TRIES):
-            if not self._there():
-                return True
-            time.sleep(_REMOVAL_PAUSE)
-        return False
-
-    def _there(self) -> bool:
-        """Whether the interface exists; asked of the socket, since this thread may be elsewhere."""
-        request = uapi.IFREQ_INDEX.pack(b"", self.index)
-        try:
-            fcntl.ioctl(self._socket, uapi.SIOCGIFNAME, request)
-        except OSError:
-            return False
-        return True
 
 
 def _open(interface: str) -> socket.socket:

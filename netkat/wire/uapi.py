@@ -33,11 +33,6 @@ TPACKET_STATS = struct.Struct("=II")
 PACKET_MREQ = struct.Struct("=iHH8s")
 """``struct packet_mreq``: interface, type, address length, address."""
 
-# linux/sockios.h, linux/if.h
-SIOCGIFNAME = 0x8910
-IFREQ_INDEX = struct.Struct("=16si20x")
-"""``struct ifreq`` with an interface's name and index."""
-
 _SOCK_FILTER = struct.Struct("=HBBI")
 
 

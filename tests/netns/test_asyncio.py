@@ -244,9 +244,9 @@ def test_what_befalls_a_datagram_is_told_to_its_protocol(
         assert isinstance(refused, Refused)
         with pytest.raises(ValueError, match="another's address"):
             transport.sendto(b"", (pair.peer.ipv4, 10))
-        pair.host.ip("link set eth0 down")
+        pair.host.ip("link del eth0")
         lost = await protocol.lost
-        assert isinstance(lost, netkat.errors.InterfaceDown)
+        assert isinstance(lost, netkat.errors.InterfaceGone)
 
     with stack_of(pair) as stack:
         run(talk(stack))

@@ -10,7 +10,7 @@ import pytest
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, NoRoute
 from netkat.flow import Protocol
 from netkat.host.link import addresses, link, links
-from netkat.host.neighbor import NeighborState, known_mac, neighbor
+from netkat.host.neighbor import NeighborState, fixed_mac, neighbor
 from netkat.host.route import Route, is_own, route_past_local, route_to
 from tests.helpers.netns import Pair
 
@@ -273,15 +273,15 @@ def test_neighbours(pair: Pair, version: int) -> None:
     pair.host.run(["ping", "-c1", str(there)])
     entry = pair.host.call(lambda: neighbor(2, there))
     assert entry is not None and entry.mac == bytes.fromhex(pair.peer.mac.replace(":", ""))
-    assert pair.host.call(lambda: known_mac(2, there)) == entry.mac
+    assert pair.host.call(lambda: fixed_mac(2, there)) is None
     for state, wanted in (("permanent", True), ("noarp", True), ("stale", False)):
         pair.host.ip(f"neigh replace {there} lladdr 02:00:00:00:00:09 dev eth0 nud {state}")
-        known = pair.host.call(lambda: known_mac(2, there))
+        known = pair.host.call(lambda: fixed_mac(2, there))
         assert known == (bytes.fromhex("020000000009") if wanted else None), state
     entry = pair.host.call(lambda: neighbor(2, there))
     assert entry is not None and entry.state is NeighborState.STALE
     pair.host.ip(f"neigh flush to {there}")
-    assert pair.host.call(lambda: known_mac(4711, there)) is None
+    assert pair.host.call(lambda: fixed_mac(4711, there)) is None
 
 
 def test_many_routes_in_one_dump(pair: Pair) -> None:

@@ -44,7 +44,7 @@ def frame(pair: Pair, version: int, payload: bytes, tag: int | None = None) -> b
 def test_another_vlan_is_left_alone(pair: Pair, version: int, step: str) -> None:
     """Neither netkat gets it, nor is it kept from the kernel."""
     with opened(pair, version, step) as (conn, stack, flow), wire(pair.peer) as cable:
-        uplink = next(iter(stack._bypass._uplinks.values()))
+        uplink = stack._bypass._attachments.usable()[0]
         before = uplink.wire.statistics().received
         send(cable, [frame(pair, version, b"tagged", ANOTHER_VLAN)] * 3)
         send(cable, [frame(pair, version, b"untagged")])
@@ -60,4 +60,4 @@ def test_a_priority_tag_is_no_vlan(pair: Pair, version: int) -> None:
         send(cable, [frame(pair, version, b"urgent", PRIORITY_ALONE)])
         conn.settimeout(5)
         assert conn.recv(100) == b"urgent"
-        assert next(iter(stack._bypass._uplinks.values())).guard.kept(flow) == 1
+        assert stack._bypass._attachments.usable()[0].guard.kept(flow) == 1

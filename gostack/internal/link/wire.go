@@ -163,6 +163,9 @@ func (w *Wire) fetch() (first, n int, err error) {
 			// A frame that struct virtio_net_hdr has no words for (SCTP or tunnel
 			// GSO) is taken off the queue and reported so: packet_rcv_vnet().
 			w.count(tallyUnreadable, 1)
+		case unix.ENETDOWN:
+			// The interface went down. The kernel reports it once (net/packet/af_packet.c,
+			// packet_notifier), and the socket works again when the interface is up.
 		default:
 			return 0, 0, w.fail(errno)
 		}
@@ -180,8 +183,7 @@ func (w *Wire) extend(room int) {
 	}
 }
 
-// fail keeps an errno: the kernel tells some of them once (sk_err, ENETDOWN), to whoever
-// comes first, and the thread that lives of it may be another.
+// fail keeps an errno after which the socket is of no use, for every thread that uses it.
 func (w *Wire) fail(errno unix.Errno) error {
 	w.failure.Store(int32(errno))
 	w.edge.queue.rouse()
@@ -287,7 +289,7 @@ func (w *Wire) send(frames []Mmsghdr) error {
 			if w.writable() {
 				continue
 			}
-		case unix.ENETDOWN, unix.ENODEV, unix.ENXIO, unix.EBADF, unix.ENOTSOCK:
+		case unix.ENODEV, unix.ENXIO, unix.EBADF, unix.ENOTSOCK:
 			return w.fail(errno)
 		case unix.EACCES, unix.EPERM, unix.ENOSYS:
 			// A security module or a seccomp filter denies the system call: no frame will leave.

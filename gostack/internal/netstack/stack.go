@@ -132,6 +132,17 @@ func (s *Stack) AddAddress(a netip.Addr, assigned bool) tcpip.Error {
 	return s.addAddress(a)
 }
 
+// RemoveAddress takes an address away: nothing is sent from it and received for it until it is
+// added again. Endpoints on it stay open.
+func (s *Stack) RemoveAddress(a netip.Addr) tcpip.Error {
+	s.Link.Assign(a, false)
+	err := s.stack.RemoveAddress(nic, addressOf(a))
+	if _, gone := err.(*tcpip.ErrBadLocalAddress); gone {
+		return nil
+	}
+	return err
+}
+
 func (s *Stack) addAddress(a netip.Addr) tcpip.Error {
 	err := s.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
 		Protocol:          protocolOf(a),
