@@ -77,7 +77,7 @@ class Bypass(Closing):
         self._undo.callback(self.paths.close)
         self._census = Census()
         self._undo.callback(self._census.close)
-        self._undo.callback(lambda: self._resident and self._resident.close())
+        self._undo.callback(lambda: self._resident.close() if self._resident else None)
         self._attachments = Attachments(
             self.options, socket_options, tap, on_load=lambda: self.following.start()
         )
