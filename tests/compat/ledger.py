@@ -1,4 +1,4 @@
-"""What other people's tests say of netkat: the ledger, and docs/compatibility.md made of it.
+"""Results of third-party test suites over netkat, and docs/compatibility.md made from them.
 
 ``python -m tests.compat.ledger`` writes the page. A ledger is a JSON file beside this one:
 how many cases of each group pass, which fail and why, and which groups are left out and why.
@@ -15,19 +15,18 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "compatibility.md"
 SUITES = ("test_socket", "httpcore", "urllib3")
-"""Ledgers, in the page's order."""
+"""Suites, in the order of the page."""
 
 Outcomes = Mapping[str, Mapping[str, str]]
-"""By group and case: "passes", or what went wrong."""
+"""By group and case: "passes", or the failure."""
 
 _HEAD = """\
 # Compatibility
 
-netkat's connections have the face of the standard library's sockets. How far that goes is
-held by the tests that others wrote for theirs, run over netkat's connections through real
-wires: both ends in network namespaces of their own. This page is made from what is expected
-of each case (`tests/compat/`), and a test fails when a case that passes here does not, or one
-that cannot pass begins to.
+netkat's connections have the interface of the standard library's sockets. Third-party test
+suites for sockets and HTTP clients run over netkat's connections, with each end in a network
+namespace of its own. This page is generated from the expected results (`tests/compat/`). A test
+fails when the result of a case differs.
 """
 
 
@@ -54,19 +53,19 @@ class Ledger:
         return [name for names in self.left_out.values() for name in names if "::" in name]
 
     def differences(self, found: Outcomes) -> list[str]:
-        """In words, what was found and is not expected."""
+        """Describe each result that differs from the expected one."""
         told = []
         for name, outcomes in found.items():
             group = self.run[name]
             passed = {case for case, outcome in outcomes.items() if outcome == "passes"}
             for case, outcome in outcomes.items():
                 if case in passed and case in group.fails:
-                    told.append(f"{name}: {case} passes, and is said to fail")
+                    told.append(f"{name}: {case} passes, but is expected to fail")
                 elif case not in passed and case not in group.fails:
                     told.append(f"{name}: {case} fails:\n{outcome}")
             told += [f"{name}: there is no {case}" for case in group.fails if case not in outcomes]
             if len(passed) < group.passes:
-                told.append(f"{name}: {len(passed)} cases pass, and {group.passes} should")
+                told.append(f"{name}: {len(passed)} cases pass, {group.passes} expected")
         return told
 
 
@@ -98,8 +97,8 @@ def section(ledger: Ledger) -> str:
             if case not in why[reason]:
                 why[reason].append(case)
     for heading, by_reason in (
-        ("What cannot pass, and why", why),
-        ("What is not run, and why", ledger.left_out),
+        ("Cases that cannot pass", why),
+        ("Cases that are not run", ledger.left_out),
     ):
         if by_reason:
             lines += ["", f"### {heading}", ""]

@@ -24,6 +24,6 @@ def test_differences_are_told() -> None:
     assert told.differences({"A": {"a": "passes", "b": "no", "gone": "no"}}) == []
     assert told.differences({"A": {"a": "broken", "b": "passes"}}) == [
         "A: a fails:\nbroken",
-        "A: b passes, and is said to fail",
+        "A: b passes, but is expected to fail",
         "A: there is no gone",
     ]

@@ -50,6 +50,8 @@ WORDS: dict[str, str] = {
 """Regular expression, and what to write in its place."""
 
 PATTERN = re.compile("|".join(f"(?:{word})" for word in WORDS), re.IGNORECASE)
+IDENTIFIER = re.compile(r"`\w+`")
+"""Names of the code in a document are as the code has them."""
 DOCUMENTS = ("*.md", "docs/*.md", "docs/decisions/*.md", "deploy/*.md")
 PACKAGES = ("netkat", "buildsteps", "bench", "examples")
 
@@ -92,7 +94,7 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
     """(line, text) of a document, or of each string literal of a module."""
     text = path.read_text()
     if path.suffix != ".py":
-        yield 1, text
+        yield 1, IDENTIFIER.sub("``", text)
         return
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
