@@ -43,7 +43,7 @@ def page() -> str:
     from typer.main import get_command
 
     from netkat._version import __version__
-    from netkat.cli.commands import app
+    from netkat.cli.command_group import app
     from netkat.cli.help_text import panels
 
     root: Any = get_command(app)

@@ -28,8 +28,8 @@ def main() -> NoReturn:
     gc.set_threshold(_OBJECTS)
 
     try:
-        from netkat.cli.commands import run  # typer: 60 ms
-        from netkat.cli.exits import unwritten
+        from netkat.cli.command_group import run  # typer: 60 ms
+        from netkat.cli.exit_codes import unwritten
     except (OSError, ImportError, MemoryError) as error:
         # Not one descriptor or page is left: nothing more can be imported for a better message.
         os.write(2, f"netkat: cannot start on the local host [{error}]\n".encode())

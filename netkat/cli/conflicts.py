@@ -9,7 +9,7 @@ from netkat.errors import BadArgument
 from netkat.options import PathOptions
 
 if TYPE_CHECKING:
-    from netkat.commands.request import Request
+    from netkat.commands.connect.connect_request import Request
 
 _ROUTES = "a kernel socket goes by the host's routes"
 _FRAMES = "a kernel socket shows no frames; netkat sniff does"

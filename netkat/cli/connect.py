@@ -4,78 +4,78 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netkat.cli import options, values
+from netkat.cli import options_shared, parse
 from netkat.cli.conflicts import refuse_two_families, refuse_with_kernel
 from netkat.cli.console import say, show_logs
-from netkat.cli.exec_words import ExecWords
-from netkat.cli.groups import spread
-from netkat.cli.places import PlaceWords
-from netkat.cli.proxy_words import ProxyWords
-from netkat.cli.relay_words import RelayWords
-from netkat.cli.scan_words import ScanWords
-from netkat.cli.stack_words import StackWords
-from netkat.cli.tls_words import TlsWords
+from netkat.cli.option_groups import spread
+from netkat.cli.options_exec import ExecWords
+from netkat.cli.options_netns import PlaceWords
+from netkat.cli.options_proxy import ProxyWords
+from netkat.cli.options_relay import RelayWords
+from netkat.cli.options_scan import ScanWords
+from netkat.cli.options_socket import StackWords
+from netkat.cli.options_tls import TlsWords
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop
 
 if TYPE_CHECKING:
-    from netkat.commands.request import Request
+    from netkat.commands.connect.connect_request import Request
 
 
 @spread
 def connect(
     *,
-    host: options.Host,
-    ports: options.Ports = None,
-    ipv4: options.IPv4 = False,
-    ipv6: options.IPv6 = False,
-    udp: options.Udp = False,
-    source: options.Source = None,
-    source_port: options.SourcePort = None,
-    interface: options.Interface = None,
-    via: options.Via = None,
-    table: options.Table = None,
+    host: options_shared.Host,
+    ports: options_shared.Ports = None,
+    ipv4: options_shared.IPv4 = False,
+    ipv6: options_shared.IPv6 = False,
+    udp: options_shared.Udp = False,
+    source: options_shared.Source = None,
+    source_port: options_shared.SourcePort = None,
+    interface: options_shared.Interface = None,
+    via: options_shared.Via = None,
+    table: options_shared.Table = None,
     place: PlaceWords,
-    claim: options.Claim = None,
-    qdisc_bypass: options.QdiscBypass = False,
-    wait: options.Wait = None,
+    claim: options_shared.Claim = None,
+    qdisc_bypass: options_shared.QdiscBypass = False,
+    wait: options_shared.Wait = None,
     relaying: RelayWords,
     running: ExecWords,
     secured: TlsWords,
     packets: StackWords,
     proxied: ProxyWords,
-    numeric: options.Numeric = False,
+    numeric: options_shared.Numeric = False,
     scanning: ScanWords,
-    verbose: options.Verbose = 0,
-    debug: options.Debug = False,
-    pcap: options.Pcap = None,
-    guard: options.Guard = "auto",
-    kernel: options.Kernel = False,
+    verbose: options_shared.Verbose = 0,
+    debug: options_shared.Debug = False,
+    pcap: options_shared.Pcap = None,
+    guard: options_shared.Guard = "auto",
+    kernel: options_shared.Kernel = False,
 ) -> int:
     """Connect stdin and stdout to HOST PORT, past the rules of this host."""
-    from netkat.commands.connect import connect
-    from netkat.commands.request import Request
+    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.pipeline import connect
 
     protocol = Protocol.UDP if udp else Protocol.TCP
     asked = scanning.ports(ports)
     request = Request(
-        host=values.host(host),
+        host=parse.host(host),
         port=str(asked[0]),
         protocol=protocol,
         path=PathOptions(
-            source=None if source is None else values.address(source, "-s"),
-            source_port=values.source_port(source_port, protocol),
-            interface=None if interface is None else values.interface(interface),
+            source=None if source is None else parse.address(source, "-s"),
+            source_port=parse.source_port(source_port, protocol),
+            interface=None if interface is None else parse.interface(interface),
             via=None if via is None else parse_next_hop(via, "--via"),
             table=table,
             netns=place.namespace(),
-            claim=None if claim is None else values.address(claim, "--claim"),
+            claim=None if claim is None else parse.address(claim, "--claim"),
             guard=guard,
             qdisc_bypass=qdisc_bypass,
         ).check(),
         socket_options=packets.options(udp=udp),
-        wait=None if wait is None else values.seconds(wait, "-w"),
+        wait=None if wait is None else parse.seconds(wait, "-w"),
         kernel=kernel,
         version=4 if ipv4 else 6 if ipv6 else None,
         numeric=numeric,

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netkat.cli import options, values
+from netkat.cli import options_shared, parse
 
 if TYPE_CHECKING:
-    from netkat.diagnose.finding import Finding
+    from netkat.diagnose.check_result import Finding
 
 VERSION = 1
 """Of docs/json/doctor.schema.json."""
 
 
 def doctor(
-    interface: options.Interface = None,
+    interface: options_shared.Interface = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Say whether connect works here, how well, and what to do; exit 1 if it cannot.
@@ -27,9 +27,9 @@ def doctor(
     import json
     from dataclasses import asdict
 
-    from netkat.diagnose.doctor import examine
+    from netkat.diagnose.host_checks import examine
 
-    findings = examine(None if interface is None else values.interface(interface))
+    findings = examine(None if interface is None else parse.interface(interface))
     works = not any(finding.blocks for finding in findings)
     if as_json:
         told = {"version": VERSION, "command": "doctor", "ok": works}

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netkat.cli import options, values
+from netkat.cli import options_shared, parse
 from netkat.cli.console import say, show_logs
-from netkat.cli.exec_words import ExecWords
-from netkat.cli.groups import spread
-from netkat.cli.places import PlaceWords
-from netkat.cli.relay_words import RelayWords
-from netkat.cli.stack_words import StackWords
-from netkat.cli.tls_words import TlsWords
-from netkat.commands.relay_options import FOR_EVER
+from netkat.cli.option_groups import spread
+from netkat.cli.options_exec import ExecWords
+from netkat.cli.options_netns import PlaceWords
+from netkat.cli.options_relay import RelayWords
+from netkat.cli.options_socket import StackWords
+from netkat.cli.options_tls import TlsWords
+from netkat.commands.relay.relay_options import FOR_EVER
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 from netkat.options import ListenOptions, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.commands.listen_request import Network
+    from netkat.commands.listen.listen_request import Network
 
 REPLIES = ("echo", "clientip", "hostname", "http")
 
@@ -104,9 +104,9 @@ def listen(
     listening: Listen = False,
     port: Port = None,
     source: Source = None,
-    ipv4: options.IPv4 = False,
-    ipv6: options.IPv6 = False,
-    udp: options.Udp = False,
+    ipv4: options_shared.IPv4 = False,
+    ipv6: options_shared.IPv6 = False,
+    udp: options_shared.Udp = False,
     interface: Interfaces = None,
     keep_open: KeepOpen = False,
     max_conns: MaxConns = None,
@@ -121,22 +121,22 @@ def listen(
     running: ExecWords,
     secured: TlsWords,
     packets: StackWords,
-    numeric: options.Numeric = False,
+    numeric: options_shared.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     proxy: Annotated[str | None, typer.Option("-x", "--proxy", hidden=True)] = None,
-    verbose: options.Verbose = 0,
-    debug: options.Debug = False,
-    pcap: options.Pcap = None,
-    guard: options.Guard = "auto",
+    verbose: options_shared.Verbose = 0,
+    debug: options_shared.Debug = False,
+    pcap: options_shared.Pcap = None,
+    guard: options_shared.Guard = "auto",
 ) -> int:
     """Wait for a client on [HOST] PORT, past the rules of this host."""
-    from netkat.commands.listen import listen
-    from netkat.commands.listen_request import ListenRequest
+    from netkat.commands.listen.accept_loop import listen
+    from netkat.commands.listen.listen_request import ListenRequest
 
     _check(zero=zero, proxy=proxy is not None, both_versions=ipv4 and ipv6)
     protocol = Protocol.UDP if udp else Protocol.TCP
     host, number = _place(list(where or ()), port, source, protocol)
-    most = None if max_conns is None else values.count(max_conns, "--max-conns")
+    most = None if max_conns is None else parse.count(max_conns, "--max-conns")
     request = ListenRequest(
         port=number,
         host=host,
@@ -201,12 +201,12 @@ def _place(
     host = words[0] if words else source
     if words and source is not None and words != [source]:
         raise BadArgument(f"{words[0]} and -s {source} are two addresses")
-    number = 0 if port == "0" else values.source_port(port, protocol, what)
-    return None if host is None else values.host(host), number
+    number = 0 if port == "0" else parse.source_port(port, protocol, what)
+    return None if host is None else parse.host(host), number
 
 
 def _interfaces(word: str) -> tuple[str, ...]:
-    return tuple(values.interface(name) for name in word.split(","))
+    return tuple(parse.interface(name) for name in word.split(","))
 
 
 def _networks(words: list[str] | None, option: str) -> tuple[Network, ...]:

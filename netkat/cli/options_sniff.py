@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netkat.cli.options import interface_names
+from netkat.cli.options_shared import interface_names
 
 
 def _flag(*names: str, text: str) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from netkat.cli import options as shared
+from netkat.cli import options_shared as shared
 from netkat.cli import options_sniff as options
 from netkat.cli.console import say
-from netkat.cli.grammar import PlainCommand
+from netkat.cli.dispatch import PlainCommand
 from netkat.errors import BadArgument
 
 _ABSENT = {

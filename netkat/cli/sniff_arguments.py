@@ -11,7 +11,7 @@ from netkat.capture import linktype as lt
 from netkat.capture.capture_options import DEFAULT_BUFFER, HOLD_MS, CaptureOptions
 from netkat.capture.capture_writer import Rotation
 from netkat.capture.text.context import Style
-from netkat.cli.places import namespace
+from netkat.cli.options_netns import namespace
 from netkat.commands.sniff.sniff_options import SniffOptions
 from netkat.errors import BadArgument
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netkat.cli import options as shared
-from netkat.cli import values
-from netkat.cli import why_options as options
+from netkat.cli import options_shared as shared
+from netkat.cli import options_why as options
+from netkat.cli import parse
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def why(
     client arrives at this host and is followed through its rules; nothing of it leaves.
     An nftables table that belongs to this process exists meanwhile.
     """
-    from netkat.cli.places import namespace
+    from netkat.cli.options_netns import namespace
     from netkat.diagnose.why.api import why as explain
     from netkat.diagnose.why.request import TIMEOUT
 
@@ -60,20 +60,20 @@ def why(
     results = []
     for port in ports:
         result = explain(
-            values.host(host),
-            values.destination_port(port),
+            parse.host(host),
+            parse.destination_port(port),
             udp=udp,
             version=4 if ipv4 else 6 if ipv6 else None,
-            timeout=TIMEOUT if timeout is None else values.seconds(timeout, "-w"),
-            count=1 if count is None else values.count(count, "--count"),
-            claim=None if claim is None else str(values.address(claim, "--claim")),
+            timeout=TIMEOUT if timeout is None else parse.seconds(timeout, "-w"),
+            count=1 if count is None else parse.count(count, "--count"),
+            claim=None if claim is None else str(parse.address(claim, "--claim")),
             netns=namespace(netns, pod, container),
-            interface=None if interface is None else values.interface(interface),
+            interface=None if interface is None else parse.interface(interface),
             send=None if send is None else _payload(send),
             read_only=read_only,
             incoming=incoming,
-            client=None if client is None else str(values.address(client, "--client")),
-            wait=None if wait is None else values.seconds(wait, "--wait"),
+            client=None if client is None else str(parse.address(client, "--client")),
+            wait=None if wait is None else parse.seconds(wait, "--wait"),
         )
         _show(result, trace=trace, as_json=as_json, verbose=verbose)
         results.append(result.exit_status)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from netkat.cli import commands
+from netkat.cli import command_group
 
 Refused = Callable[[str], list[str]]
 
@@ -16,7 +16,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
     """What a command line that is a mistake says on stderr, line by line."""
 
     def run(line: str) -> list[str]:
-        assert commands.run(line.split()) == 2
+        assert command_group.run(line.split()) == 2
         said = capsys.readouterr()
         assert said.out == ""
         return said.err.splitlines()

@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 
 from buildsteps import manual
-from netkat.cli.commands import app
+from netkat.cli.command_group import app
 from netkat.cli.examples import EXAMPLES, Example
 
 ROOT: Any = get_command(app)

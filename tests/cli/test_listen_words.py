@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from netkat.cli import commands
-from netkat.commands.listen_request import ListenRequest
+from netkat.cli import command_group
+from netkat.commands.listen.listen_request import ListenRequest
 
 NETKAT = [sys.executable, "-m", "netkat"]
 
@@ -18,8 +18,8 @@ NETKAT = [sys.executable, "-m", "netkat"]
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The requests that reach the commands, in order; nothing is opened."""
-    import netkat.commands.connect
-    import netkat.commands.listen
+    import netkat.commands.connect.pipeline
+    import netkat.commands.listen.accept_loop
 
     requests: list[Any] = []
 
@@ -27,8 +27,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         requests.append(request)
         return 0
 
-    monkeypatch.setattr(netkat.commands.connect, "connect", take)
-    monkeypatch.setattr(netkat.commands.listen, "listen", take)
+    monkeypatch.setattr(netkat.commands.connect.pipeline, "connect", take)
+    monkeypatch.setattr(netkat.commands.listen.accept_loop, "listen", take)
     return requests
 
 
@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     ],
 )
 def test_each_form(asked: list[Any], words: str, host: str | None, port: int) -> None:
-    assert commands.run(words.split()) == 0
+    assert command_group.run(words.split()) == 0
     (request,) = asked
     assert isinstance(request, ListenRequest)
     assert request.host == host
@@ -65,7 +65,7 @@ def test_each_form(asked: list[Any], words: str, host: str | None, port: int) ->
     "words", ["-N host 80", "-r host 80", "-il host 80", "-i l host 80", "-v -- -l 80"]
 )
 def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> None:
-    commands.run(words.split())
+    command_group.run(words.split())
     assert not any(isinstance(request, ListenRequest) for request in asked)
 
 
@@ -121,5 +121,5 @@ def test_who_is_let_in(asked: list[Any], peer: str, allow: str, deny: str, admit
     words = ["-l", "80"]
     words += ["--allow", allow] if allow else []
     words += ["--deny", deny] if deny else []
-    assert commands.run(words) == 0
+    assert command_group.run(words) == 0
     assert asked[0].admits(ip_address(peer)) is admitted

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netkat._version import __version__
-from netkat.cli import commands
-from netkat.commands.relay_options import FOR_EVER, RelayOptions
-from netkat.commands.request import Request
+from netkat.cli import command_group
+from netkat.commands.connect.connect_request import Request
+from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
 from netkat.flow import Protocol
 from netkat.options import PathOptions
 
@@ -63,9 +63,9 @@ def test_version(words: list[str]) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["-w2", "-v", "host", "80"]])
 def test_the_command_line_loads_nothing_heavy(words: list[str]) -> None:
     script = (
-        "import sys, netkat.commands.connect\n"
-        "from netkat.cli.commands import run\n"
-        "netkat.commands.connect.connect = lambda request, say: 0\n"
+        "import sys, netkat.commands.connect.pipeline\n"
+        "from netkat.cli.command_group import run\n"
+        "netkat.commands.connect.pipeline.connect = lambda request, say: 0\n"
         f"run({words!r})\n"
         "heavy = {'pyroute2', 'pydantic', 'rich', '_cffi_backend', 'netkat.engine', 'bcc'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
@@ -256,7 +256,7 @@ def test_help_cuts_no_sentence_off() -> None:
     listed = netkat("--help").stdout.partition("\nCommands:\n")[2].partition("\n\n")[0]
     assert "..." not in listed
     names = [line.split()[0] for line in listed.splitlines() if not line.startswith("   ")]
-    assert names == list(commands._NAMES)
+    assert names == list(command_group._NAMES)
 
 
 @pytest.fixture
@@ -268,9 +268,9 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
         asked.append(request)
         return 0
 
-    import netkat.commands.connect
+    import netkat.commands.connect.pipeline
 
-    monkeypatch.setattr(netkat.commands.connect, "connect", connect)
+    monkeypatch.setattr(netkat.commands.connect.pipeline, "connect", connect)
     return asked
 
 
@@ -279,7 +279,7 @@ def test_all_options_arrive(requests: list[Request]) -> None:
         "-6uvvnzd -s fe80::1%lo -p 4000 -i lo -w 500ms --via 02:00:00:00:00:01 --guard cbpf"
         " --no-stdin host 53"
     )
-    assert commands.run(line.split()) == 0
+    assert command_group.run(line.split()) == 0
     assert requests == [
         Request(
             host="host",
@@ -306,8 +306,10 @@ def test_long_names_are_the_same(requests: list[Request]) -> None:
         "--ipv4 --udp --nodns --zero --verbose --wait 2 --source 10.0.0.1 --source-port 7"
         " --interface lo --debug host http"
     )
-    assert commands.run(["connect", *line.split()]) == 0
-    assert commands.run(["-4unzv", "-w2", "-s10.0.0.1", "-p7", "-ilo", "-d", "host", "http"]) == 0
+    assert command_group.run(["connect", *line.split()]) == 0
+    assert (
+        command_group.run(["-4unzv", "-w2", "-s10.0.0.1", "-p7", "-ilo", "-d", "host", "http"]) == 0
+    )
     assert requests[0] == requests[1]
 
 
@@ -331,31 +333,31 @@ RELAY_WORDS = [
 def test_how_stdin_and_connection_go_together(
     requests: list[Request], words: str, relay: RelayOptions
 ) -> None:
-    assert commands.run([*words.split(), "host", "80"]) == 0
+    assert command_group.run([*words.split(), "host", "80"]) == 0
     assert requests[0].relay == relay
     assert requests[0].read_stdin
 
 
 @pytest.mark.parametrize("word", ["--no-stdin", "--recv-only"])
 def test_input_that_is_not_read(requests: list[Request], word: str) -> None:
-    assert commands.run([word, "host", "80"]) == 0
+    assert command_group.run([word, "host", "80"]) == 0
     assert not requests[0].read_stdin
 
 
 def test_a_host_named_like_a_command(requests: list[Request]) -> None:
-    assert commands.run(["connect", "clean", "80"]) == 0
-    assert commands.run(["-v", "clean", "80"]) == 0
+    assert command_group.run(["connect", "clean", "80"]) == 0
+    assert command_group.run(["-v", "clean", "80"]) == 0
     assert [request.host for request in requests] == ["clean", "clean"]
 
 
 def test_options_after_host_and_port(requests: list[Request]) -> None:
-    assert commands.run(["host", "80", "-z"]) == 0
-    assert commands.run(["--", "host", "80"]) == 0
+    assert command_group.run(["host", "80", "-z"]) == 0
+    assert command_group.run(["--", "host", "80"]) == 0
     assert [request.zero for request in requests] == [True, False]
 
 
 def test_brackets_around_ipv6(requests: list[Request]) -> None:
-    assert commands.run(["[2001:db8::1]", "80"]) == 0
+    assert command_group.run(["[2001:db8::1]", "80"]) == 0
     assert requests[0].host == "2001:db8::1"
 
 
@@ -384,7 +386,7 @@ def test_no_command_line_is_a_traceback(
     if arguments and arguments[0] in ("clean", "doctor", "demo"):
         return
     before = len(requests)
-    code = commands.run(arguments)
+    code = command_group.run(arguments)
     captured = capsys.readouterr()
     assert code in (0, 2)
     if code == 0:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from netkat.commands.ending import Ending
-from netkat.commands.relay import Relay
+from netkat.commands.relay.relay import Relay
+from netkat.commands.relay.stop_rules import Ending
 from tests.helpers.kernel_conn import KernelConn
 
 

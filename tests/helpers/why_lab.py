@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netkat.commands.demo.cluster import NODES, SERVICE, Cluster, _rules
-from netkat.commands.demo.commands import call, inside
+from netkat.commands.demo.tools import call, inside
 from netkat.diagnose.why.api import why
 from netkat.diagnose.why.evidence import from_json
 from netkat.diagnose.why.result import WhyResult

@@ -18,7 +18,7 @@ import pytest
 
 import netkat
 from netkat.bpf.tcx import FIRST, TcxLink
-from netkat.commands.delivery import Delivery
+from netkat.commands.relay.drain import Delivery
 from netkat.engine.bypass import Bypass
 from netkat.errors import (
     ConnectionReset,

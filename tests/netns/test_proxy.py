@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from netkat.cli.commands import run
+from netkat.cli.command_group import run
 from tests.helpers.certificates import NAME, Certificates
 from tests.helpers.netns import ROOT, Pair, netns_pair
 from tests.helpers.peers import pattern

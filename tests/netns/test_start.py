@@ -15,9 +15,9 @@ NETKAT = str(Path(sys.executable).with_name("netkat"))
 LATER = {
     "asyncio",
     "netkat._stack",
-    "netkat.commands.ending",
-    "netkat.commands.relay",
-    "netkat.cli.absent",
+    "netkat.commands.relay.stop_rules",
+    "netkat.commands.relay.relay",
+    "netkat.cli.unsupported",
     "netkat.cli.help_text",
     "netkat.conn",
     "netkat.host.netns",

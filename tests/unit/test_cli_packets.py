@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netkat.cli.stack_words import StackWords, type_of_service
+from netkat.cli.options_socket import StackWords, type_of_service
 from netkat.errors import BadArgument
 from netkat.options import SocketOptions
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.cli import values
+from netkat.cli import parse
 from netkat.cli.console import printable
-from netkat.commands.request import Request
+from netkat.commands.connect.connect_request import Request
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop
@@ -21,32 +21,32 @@ from netkat.options import PathOptions, parse_next_hop
     [("2", 2), ("0.5", 0.5), (".5", 0.5), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("3s", 3)],
 )
 def test_times(word: str, seconds: float) -> None:
-    assert values.seconds(word, "-w") == pytest.approx(seconds)
+    assert parse.seconds(word, "-w") == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("word", ["", "x", "-1", "0", "1d", "1e3", "nan", "inf", "٣", "2 s", "0ms"])
 def test_no_times(word: str) -> None:
     with pytest.raises(BadArgument, match="-w"):
-        values.seconds(word, "-w")
+        parse.seconds(word, "-w")
 
 
 @pytest.mark.parametrize("word", ["1", "80", "65535", "http"])
 def test_ports(word: str) -> None:
-    assert values.destination_port(word) == word
+    assert parse.destination_port(word) == word
 
 
 @pytest.mark.parametrize("word", ["0", "65536", "99999999999", ""])
 def test_no_ports(word: str) -> None:
     with pytest.raises(BadArgument):
-        values.destination_port(word)
+        parse.destination_port(word)
 
 
 def test_source_ports() -> None:
-    assert values.source_port(None, Protocol.TCP) == 0
-    assert values.source_port("4000", Protocol.TCP) == 4000
-    assert values.source_port("domain", Protocol.UDP) == 53
+    assert parse.source_port(None, Protocol.TCP) == 0
+    assert parse.source_port("4000", Protocol.TCP) == 4000
+    assert parse.source_port("domain", Protocol.UDP) == 53
     with pytest.raises(BadArgument, match="-p"):
-        values.source_port("no-such-service", Protocol.TCP)
+        parse.source_port("no-such-service", Protocol.TCP)
 
 
 @pytest.mark.parametrize("word", ["02:00:00:00:00:01", "02-00-00-00-00-01"])
@@ -70,14 +70,14 @@ def test_no_next_hop(word: str) -> None:
 @pytest.mark.parametrize("word", ["1", "0.5", "500ms", "10s"])
 def test_an_interval_for_an_interface_names_both(word: str) -> None:
     with pytest.raises(InterfaceNotFound) as caught:
-        values.interface(word)
+        parse.interface(word)
     assert "interface" in caught.value.message
     assert caught.value.hint is not None
     assert "--interval" in caught.value.hint and "--idle-timeout" in caught.value.hint
 
 
 def test_an_interface_is_a_name() -> None:
-    assert values.interface("lo") == "lo"
+    assert parse.interface("lo") == "lo"
 
 
 def test_the_version_follows_what_was_given() -> None:

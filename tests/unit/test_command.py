@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.account import Account
-from netkat.commands.command import Command, serve
-from netkat.commands.relay_options import PLAIN, RelayOptions
-from netkat.commands.reports import Reports
+from netkat.commands.exec_program import Command, serve
+from netkat.commands.relay.relay_options import PLAIN, RelayOptions
+from netkat.commands.report.connection_report import Account
+from netkat.commands.report.reporter import Reports
 from netkat.errors import CommandFailed, ConnectionReset, NetkatError, Undelivered
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn, reset

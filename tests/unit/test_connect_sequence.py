@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.connect import connect
-from netkat.commands.relay_options import RelayOptions
-from netkat.commands.request import Request
+from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.pipeline import connect
+from netkat.commands.relay.relay_options import RelayOptions
 from netkat.commands.signals import Interrupted
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
@@ -117,9 +117,11 @@ def wait_for(fd: int) -> None:
 def door(monkeypatch: pytest.MonkeyPatch) -> FakeDoor:
     made = FakeDoor()
     monkeypatch.setattr("netkat.host.resolve.resolve", made.resolve)
-    monkeypatch.setattr("netkat.commands.connect.open_core", made.open_core)
+    monkeypatch.setattr("netkat.commands.connect.pipeline.open_core", made.open_core)
     # What the core gives is a connection already.
-    monkeypatch.setattr("netkat.commands.dial.connection_on", lambda session, protocol: session)
+    monkeypatch.setattr(
+        "netkat.commands.connect.dial.connection_on", lambda session, protocol: session
+    )
     return made
 
 

@@ -7,11 +7,11 @@ import io
 import pytest
 
 from netkat.commands import demo
-from netkat.commands.demo import commands, show
+from netkat.commands.demo import show, tools
+from netkat.commands.demo.colour import Paint
+from netkat.commands.demo.demo_report import as_data
 from netkat.commands.demo.measure import SEATS, Block, Row
-from netkat.commands.demo.paint import Paint
 from netkat.commands.demo.probes import Outcome, Probe
-from netkat.commands.demo.report import as_data
 from netkat.commands.demo.table import WIDTH, heading, legend, table, via_table
 from netkat.errors import SetupError
 
@@ -186,6 +186,6 @@ def test_missing_tools_are_named_with_their_packages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pytest.TempPathFactory
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(commands, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(tools, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(SetupError, match="apt-get install iproute2 iptables netcat-openbsd nft"):
         demo.run()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netkat.cli import commands
-from netkat.diagnose import doctor, interface, process
-from netkat.diagnose.finding import Finding
+from netkat.cli import command_group
+from netkat.diagnose import host_checks, interface_checks, process_checks
+from netkat.diagnose.check_result import Finding
 from netkat.host.link import InterfaceAddress
 from tests.helpers.schemas import parsed
 
@@ -39,7 +39,7 @@ def test_kernels(
     monkeypatch: pytest.MonkeyPatch, release: str, machine: str, ok: bool, blocks: bool
 ) -> None:
     monkeypatch.setattr(os, "uname", lambda: system(release, machine))
-    finding = process.kernel()
+    finding = process_checks.kernel()
     assert (finding.ok, finding.blocks) == (ok, blocks)
     assert ok or finding.remedy
 
@@ -52,16 +52,16 @@ def test_a_node_in_ipvs_mode(monkeypatch: pytest.MonkeyPatch) -> None:
         5: SimpleNamespace(name="kube-ipvs0", kind="dummy"),
         2: SimpleNamespace(name="eth0", kind=""),
     }
-    monkeypatch.setattr(interface, "addresses", lambda: held)
-    monkeypatch.setattr(interface, "link", links.__getitem__)
-    (finding,) = interface.service_addresses()
+    monkeypatch.setattr(interface_checks, "addresses", lambda: held)
+    monkeypatch.setattr(interface_checks, "link", links.__getitem__)
+    (finding,) = interface_checks.service_addresses()
     assert finding.what.startswith("10.96.0.1, 10.96.0.2, 10.96.0.3 and 2 more on kube-ipvs0")
     assert not finding.blocks and finding.remedy and "--via" in finding.remedy
 
 
 def test_a_machine_that_cannot_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "SYSTEM_PYTHON", "/nosuch/python3")
-    finding = process.compiler_of_the_guard()
+    monkeypatch.setattr(process_checks, "SYSTEM_PYTHON", "/nosuch/python3")
+    finding = process_checks.compiler_of_the_guard()
     assert not finding.ok and not finding.blocks
     assert finding.what.startswith("bcc ") and finding.remedy
 
@@ -75,13 +75,13 @@ def test_exit_code_and_words(
     findings: list[Finding],
     code: int,
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda asked: findings)
-    assert commands.run(["doctor"]) == code
+    monkeypatch.setattr(host_checks, "examine", lambda asked: findings)
+    assert command_group.run(["doctor"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(findings) + sum(not finding.ok for finding in findings) + 1
     assert all(line.isprintable() for line in lines)
     assert ("FAIL" in "".join(lines)) is ("cannot" in lines[-1]) is (code == 1)
-    assert commands.run(["doctor", "--json"]) == code
+    assert command_group.run(["doctor", "--json"]) == code
     said = parsed("doctor", capsys.readouterr().out)
     assert said["ok"] is (code == 0)
     assert [each["about"] for each in said["findings"]] == [each.about for each in findings]
@@ -102,8 +102,8 @@ def test_exit_code_and_words(
 def test_no_arguments_are_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda asked: [GOOD])
-    code = commands.run(["doctor", *words])
+    monkeypatch.setattr(host_checks, "examine", lambda asked: [GOOD])
+    code = command_group.run(["doctor", *words])
     captured = capsys.readouterr()
     assert code in (0, 2)
     assert (captured.err == "") is (code == 0)

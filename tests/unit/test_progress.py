@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.progress import Progress, size
+from netkat.commands.report.progress_line import Progress, size
 
 
 @pytest.mark.parametrize(

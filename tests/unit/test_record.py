@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netkat.commands.record import Record, hex_rows
-from netkat.commands.relay_options import RelayOptions
+from netkat.commands.relay.relay_options import RelayOptions
+from netkat.commands.report.session_dump import Record, hex_rows
 from netkat.errors import BadArgument, LocalStreamFailed
 from tests.helpers.kernel_conn import KernelConn
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkat.commands.ending import Ending
+from netkat.commands.relay.stop_rules import Ending
 from netkat.errors import ConnectionReset, Undelivered
 from tests.helpers.kernel_conn import KernelConn, reset
 from tests.helpers.relaying import Run, echo, feed, receive_all, relays, write_and_close

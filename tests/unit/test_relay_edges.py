@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkat.commands import delivery
-from netkat.commands.ending import Ending
-from netkat.commands.relay import Relay
-from netkat.commands.relay_options import RelayOptions
+from netkat.commands.relay import drain
+from netkat.commands.relay.relay import Relay
+from netkat.commands.relay.relay_options import RelayOptions
+from netkat.commands.relay.stop_rules import Ending
 from netkat.errors import (
     ConnectionReset,
     LocalStreamFailed,
@@ -78,7 +78,7 @@ def test_what_the_peer_never_takes_is_counted() -> None:
     conn.settimeout(0.0)
     total = fill(conn)
     with pytest.raises(Undelivered) as caught:
-        delivery.Delivery(conn, cancel_fd=None).wait(0.5)
+        drain.Delivery(conn, cancel_fd=None).wait(0.5)
     assert 0 < caught.value.count <= total
     assert str(caught.value.count) in caught.value.message
     conn.abort()
@@ -96,10 +96,10 @@ def test_a_connection_that_is_over_delivers_nothing_more(
     looks = iter([before, before, ended, ended])
     monkeypatch.setattr(conn, "info", lambda: next(looks))
     with pytest.raises(Undelivered, match="5 bytes were not delivered: the peer reset"):
-        delivery.Delivery(conn, cancel_fd=None).wait()
+        drain.Delivery(conn, cancel_fd=None).wait()
     # The last ACK came between the look at the count and that at the state.
     looks = iter([ended, ended._replace(unacked=0, fin_acked=True)])
-    assert delivery.Delivery(conn, cancel_fd=None).wait()
+    assert drain.Delivery(conn, cancel_fd=None).wait()
     conn.abort()
     conn.peer.close()
 
@@ -117,7 +117,7 @@ def test_delivery_waits_for_a_slow_peer() -> None:
 
     taker = threading.Thread(target=take)
     taker.start()
-    assert delivery.Delivery(conn, cancel_fd=None).wait(10)
+    assert drain.Delivery(conn, cancel_fd=None).wait(10)
     taker.join()
     assert len(taken) == total
     conn.abort()

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkat.commands.ending import Ending
-from netkat.commands.relay_options import FOR_EVER, RelayOptions
+from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
+from netkat.commands.relay.stop_rules import Ending
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn
 from tests.helpers.relaying import Run, feed, receive_all, relays

@@ -21,9 +21,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from netkat.commands.connect import connect
-from netkat.commands.relay_options import RelayOptions
-from netkat.commands.request import Request
+from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.pipeline import connect
+from netkat.commands.relay.relay_options import RelayOptions
 from netkat.commands.signals import Interrupted
 from netkat.conn import port_scan
 from netkat.errors import NameNotFound

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.commands.shaping import Crlf, Shape, TelnetReader, escape_telnet, lines
+from netkat.commands.relay.transforms import Crlf, Shape, TelnetReader, escape_telnet, lines
 
 TEXT = st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\r\n"]), max_size=20).map(b"".join)
 CUTS = st.lists(st.integers(0, 40), max_size=8)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from netkat.commands.ending import Ending
-from netkat.commands.relay_options import RelayOptions
-from netkat.commands.tls import Tls
+from netkat.commands.relay.relay_options import RelayOptions
+from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.tls_settings import Tls
 from netkat.conn.tls import TlsConnection
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (

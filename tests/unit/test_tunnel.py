@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from netkat.commands.through import Through
+from netkat.commands.connect.proxy_route import Through
 from netkat.conn.tunnel import Proxy, ProxyKind, tunnel
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (

@@ -19,9 +19,9 @@ from importlib import resources
 from typing import Any
 
 from netkat.commands.demo import pod
-from netkat.commands.demo.child import Child
-from netkat.commands.demo.commands import call, inside, ip_batch
+from netkat.commands.demo.background_process import Child
 from netkat.commands.demo.namespaces import Namespaces
+from netkat.commands.demo.tools import call, inside, ip_batch
 
 NODES = {"node1": "172.30.0.11", "node2": "172.30.0.12", "node3": "172.30.0.13"}
 GATEWAY = "172.30.0.1"

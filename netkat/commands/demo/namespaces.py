@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from netkat.commands.demo.commands import call, ip_batch
+from netkat.commands.demo.tools import call, ip_batch
 
 DIRECTORY = Path("/run/netns")
 _OWNED = re.compile(r"kp([0-9]+)-[a-z0-9]+")

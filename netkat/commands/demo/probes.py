@@ -16,8 +16,8 @@ from pathlib import Path
 
 import netkat
 from netkat.commands.demo.cluster import CLIENT, NODES, SERVICE, SERVICE_PORTS, Arrival, Cluster
-from netkat.commands.demo.commands import inside
-from netkat.commands.demo.race import Ended, run_all
+from netkat.commands.demo.processes import Ended, run_all
+from netkat.commands.demo.tools import inside
 
 WAIT_SECONDS = 1
 REQUEST = b"who am I?\n"

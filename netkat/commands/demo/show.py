@@ -12,11 +12,11 @@ from typing import TextIO
 
 from netkat.commands.demo import interrupt
 from netkat.commands.demo.cluster import Cluster
-from netkat.commands.demo.commands import DemoFailed, missing_tools
+from netkat.commands.demo.colour import Paint
+from netkat.commands.demo.demo_report import as_data
 from netkat.commands.demo.measure import Block, measure
-from netkat.commands.demo.paint import Paint
-from netkat.commands.demo.report import as_data
 from netkat.commands.demo.table import heading, legend, table, via_table
+from netkat.commands.demo.tools import DemoFailed, missing_tools
 
 _PLAIN = str.maketrans("─┬├└", "-+++")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netkat.commands.demo.cluster import CLIENT, GATEWAY, NODES, POD, SERVICE, SERVICE_PORTS
+from netkat.commands.demo.colour import Paint, Style
 from netkat.commands.demo.measure import PROTOCOLS, SEATS, VIA_ASKER, Block, Row
-from netkat.commands.demo.paint import Paint, Style
 from netkat.commands.demo.probes import Outcome
 
 WIDTH = 100

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from netkat.bpf.cgroup_programs import own_cgroup
 from netkat.bpf.live_frames import Arrivals
-from netkat.diagnose.finding import Finding
+from netkat.diagnose.check_result import Finding
 from netkat.diagnose.why.nft.owned_table import OwnedTable
 from netkat.diagnose.why.nft.trace import TraceSocket
 from netkat.errors import SetupError

@@ -1,0 +1,153 @@
+"""-x and its companions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from netkat.cli import parse
+from netkat.errors import BadArgument
+
+if TYPE_CHECKING:
+    from netkat.commands.connect.proxy_route import Proxy, ProxyKind, Through
+
+VARIABLE = "NETKAT_PROXY_AUTH"
+_PANEL = "Proxy"
+_KINDS = {
+    "4": "SOCKS4",
+    "socks4": "SOCKS4",
+    "4a": "SOCKS4A",
+    "socks4a": "SOCKS4A",
+    "5": "SOCKS5",
+    "socks5": "SOCKS5",
+    "connect": "HTTP",
+    "http": "HTTP",
+}
+_RESOLVERS = ("remote", "local", "both", "none")
+
+
+def _completed(*words: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+class ProxyWords(NamedTuple):
+    """As they were written; through() reads them."""
+
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "-x",
+            "--proxy",
+            metavar="ADDR[:PORT]",
+            help="Go through this proxy; PORT is 1080, or 3128 with -X connect.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    proxy_type: Annotated[
+        str | None,
+        typer.Option(
+            "-X",
+            "--proxy-type",
+            metavar="4|4a|5|connect",
+            help="SOCKS4, SOCKS4a, SOCKS5 (unasked) or HTTP CONNECT.",
+            autocompletion=_completed("4", "4a", "5", "connect"),
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    proxy_auth: Annotated[
+        str | None,
+        typer.Option(
+            "-P",
+            "--proxy-auth",
+            metavar="USER[:PASSWORD]",
+            help=f"Who asks; without PASSWORD it is asked for. {VARIABLE} is the same, and is not"
+            " seen in ps.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    proxy_dns: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy-dns",
+            metavar="|".join(_RESOLVERS),
+            help="Who finds HOST's address: the proxy (unasked), this host (so it is with -X 4),"
+            " the proxy where this host does not, nobody.",
+            autocompletion=_completed(*_RESOLVERS),
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    def through(self, *, udp: bool) -> Through | None:
+        """What was asked for, if anything. Errors: BadArgument, Interrupted (at the password)."""
+        if self.proxy is None:
+            for option, given in {
+                "-X": self.proxy_type,
+                "-P": self.proxy_auth,
+                "--proxy-dns": self.proxy_dns,
+            }.items():
+                if given is not None:
+                    raise BadArgument(f"{option} is about a proxy: -x is missing")
+            return None
+        if udp:
+            raise BadArgument("-x does not go with -u: these proxies carry TCP")
+        from netkat.commands.connect.proxy_route import ProxyKind, Through
+
+        word = self.proxy_type or "5"
+        if word.lower() not in _KINDS:
+            raise BadArgument(f"-X: {word!r} is no kind of proxy", hint="4, 4a, 5 or connect")
+        kind = ProxyKind[_KINDS[word.lower()]]
+        host, port = _place(self.proxy, "3128" if kind is ProxyKind.HTTP else "1080")
+        only_addresses = kind is ProxyKind.SOCKS4
+        resolver = self.proxy_dns or ("local" if only_addresses else "remote")
+        if resolver not in _RESOLVERS:
+            raise BadArgument(
+                f"--proxy-dns: nobody is called {resolver!r}", hint=", ".join(_RESOLVERS)
+            )
+        if only_addresses and resolver in ("remote", "both"):
+            raise BadArgument(
+                f"--proxy-dns {resolver} does not go with -X {word}: SOCKS4 carries addresses",
+                hint="-X 4a carries names",
+            )
+        return Through(host, port, self._authenticated(kind, self.proxy), resolver)
+
+    def _authenticated(self, kind: ProxyKind, proxy: str) -> Proxy:
+        from netkat.commands.connect.proxy_route import Proxy, ProxyKind
+
+        option, word = "-P", self.proxy_auth
+        if word is None:
+            option, word = VARIABLE, os.environ.get(VARIABLE)
+        if word is None:
+            return Proxy(kind)
+        user, colon, password = word.partition(":")
+        without = kind in (ProxyKind.SOCKS4, ProxyKind.SOCKS4A)
+        if not user:
+            raise BadArgument(f"{option}: the user is empty")
+        if without and colon:
+            raise BadArgument(f"{option}: SOCKS4 has a user, and no password")
+        if not without and not colon:
+            from netkat.cli.password import ask
+
+            password = ask(f"Password of {user} for the proxy {proxy}: ", option)
+        for what, text in (("user", user), ("password", password)):
+            if not (text.isascii() and text.isprintable() and len(text) < 256):
+                raise BadArgument(f"{option}: the {what} is not 1 to 255 ASCII characters")
+        if kind is ProxyKind.SOCKS5 and not password:
+            raise BadArgument(f"{option}: SOCKS5 knows no empty password")
+        return Proxy(kind, user, None if without else password)
+
+
+def _place(word: str, usual: str) -> tuple[str, str]:
+    """ADDR[:PORT], an IPv6 address with a port in brackets."""
+    if not word or re.fullmatch(r":[^:]+", word):
+        raise BadArgument(f"-x: {word!r} names no proxy", hint="-x ADDR[:PORT]")
+    if "://" in word:
+        raise BadArgument(f"-x: {word!r} is not ADDR[:PORT]", hint="-X names what it speaks")
+    match = re.fullmatch(r"\[([^\]]+)\](?::([^:]*))?|([^:]+):([^:]*)", word)
+    if match is None:
+        return parse.host(word), usual
+    host, port = match[1] or match[3], match[2] if match[1] else match[4]
+    return parse.host(host), usual if port is None else parse.destination_port(port)

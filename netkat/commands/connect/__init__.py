@@ -1,0 +1,1 @@
+"""``netkat connect``."""

@@ -1,0 +1,152 @@
+"""One address after the other, until one answers; each failure in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.targets import FailedAttempt, Targets
+from netkat.commands.report.status_lines import Target
+from netkat.commands.signals import Signals
+from netkat.errors import (
+    InterfaceDown,
+    NetkatError,
+    NetworkError,
+    NoRoute,
+    OwnAddress,
+    PortTaken,
+)
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat.commands.connect.proxy_route import Tunnel
+    from netkat.commands.core import Attempt, Core
+    from netkat.conn import AnyConnection, TcpConnection, UdpConnection
+    from netkat.conn.session import Session
+
+_NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
+"""Faults of one address: the next may still do."""
+
+
+class Opened(NamedTuple):
+    """A connection, and where it goes."""
+
+    conn: AnyConnection
+    target: Target
+    told: tuple[str, ...] = ()
+    """What else there is to say about it at -v."""
+
+
+def dial(
+    core: Core,
+    targets: Targets,
+    request: Request,
+    say: Callable[[str], None],
+    signals: Signals,
+    failed: Callable[[Target, NetkatError], None],
+    tunnel: Tunnel | None = None,
+) -> Opened | int:
+    """The first address that answers, or the exit code when none does, said already.
+
+    ``failed`` is told what counts most where none does. With a ``tunnel`` the addresses are
+    those of its proxy.
+
+    Errors: NetkatError that is not of one address alone; Interrupted.
+    """
+    from netkat.engine.wait import CONNECT_TIMEOUT
+
+    timeout = CONNECT_TIMEOUT if request.wait is None else request.wait
+    failures: list[tuple[Target, NetkatError]] = []
+    for attempt in targets.attempts:
+        signals.check()
+        target = _target(attempt, request, tunnel)
+        try:
+            conn = _connect(core, attempt, request.protocol, timeout, signals)
+            if tunnel is not None:
+                target = tunnel.beyond(target)
+            opened = _opened(conn, target, request, say, timeout, signals, tunnel)
+        except _NEXT_ADDRESS as error:
+            signals.check()
+            failures.append((target, error))
+            if request.verbosity:
+                say(f"netkat: {target.failed(error.message)}")
+            continue
+        line = target.succeeded() if request.protocol is Protocol.TCP else target.ready()
+        for told in (line, *opened.told) if request.verbosity else ():
+            say(told)
+        return opened
+    return _give_up(failures, request, say, failed)
+
+
+def _connect(
+    core: Core, attempt: Attempt, protocol: Protocol, timeout: float, signals: Signals
+) -> TcpConnection | UdpConnection:
+    """One address. Errors: its own, and Cancelled when a signal comes."""
+    if isinstance(attempt, FailedAttempt):
+        raise attempt.error
+    return connection_on(core.dial(attempt, timeout=timeout, cancel_fd=signals.fd), protocol)
+
+
+def connection_on(session: Session, protocol: Protocol) -> TcpConnection | UdpConnection:
+    """The connection of a session. Imported here: the SYN does not wait for it."""
+    from netkat.conn import TcpConnection, UdpConnection
+
+    return UdpConnection(session) if protocol is Protocol.UDP else TcpConnection(session)
+
+
+def _target(attempt: Attempt, request: Request, tunnel: Tunnel | None) -> Target:
+    """What the attempt itself goes to: the proxy, where there is one."""
+    if tunnel is not None:
+        return tunnel.proxy_at(attempt.address, attempt.port, request.numeric)
+    return Target(request.host, attempt.address, attempt.port, request.protocol, request.numeric)
+
+
+def _opened(
+    conn: TcpConnection | UdpConnection,
+    target: Target,
+    request: Request,
+    say: Callable[[str], None],
+    timeout: float,
+    signals: Signals,
+    tunnel: Tunnel | None,
+) -> Opened:
+    """Through the proxy and with TLS over it, where that is asked for.
+
+    Errors: ProxyFailed, TlsFailed and their kinds; the connection is aborted then.
+    """
+    from netkat.conn import TcpConnection
+
+    if not isinstance(conn, TcpConnection):
+        return Opened(conn, target)
+    told: list[str] = []
+    if tunnel is not None:
+        told.append(f"netkat: {tunnel.open(conn, timeout=timeout, cancel_fd=signals.fd)}")
+    if request.tls is None:
+        return Opened(conn, target, tuple(told))
+    tls = request.tls.over(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
+    warning = request.tls.warning(tls)
+    if warning is not None:
+        say(f"netkat: {warning}")
+    told += [f"netkat: {line}" for line in request.tls.told(tls)]
+    return Opened(tls, target, tuple(told))
+
+
+def _give_up(
+    failures: list[tuple[Target, NetkatError]],
+    request: Request,
+    say: Callable[[str], None],
+    failed: Callable[[Target, NetkatError], None],
+) -> int:
+    """The last word of the network counts more than an address that could not be tried."""
+    answered = [failure for failure in failures if isinstance(failure[1], NetworkError)]
+    target, error = (answered or failures)[-1]
+    failed(target, error)
+    if not request.verbosity:
+        more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
+        say(f"netkat: {target.failed(error.message)}{more}")
+    # What holds for every fault of its kind is for those who ask for more.
+    own = "hint" in vars(error)
+    if error.hint is not None and (request.verbosity or own):
+        say(f"  next: {error.hint}")
+    return error.exit_code

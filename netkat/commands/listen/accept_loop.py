@@ -1,0 +1,199 @@
+"""A listener from its port to its end: claim, drop, load, open, serve."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
+
+from netkat.commands.listen.client_handler import Clients, received, serve
+from netkat.commands.listen.listen_request import ListenRequest
+from netkat.commands.relay.stdio import Output, Stop
+from netkat.commands.report.connection_report import Account
+from netkat.commands.report.frame_taps import Tap
+from netkat.commands.report.reporter import Reports
+from netkat.commands.signals import Signals
+from netkat.commands.startup import bring_up
+from netkat.errors import NetkatError
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat.conn import UdpListener
+    from netkat.conn.base import Address, SocketShaped
+    from netkat.engine.bypass import Bypass
+    from netkat.engine.claimed_ports import ClaimedPorts
+    from netkat.flow import IPAddress
+
+Say = Callable[[str], None]
+_ANY_PORT = "9"
+"""Asked for with a name, whose addresses alone are wanted."""
+_Listener = TypeVar("_Listener", bound="SocketShaped")
+
+
+def listen(request: ListenRequest, say: Say) -> int:
+    """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
+
+    Errors: NetkatError, Interrupted. Whatever way it ends, all is taken down before.
+    """
+    with Signals() as signals:
+        reports = Reports(request.relay, say)
+        try:
+            with reports, ExitStack() as undo:
+                claimed = _prepare(request, reports.say, signals, undo)
+                if request.protocol is Protocol.UDP:
+                    code = _datagrams(claimed, request, reports, signals)
+                else:
+                    code = _clients(claimed, request, reports, signals)
+            reports.record.raise_fault()
+            return code
+        except Exception as error:
+            # A wait that the signal ended early has words of its own for that.
+            signals.check()
+            if isinstance(error, NetkatError) and reports.tell(_account(request), error):
+                return error.exit_code
+            raise
+
+
+def _account(request: ListenRequest) -> Account:
+    """Of the listener itself: a fault that is no client's."""
+    return Account("listen", str(request.protocol))
+
+
+def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> ClaimedPorts:
+    """The port on every address; listening on it needs no privileges."""
+    from netkat.engine.bypass import Bypass
+
+    addresses = _addresses(request, signals)
+
+    def make(tap: Tap | None) -> Bypass:
+        return Bypass(request.path, socket_options=request.socket_options, tap=tap)
+
+    def claim(core: Bypass) -> ClaimedPorts:
+        return core.claim_ports(
+            addresses, request.port, protocol=request.protocol, options=request.listen
+        )
+
+    _, claimed = bring_up(make, claim, request, say, signals, undo)
+    return claimed
+
+
+def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:
+    """What HOST stands for; none without one."""
+    if request.host is None:
+        return []
+    from netkat.host.resolve import resolve
+
+    found = resolve(
+        request.host,
+        _ANY_PORT,
+        version=request.listen.version,
+        protocol=request.protocol,
+        numeric=request.numeric,
+        wakeup_fd=signals.fd,
+    )
+    return [address for address, _ in found]
+
+
+def _announce(claimed: ClaimedPorts, request: ListenRequest, say: Say) -> None:
+    # Which port it is has to be said where nobody could know.
+    if request.verbosity or not request.port:
+        for address, interface in claimed.places:
+            say(f"Listening on {address} {claimed.port} ({interface})")
+
+
+def _clients(
+    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+) -> int:
+    from netkat.conn import TcpListener
+
+    listeners = [TcpListener(session) for session in claimed.listen()]
+    _announce(claimed, request, reports.say)
+    with Clients(request, reports, signals.fd) as clients:
+        while True:
+            conn, address = _next(listeners, signals).accept()
+            if not _admitted(address, request, reports.say):
+                conn.abort()
+                continue
+            if not request.keep_open:
+                for listener in listeners:
+                    listener.close()
+                return serve(conn, address, request, reports, signals)
+            if clients.begin(conn, address) == request.most:
+                for listener in listeners:
+                    listener.close()
+                return clients.finish(signals)
+
+
+def _datagrams(
+    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+) -> int:
+    from netkat.conn import UdpListener
+
+    listeners = [UdpListener(session) for session in claimed.receive()]
+    _announce(claimed, request, reports.say)
+    if request.keep_open or request.reply is not None:
+        return _every_datagram(listeners, request, reports, signals)
+    while True:
+        listener = _next(listeners, signals)
+        data, address = listener.recvfrom()
+        if _admitted(address, request, reports.say):
+            conn = listener.lock(data, address)
+            return serve(conn, address, request, reports, signals)
+
+
+def _every_datagram(
+    listeners: Sequence[UdpListener], request: ListenRequest, reports: Reports, signals: Signals
+) -> int:
+    """Each datagram to the output, or answered; without -k the first client's alone."""
+    from netkat.commands.listen.responders import datagram
+
+    say, output = reports.say, Output(1, Stop())
+    seen: dict[Address, Callable[[memoryview], None]] = {}
+    left = request.relay.receive_limit
+    while left != 0:
+        listener = _next(listeners, signals)
+        data, address = listener.recvfrom()
+        if address not in seen:
+            if seen and not request.keep_open:
+                continue
+            if not _admitted(address, request, say):
+                continue
+            seen[address] = reports.record.received(f"{address[0]} {address[1]} ")
+            received(address, request, say)
+        seen[address](memoryview(data))
+        left = None if left is None else left - 1
+        if request.reply is not None:
+            listener.sendto(datagram(request.reply, data, (address[0], address[1])), address)
+            continue
+        try:
+            output.write(memoryview(data))
+        except BrokenPipeError:
+            return 0
+    return 0
+
+
+def _next(listeners: Sequence[_Listener], signals: Signals) -> _Listener:
+    """The next that has somebody waiting. Errors: Interrupted; InterfaceDown and such."""
+    poller = select.poll()
+    poller.register(signals.fd, select.POLLIN)
+    waiting = {listener.fileno(): listener for listener in listeners}
+    for descriptor in (*waiting, *(listener.fault_fileno() for listener in listeners)):
+        poller.register(descriptor, select.POLLIN)
+    while True:
+        ready = poller.poll()
+        signals.check()
+        for listener in listeners:
+            listener.raise_fault()
+        for descriptor, _ in ready:
+            if descriptor in waiting:
+                return waiting[descriptor]
+
+
+def _admitted(address: Address, request: ListenRequest, say: Say) -> bool:
+    if request.admits(ip_address(address[0])):
+        return True
+    if request.verbosity:
+        say(f"netkat: connection from {address[0]} {address[1]} not allowed")
+    return False

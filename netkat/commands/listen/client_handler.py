@@ -1,0 +1,255 @@
+"""The clients of a listener: one as if connect had dialled it, or many at once."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netkat.closing import Closing
+from netkat.commands.listen.listen_request import ListenRequest
+from netkat.commands.relay.drain import Delivery
+from netkat.commands.relay.relay import Relay
+from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.report import status_lines
+from netkat.commands.report.connection_report import Account
+from netkat.commands.signals import Signals
+from netkat.errors import NetkatError, NetworkError, TimedOut
+
+if TYPE_CHECKING:
+    from netkat.commands.exec_program import CommandRelay
+    from netkat.commands.report.reporter import Reports
+    from netkat.conn import AnyConnection, AnyStream, TcpConnection, UdpConnection
+    from netkat.conn.base import Address
+
+Say = Callable[[str], None]
+
+_LOOK_AGAIN = 0.05
+"""Seconds between looks at commands that are being ended."""
+
+
+def received(address: Address, request: ListenRequest, say: Say) -> None:
+    """As nc says it."""
+    if request.verbosity:
+        say(f"Connection received on {address[0]} {address[1]}")
+
+
+def serve(
+    conn: TcpConnection | UdpConnection,
+    address: Address,
+    request: ListenRequest,
+    reports: Reports,
+    signals: Signals,
+) -> int:
+    """One client until its end, on this thread. Errors: NetkatError, Interrupted."""
+    received(address, request, reports.say)
+    client = Client(conn, address, request, reports, signals.fd)
+    try:
+        code = client.run(stdin=0 if request.read_stdin else None)
+    except NetkatError as error:
+        if isinstance(error, NetworkError):
+            error.message = _ended(address, request, error)
+        if reports.tell(client.account, error):
+            signals.check()
+            return error.exit_code
+        raise
+    reports.tell(client.account)
+    signals.check()
+    return code
+
+
+class Clients(Closing):
+    """Many at once, a thread each. Their bytes go to the output as they come."""
+
+    def __init__(self, request: ListenRequest, reports: Reports, cancel_fd: int) -> None:
+        self._request, self._reports, self._cancel_fd = request, reports, cancel_fd
+        self._threads: set[threading.Thread] = set()
+        self._begun = 0
+        self._commands: set[CommandRelay] = set()
+
+    def begin(self, conn: TcpConnection, address: Address) -> int:
+        """Serve one more; how many there have been."""
+        received(address, self._request, self._reports.say)
+        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        # A daemon: a write that nobody takes must not keep netkat alive.
+        thread = threading.Thread(
+            target=self._serve, args=(conn, address), name="netkat-client", daemon=True
+        )
+        self._threads.add(thread)
+        self._begun += 1
+        thread.start()
+        return self._begun
+
+    def finish(self, signals: Signals) -> int:
+        """Wait for all of them. Errors: Interrupted."""
+        for thread in self._threads:
+            thread.join()
+        signals.check()
+        return 0
+
+    def close(self) -> None:
+        """End the commands of those that are still there: nothing of ours may outlive us."""
+        if self._request.command is None:
+            return
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
+            # Each is told by the signals' descriptor, and resets its client before it ends its
+            # command. One whose command ends first takes that for an end in order.
+            until = time.monotonic() + _LOOK_AGAIN
+            for thread in alive:
+                thread.join(max(0.0, until - time.monotonic()))
+            for command in tuple(self._commands):
+                command.end()
+
+    def _serve(self, conn: TcpConnection, address: Address) -> None:
+        reports = self._reports
+        client = Client(conn, address, self._request, reports, self._cancel_fd)
+        try:
+            client.run(stdin=None, commands=self._commands)
+        except (NetkatError, OSError) as error:
+            # Of one client alone: the others go on.
+            if not reports.tell(client.account, error):
+                reports.say(f"netkat: {_ended(address, self._request, error)}")
+        else:
+            reports.tell(client.account)
+
+
+class Client:
+    """One of them. ``account`` is filled in while run() runs."""
+
+    def __init__(
+        self,
+        conn: TcpConnection | UdpConnection,
+        address: Address,
+        request: ListenRequest,
+        reports: Reports,
+        cancel_fd: int,
+    ) -> None:
+        self._conn: AnyConnection = conn
+        self._address, self._request = address, request
+        self._reports, self._cancel_fd = reports, cancel_fd
+        self.account = Account("listen", str(request.protocol))
+
+    def run(self, *, stdin: int | None, commands: set[CommandRelay] | None = None) -> int:
+        """Until its end; the connection is closed then. Its exit code. Errors: NetkatError.
+
+        ``commands`` holds the command of this client while it runs.
+        """
+        from netkat.conn import UdpConnection
+
+        self._secure()
+        request, conn = self._request, self._conn
+        if isinstance(conn, UdpConnection):
+            self.account.met(self._address)
+        else:
+            self.account.opened(conn)
+        if request.command is not None:
+            from netkat.commands import exec_program
+
+            return exec_program.serve(
+                conn,
+                request.command,
+                peer=self._address,
+                cancel_fd=self._cancel_fd,
+                options=request.relay,
+                verbosity=request.verbosity,
+                reports=self._reports,
+                account=self.account,
+                name=self._name,
+                running=commands,
+            )
+        if request.reply is not None and not isinstance(conn, UdpConnection):
+            self._reply(conn, request.reply)
+        else:
+            self._relay(stdin)
+        if request.verbosity and self.account.ending == Ending.IDLE.value:
+            self._reports.say(status_lines.idle(request.relay.idle))
+        if request.reply is not None:
+            return 0  # nobody counted
+        for line in self.account.words(request.verbosity):
+            self._reports.say(line)
+        return 0
+
+    def _secure(self) -> None:
+        """TLS, where it is asked for; the handshake is this client's, others do not wait."""
+        from netkat.conn import TcpConnection
+
+        request, tls = self._request, self._request.tls
+        if tls is None or not isinstance(self._conn, TcpConnection):
+            return
+        self._conn = secured = tls.over(
+            self._conn, "", timeout=request.relay.idle, cancel_fd=self._cancel_fd
+        )
+        for line in tls.told(secured) if request.verbosity else ():
+            self._reports.say(f"netkat: {line}")
+
+    @property
+    def _name(self) -> str:
+        return f"{self._address[0]} {self._address[1]} " if self._request.keep_open else ""
+
+    def _relay(self, stdin: int | None) -> None:
+        conn, reports = self._conn, self._reports
+        relay = Relay(
+            reports.record.of(conn, self._name),
+            stdin=stdin,
+            stdout=1,
+            cancel_fd=self._cancel_fd,
+            options=self._request.relay,
+            version=6 if ":" in self._address[0] else 4,
+        )
+        ending = None
+        reports.progress.begin(relay, conn)
+        try:
+            ending = relay.run()
+        finally:
+            reports.progress.end(relay)
+            self.account.relayed(relay, ending)
+            self.account.look(conn)
+            if ending in (Ending.IN_ORDER, Ending.IDLE, Ending.LINGERED):
+                conn.close()
+            else:
+                conn.abort()
+            relay.close()
+
+    def _reply(self, conn: AnyStream, kind: str) -> None:
+        from netkat.commands.listen.responders import answer
+
+        over = threading.Event()
+        watched = (conn, self._cancel_fd, over)
+        threading.Thread(
+            target=_abort_on_signal, args=watched, name="netkat-signal", daemon=True
+        ).start()
+        ending, idle = None, self._request.relay.idle
+        delivery = Delivery(conn, cancel_fd=self._cancel_fd)
+        try:
+            conn.settimeout(idle)
+            answer(conn, kind, (self._address[0], self._address[1]))
+            delivery.wait()
+            ending = Ending.IN_ORDER
+        except TimedOut:
+            assert idle is not None
+            delivery.wait(idle, needs_fin=False)
+            ending = Ending.IDLE
+        finally:
+            over.set()
+            self.account.ending = None if ending is None else ending.value
+            self.account.look(conn)
+            if ending is None:
+                conn.abort()
+            else:
+                conn.close()
+
+
+def _abort_on_signal(conn: AnyStream, cancel_fd: int, over: threading.Event) -> None:
+    poller = select.poll()
+    poller.register(cancel_fd, select.POLLIN)
+    while not over.is_set():
+        if poller.poll(200):
+            conn.abort()
+            return
+
+
+def _ended(address: Address, request: ListenRequest, error: Exception) -> str:
+    message = error.message if isinstance(error, NetkatError) else str(error)
+    return f"{address[0]} port {address[1]} ({request.protocol}): {message}"

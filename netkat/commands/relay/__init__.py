@@ -1,0 +1,1 @@
+"""Copy data between standard input and output and a connection."""

@@ -1,0 +1,133 @@
+"""Nothing leaves before the peer has it: the last byte and the FIN, acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+from netkat.commands.relay.directions import send_fin
+from netkat.errors import NetkatError, Undelivered
+from netkat.flow import Protocol
+
+if TYPE_CHECKING:
+    from netkat.commands.relay.directions import Conn, Sender
+
+LIMIT = 60.0
+"""Seconds until what is not acknowledged is given up."""
+_SHORTEST, _LONGEST = 0.0005, 0.05
+"""Seconds between looks. There is no descriptor for an acknowledgement: the stack
+wakes writers when there is room, long before the last byte is acknowledged."""
+_LOOK = 5
+"""Milliseconds between looks at what leaves."""
+_OVER = frozenset({7, 15})
+"""gVisor's tcp.StateClose and tcp.StateError: a RST, after the peer's FIN or before, a time-out."""
+
+
+def open_bytes(conn: Conn) -> int:
+    """Bytes that the connection took and the peer has not acknowledged."""
+    if conn.protocol is not Protocol.TCP:
+        return 0
+    try:
+        return conn.info().unacked
+    except (NetkatError, OSError):
+        return 0
+
+
+def let_leave(conn: Conn, cancel_fd: int) -> bool:
+    """Wait until datagrams have left: the first may wait for the next hop's MAC.
+
+    As long as the stack asks for that, which it gives up by itself. False when cancelled.
+    """
+    poller = select.poll()
+    poller.register(cancel_fd, select.POLLIN)
+    while _leaving(conn):
+        if poller.poll(_LOOK):
+            return False
+    return True
+
+
+def _leaving(conn: Conn) -> bool:
+    try:
+        return conn.info().leaving
+    except (NetkatError, OSError):
+        return False
+
+
+class Delivery:
+    """The end of a TCP relay: its sender has been told to stop, and finishes what it holds."""
+
+    def __init__(
+        self,
+        conn: Conn,
+        *,
+        cancel_fd: int | None,
+        sender: Sender | None = None,
+        nudge_fd: int | None = None,
+    ) -> None:
+        self._conn, self._sender = conn, sender
+        self._nudge_fd, self._cancel_fd = nudge_fd, cancel_fd
+        self._poll = select.poll()
+        for descriptor in (nudge_fd, cancel_fd):
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN)
+        self._open = 0
+
+    def wait(self, limit: float = LIMIT, *, needs_fin: bool = True) -> bool:
+        """Send FIN and wait until all is acknowledged; False when cancelled.
+
+        Errors: Undelivered, with the count; without ``needs_fin`` for bytes only.
+        """
+        deadline = time.monotonic() + limit
+        pause = _SHORTEST
+        shut = False
+        while True:
+            if not shut and not self._sending():
+                shut = True
+                # The sender has done so at the end of input, and a reset one cannot.
+                with contextlib.suppress(NetkatError, OSError):
+                    send_fin(self._conn)
+            delivered, broken = self._look()
+            if shut and delivered:
+                return True
+            if broken:
+                return self._give_up("the peer reset the connection", needs_fin=False)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return self._give_up(f"no acknowledgement in {limit:g} s", needs_fin=needs_fin)
+            if self._cancelled(min(pause, left)):
+                return False
+            pause = min(pause * 2, _LONGEST)
+
+    def _sending(self) -> bool:
+        return self._sender is not None and self._sender.is_alive()
+
+    def _look(self) -> tuple[bool, bool]:
+        """Is everything acknowledged, FIN included? Is the connection gone?"""
+        try:
+            info = self._conn.info()
+            if info.state in _OVER:
+                # The count is older than the state: the last ACK may have come in between.
+                info = self._conn.info()
+        except (NetkatError, OSError):
+            return False, True
+        self._open = info.unacked
+        delivered = not self._open and bool(info.fin_acked)
+        return delivered, not delivered and info.state in _OVER
+
+    def _give_up(self, why: str, *, needs_fin: bool) -> bool:
+        count = self._open + (self._sender.in_hand if self._sender is not None else 0)
+        if count:
+            raise Undelivered(f"{count} bytes were not delivered: {why}", count=count)
+        if needs_fin:
+            raise Undelivered(f"the end of the stream was not delivered: {why}")
+        return True
+
+    def _cancelled(self, seconds: float) -> bool:
+        for descriptor, _ in self._poll.poll(max(1, int(seconds * 1000))):
+            if descriptor == self._cancel_fd:
+                return True
+            os.eventfd_read(descriptor)
+        return False

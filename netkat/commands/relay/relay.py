@@ -1,0 +1,247 @@
+"""Standard input to the peer, the peer to standard output, and when that is over.
+
+A thread each way moves the bytes; the calling thread waits for what they tell,
+for the clock and for the cancel descriptor, in poll(2) and nowhere else.
+
+When a TCP relay ends (stop_rules.py):
+
+- The end of input sends FIN; the peer is read on until its own FIN, or as long as
+  ``linger`` says.
+- The peer's FIN ends it at once where input is a terminal, at its end, or not
+  read. From a pipe or a file it goes on sending until the end of input, a RST,
+  or QUIET seconds without input: a peer that half-closed still reads, and one
+  that has gone answers the next segment with RST.
+- Either way it does not return before the last byte and the FIN are
+  acknowledged (drain.py).
+
+UDP knows no end of its own: once input has ended, it is over QUIET seconds after
+the last datagram either way.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+
+from netkat.commands.relay.directions import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender, Sink
+from netkat.commands.relay.drain import Delivery, let_leave, open_bytes
+from netkat.commands.relay.relay_options import FOR_EVER, PLAIN, RelayOptions
+from netkat.commands.relay.stdio import Discard, Input, Output, Stop
+from netkat.commands.relay.stop_rules import (
+    THREAD_END,
+    DatagramRule,
+    Ending,
+    IdleRule,
+    Rule,
+    StreamRule,
+)
+from netkat.commands.relay.transforms import Crlf, Shape, TelnetReader, escape_telnet
+from netkat.errors import ConnectionReset, Undelivered
+from netkat.flow import Protocol
+
+Until = Callable[[Receiver, "Sender | None", Rule], Rule]
+"""Makes the rule of a relay's end; it is given the protocol's own."""
+
+
+class Relay:
+    """One connection between ``stdin`` (None: not read) and ``stdout``, both descriptors.
+
+    ``cancel_fd`` ends it when it polls readable. ``stdout`` may make another sink, and
+    ``until`` the rule that ends it in place of the protocol's. The connection stays
+    open: after run() the caller closes it.
+    """
+
+    def __init__(
+        self,
+        conn: Conn,
+        *,
+        stdin: int | None,
+        stdout: int | Callable[[Stop], Sink],
+        cancel_fd: int,
+        options: RelayOptions = PLAIN,
+        version: int = 4,
+        until: Until | None = None,
+    ) -> None:
+        self._conn, self._cancel_fd, self._options = conn, cancel_fd, options
+        self._until = until
+        self._stream = conn.protocol is Protocol.TCP
+        self._stop = Stop()
+        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        sink = Output(stdout, self._stop) if isinstance(stdout, int) else stdout(self._stop)
+        self._receiver = Receiver(
+            conn,
+            Discard() if options.send_only else sink,
+            self._stop,
+            self._nudge,
+            shape=TelnetReader(self._answer) if options.telnet else None,
+            limit=options.receive_limit,
+        )
+        self._sender: Sender | None = None
+        self._terminal = False
+        if stdin is not None:
+            source = Input(stdin, self._stop)
+            self._terminal = source.terminal
+            self._sender = self._sending(source, LARGEST_PAYLOAD[version])
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the connection has taken from the input."""
+        return self._sender.moved if self._sender is not None else 0
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from the peer."""
+        return self._receiver.moved
+
+    @property
+    def in_hand(self) -> int:
+        """Bytes read from the input that the connection has not taken yet."""
+        return self._sender.in_hand if self._sender is not None else 0
+
+    @property
+    def peer_closed_after_us(self) -> bool:
+        """True where the peer closed without a byte, and only after our own FIN."""
+        if self._sender is None or self._options.send_only:
+            return False
+        ours = self._sender.fin_at
+        theirs = self._receiver.ended_at
+        return ours is not None and theirs is not None and ours <= theirs and not self.received
+
+    def run(self) -> Ending:
+        """Relay until it is over. Errors: any NetworkError, LocalStreamFailed, Undelivered."""
+        ending = self._run()
+        truncated = self._receiver.truncated
+        # With --send-only nobody asked what the peer had to say.
+        if truncated is None or ending is Ending.CANCELLED or self._options.send_only:
+            return ending
+        raise truncated
+
+    def _run(self) -> Ending:
+        self._conn.settimeout(None)
+        for half in self._halves():
+            half.start()
+        try:
+            ending = self._supervise()
+            self._stop.ask()
+            if ending is not Ending.CANCELLED and self._stream:
+                return self._deliver(ending)
+            if self._sender is not None:
+                # It may be on its way back from a send: in_hand is right after that.
+                self._sender.join(THREAD_END)
+            if not self._stream and ending is not Ending.CANCELLED:
+                return ending if let_leave(self._conn, self._cancel_fd) else Ending.CANCELLED
+            return ending
+        finally:
+            if not self._stop.asked:
+                self._stop.ask()
+
+    def wake(self) -> None:
+        """Have the rules look again; from any thread, before close()."""
+        os.eventfd_write(self._nudge, 1)
+
+    def close(self) -> None:
+        """Give back what run() used; for after the connection is closed, which wakes its threads.
+
+        A thread that is stuck in a write that nobody takes keeps its descriptors.
+        """
+        for half in self._halves():
+            if half.ident is not None:
+                half.join(THREAD_END)
+        if not any(half.is_alive() for half in self._halves()) and self._nudge >= 0:
+            os.close(self._nudge)
+            self._stop.close()
+            self._nudge = -1
+
+    def _halves(self) -> list[Half]:
+        return [self._receiver] if self._sender is None else [self._receiver, self._sender]
+
+    def _sending(self, source: Input, largest: int) -> Sender:
+        options = self._options
+        shape: Shape | None = Crlf() if options.crlf else None
+        if options.telnet:
+            before = shape
+            shape = escape_telnet if before is None else lambda view: escape_telnet(before(view))
+        return Sender(
+            self._conn,
+            source,
+            self._stop,
+            self._nudge,
+            # Every byte may become two.
+            payload=largest // 2 if shape is not None else largest,
+            shape=shape,
+            interval=options.interval,
+            shutdown=options.shutdown,
+        )
+
+    def _answer(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._conn.send(view) :]
+
+    def _rules(self) -> list[Rule]:
+        options, receiver, sender = self._options, self._receiver, self._sender
+        began = time.monotonic()
+        rules: list[Rule] = []
+        linger = 0.0 if options.linger is None and options.send_only else options.linger
+        if self._stream:
+            rules.append(
+                StreamRule(
+                    self._conn,
+                    receiver,
+                    sender,
+                    terminal=self._terminal,
+                    linger=FOR_EVER if linger is None else linger,
+                    named=self._named,
+                )
+            )
+        else:
+            rules.append(DatagramRule(receiver, sender, linger=linger, began=began))
+        if self._until is not None:
+            rules = [self._until(receiver, sender, rules[0])]
+        if options.idle is not None:
+            seconds = options.idle
+            rules.append(IdleRule(self._conn, receiver, sender, seconds=seconds, began=began))
+        return rules
+
+    def _supervise(self) -> Ending:
+        poller = select.poll()
+        poller.register(self._cancel_fd, select.POLLIN)
+        poller.register(self._nudge, select.POLLIN)
+        rules = self._rules()
+        while True:
+            now = time.monotonic()
+            moments: list[float] = []
+            for rule in rules:
+                judged = Ending.READER_GONE if self._receiver.reader_gone else rule.judge(now)
+                if isinstance(judged, Ending):
+                    return judged
+                if judged is not None:
+                    moments.append(judged)
+            # Rounded up, or the last millisecond would be spent spinning.
+            timeout = max(0, int((min(moments) - now) * 1000) + 1) if moments else None
+            for descriptor, _ in poller.poll(timeout):
+                if descriptor == self._cancel_fd:
+                    return Ending.CANCELLED
+                os.eventfd_read(self._nudge)
+
+    def _deliver(self, ending: Ending) -> Ending:
+        delivery = Delivery(
+            self._conn, cancel_fd=self._cancel_fd, sender=self._sender, nudge_fd=self._nudge
+        )
+        if ending is Ending.IDLE:
+            assert self._options.idle is not None
+            done = delivery.wait(self._options.idle, needs_fin=False)
+        else:
+            done = delivery.wait()
+        return ending if done else Ending.CANCELLED
+
+    def _named(self, fault: Exception) -> Exception:
+        """A reset says how much it cost."""
+        if not isinstance(fault, ConnectionReset):
+            return fault
+        count = open_bytes(self._conn) + self.in_hand
+        if not count:
+            return fault
+        return Undelivered(f"{fault.message}; {count} bytes were not delivered", count=count)

@@ -1,0 +1,1 @@
+"""What a command prints about its connections: status lines, JSON, files, packets."""

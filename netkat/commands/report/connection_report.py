@@ -1,0 +1,146 @@
+"""What became of one connection: the last words of -v, and a line of JSON.
+
+docs/json/connection.schema.json says what the JSON holds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from netkat.errors import NetkatError
+
+if TYPE_CHECKING:
+    from netkat.commands.relay.relay import Relay
+    from netkat.commands.relay.stop_rules import Ending
+    from netkat.commands.report.status_lines import Target
+    from netkat.conn import AnyConnection
+
+VERSION = 1
+
+
+class Account:
+    """Filled in as things happen; what never came to be known stays None."""
+
+    local: dict[str, Any] | None = None
+    remote: dict[str, Any] | None = None
+    sent: int | None = None
+    received: int | None = None
+    handshake_us: int | None = None
+    rtt_us: int | None = None
+    mss: int | None = None
+    peer_ttl: int | None = None
+    retransmits: int | None = None
+    ending: str | None = None
+    error: dict[str, Any] | None = None
+
+    def __init__(self, command: str, protocol: str, host: str | None = None) -> None:
+        self.command, self.protocol, self.host = command, protocol, host
+        self.began = time.monotonic()
+        self.said: list[str] = []
+
+    def opened(self, conn: AnyConnection) -> None:
+        """There is a connection, from now on."""
+        self.began = time.monotonic()
+        self.local, self.remote = _end(conn.getsockname()), _end(conn.getpeername())
+
+    def met(self, address: tuple[Any, ...]) -> None:
+        """The peer of an endpoint that others can reach too."""
+        self.began = time.monotonic()
+        self.remote = _end(address)
+
+    def refused(self, target: Target, error: NetkatError) -> None:
+        """No connection came about; the last attempt that counts went there."""
+        peer = target.proxy or target
+        self.remote = {"address": str(peer.address), "port": peer.port}
+        self.failed(error)
+
+    def relayed(self, relay: Relay, ending: Ending | None) -> None:
+        """What went each way, and how it ended; None for a fault."""
+        self.sent, self.received = relay.sent, relay.received
+        self.ending = None if ending is None else ending.value
+
+    def look(self, conn: AnyConnection) -> None:
+        """The stack's facts. To be called before the connection is closed."""
+        try:
+            info = conn.info()
+        except (NetkatError, OSError):
+            return
+        self.peer_ttl = info.peer_ttl or None
+        if info.mss:
+            self.handshake_us, self.rtt_us = info.handshake or None, info.rtt or None
+            self.mss, self.retransmits = info.mss, info.retransmits
+
+    def failed(self, error: Exception) -> None:
+        """Why it did not come about, or ended before its time."""
+        self.error = described(error)
+
+    def note(self, line: str) -> None:
+        """What would have been said on stderr beside the JSON."""
+        self.said.append(line)
+
+    def line(self) -> str:
+        """All of it as one line."""
+        known = {
+            "version": VERSION,
+            "command": self.command,
+            "protocol": self.protocol,
+            "host": self.host,
+            "local": self.local,
+            "remote": self.remote,
+            "seconds": round(time.monotonic() - self.began, 6),
+            "sent": self.sent,
+            "received": self.received,
+            "handshake_us": self.handshake_us,
+            "rtt_us": self.rtt_us,
+            "mss": self.mss,
+            "peer_ttl": self.peer_ttl,
+            "retransmits": self.retransmits,
+            "ending": self.ending,
+            "error": self.error,
+            "said": self.said,
+        }
+        import json
+
+        return json.dumps(known)
+
+    def words(self, verbosity: int) -> list[str]:
+        """The last lines of -v, and what -vv has besides."""
+        if not verbosity:
+            return []
+        lines = [f"netkat: {self.sent} bytes sent, {self.received} received"]
+        facts = [f"{time.monotonic() - self.began:.3g} s"]
+        if self.handshake_us:
+            facts.append(f"handshake {self.handshake_us / 1000:g} ms")
+        if self.rtt_us:
+            facts.append(f"rtt {self.rtt_us / 1000:g} ms")
+        if self.mss:
+            facts.append(f"mss {self.mss}")
+        if self.peer_ttl:
+            facts.append(f"peer's ttl {self.peer_ttl}")
+        if self.retransmits is not None:
+            facts.append(f"{self.retransmits} retransmits")
+        return lines + ([f"netkat: {', '.join(facts)}"] if verbosity > 1 else [])
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """A fault as the JSON of every command tells it."""
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint if isinstance(error, NetkatError) else None,
+        "details": _details(error),
+    }
+
+
+def _details(error: Exception) -> dict[str, Any]:
+    """The fields of a fault: who sent the RST, with which TTL, how many bytes were lost."""
+    return {
+        name: value if isinstance(value, int | float | str) else str(value)
+        for name, value in vars(error).items()
+        if name not in ("message", "hint") and not name.startswith("_") and value is not None
+    }
+
+
+def _end(address: tuple[Any, ...]) -> dict[str, Any]:
+    return {"address": address[0], "port": address[1]}

@@ -1,0 +1,53 @@
+"""What wants to see each frame of a command's own: lines by -d, a file by --pcap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from netkat.closing import Closing
+
+if TYPE_CHECKING:
+    from netkat.commands.report.frame_file import FrameFile
+    from netkat.commands.report.frame_log import FrameLog
+
+Tap = Callable[[bytes, bool, str, bool, float], None]
+
+
+class Taps(Closing):
+    """Opened at once, writing from start() on: threads come after capabilities are gone.
+
+    Errors of the constructor: BadArgument when the file cannot be made.
+    """
+
+    def __init__(self, show: bool, file: str | None, say: Callable[[str], None]) -> None:
+        self._taps: list[FrameLog | FrameFile] = []
+        if show:
+            from netkat.commands.report.frame_log import FrameLog
+
+            self._taps.append(FrameLog(say))
+        if file is not None:
+            from netkat.commands.report.frame_file import FrameFile
+
+            self._taps.append(FrameFile(file, say))
+
+    @property
+    def tap(self) -> Tap | None:
+        """For the stack; None where nobody looks on."""
+        if len(self._taps) < 2:
+            return self._taps[0].tap if self._taps else None
+        return self._each
+
+    def start(self) -> None:
+        """Begin to write."""
+        for tap in self._taps:
+            tap.start()
+
+    def close(self) -> None:
+        """Write what waits; more than once is once."""
+        for tap in self._taps:
+            tap.close()
+
+    def _each(self, *seen: Any) -> None:
+        for tap in self._taps:
+            tap.tap(*seen)
