@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host.conntrack import Direction
+from netkat.host.conntrack import Census, Direction
 from netkat.host.route import address_family, unpack_address
 from netkat.netlink import attribute, nested
 
@@ -67,6 +67,8 @@ def tracked(protocol: int, wanted: Direction) -> Tracked | None:
         attribute(_DESTINATION_PORT, wanted.destination_port.to_bytes(2, "big")),
     )
     body = _header(wanted.source) + nested(_ORIGINAL, addresses, ports)
+    if _unused():
+        return None
     with netlink.Netlink(netlink.NETLINK_NETFILTER) as kernel:
         try:
             return _parse(kernel.get(_CT_GET, body))
@@ -94,6 +96,8 @@ def entries_to(protocol: int, destination: IPAddress, port: int) -> list[Tracked
         + nested(_ORIGINAL, addresses, ports)
         + nested(_FILTER, attribute(_FILTER_ORIGINAL, flags))
     )
+    if _unused():
+        return []
     with netlink.Netlink(netlink.NETLINK_NETFILTER) as kernel:
         try:
             answers = kernel.dump(_CT_GET, body)
@@ -121,6 +125,17 @@ def statistics() -> dict[str, int]:
     return {
         name: totals[name] for name in ("insert_failed", "drop", "early_drop") if name in totals
     }
+
+
+def _unused() -> bool:
+    """Whether this namespace has no entries: then a question would only load kernel modules."""
+    census = Census()
+    try:
+        return census.empty()
+    except OSError:
+        return False
+    finally:
+        census.close()
 
 
 def _header(address: IPAddress) -> bytes:

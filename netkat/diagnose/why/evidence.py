@@ -187,6 +187,8 @@ class Host:
     next_hop_state: str = ""
     local: bool = False
     """The target is an address of this host."""
+    local_interface: str = ""
+    """The interface that holds it, where it is local."""
     ip_forward: bool = True
     rp_filter: int = 0
     """The stricter of all and the interface's: 0 off, 1 strict, 2 loose."""

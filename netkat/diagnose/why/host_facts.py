@@ -11,7 +11,7 @@ from pathlib import Path
 from netkat.diagnose.why.evidence import Host
 from netkat.errors import NetkatError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import link
+from netkat.host.link import addresses, link
 from netkat.host.neighbor import neighbor
 from netkat.host.route import Route, is_own, route_to
 
@@ -25,6 +25,8 @@ def towards(
 ) -> Host:
     """The host's facts for a packet that it sends to this target."""
     facts = replace(_named(), local=is_own(address))
+    if facts.local:
+        facts = replace(facts, local_interface=_holder(address))
     try:
         route = route_to(address, protocol=protocol, remote_port=port, interface=interface)
     except NetkatError as error:
@@ -69,6 +71,14 @@ def _with_route(facts: Host, route: Route, address: IPAddress) -> Host:
         ip_forward=_forwards(address.version),
         rp_filter=_rp_filter(route.interface),
     )
+
+
+def _holder(address: IPAddress) -> str:
+    """The interface that has an address; "" where a route alone makes it local."""
+    for own in addresses():
+        if own.address.packed == address.packed:
+            return link(own.index).name
+    return ""
 
 
 def _specific(route: Route) -> bool:

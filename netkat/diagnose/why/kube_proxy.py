@@ -213,7 +213,8 @@ def _endpoints(rules: RuleSet, family: int, chain: str) -> tuple[str, ...]:
     whole = "service-" + chain.partition("-")[2]
     found: dict[str, None] = {}
     for rule in rules.rules(family, TABLE, whole):
-        for name in rule.sets:
+        # Named sets of the chain are session affinity's: they hold clients.
+        for name in (each for each in rule.sets if each.startswith("__")):
             for element in rules.elements(family, TABLE, name):
                 if end := names.endpoint_of_chain(element.jump):
                     found[end] = None

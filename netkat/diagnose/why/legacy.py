@@ -58,6 +58,15 @@ def snapshot(version: int) -> Snapshot:
     return found
 
 
+def snapshot_or_note(version: int, unchecked: list[str]) -> Snapshot:
+    """The same; where the rules cannot be read, a note in ``unchecked`` and no rules."""
+    try:
+        return snapshot(version)
+    except (OSError, ValueError) as error:
+        unchecked.append(f"iptables-legacy: {error}")
+        return {}
+
+
 def moved(
     before: Snapshot, after: Snapshot, address: IPAddress, port: int
 ) -> tuple[LegacyRule, ...]:
@@ -120,14 +129,18 @@ _SERVICES = ("KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES")
 
 
 def _save(version: int, table: str) -> str:
-    return subprocess.run(
-        [_SAVE[version], "-c", "-t", table],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env={"PATH": _SEARCH, "LC_ALL": "C"},
-    ).stdout
+    command = [_SAVE[version], "-c", "-t", table]
+    try:
+        return subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={"PATH": _SEARCH, "LC_ALL": "C"},
+        ).stdout
+    except subprocess.SubprocessError as error:
+        raise OSError(str(error)) from None
 
 
 def _counted(table: str, saved: str) -> Iterator[tuple[Counted, int]]:

@@ -62,8 +62,7 @@ class Observers:
             "packets", lambda: PacketSocket(request.protocol, request.address, port)
         )
         self._events = self._opened("rule traces", TraceSocket)
-        self._legacy_tables = legacy.tables(request.address.version)
-        self._legacy = self._legacy_rules()
+        self._legacy = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         self._statistics = conntrack.statistics()
         self._table: OwnedTable | None = None
         if not request.read_only and self._events is not None:
@@ -124,19 +123,10 @@ class Observers:
             self._unchecked.append(f"nftables: {error}")
             return 0
 
-    def _legacy_rules(self) -> legacy.Snapshot:
-        if not self._legacy_tables:
-            return {}
-        try:
-            return legacy.snapshot(self._request.address.version)
-        except (OSError, ValueError) as error:
-            self._unchecked.append(f"iptables-legacy: {error}")
-            return {}
-
     def _moved_rules(self) -> tuple[LegacyRule, ...]:
         if not self._legacy:
             return ()
-        after = self._legacy_rules()
+        after = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         return legacy.moved(self._legacy, after, self._request.address, self._request.port)
 
     def _service(self, steps: tuple[Step, ...], moved: tuple[LegacyRule, ...]) -> Service:

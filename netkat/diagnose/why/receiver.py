@@ -26,7 +26,7 @@ from netkat.diagnose.why.observers import interface_name, is_fresh
 from netkat.diagnose.why.request import Request
 from netkat.diagnose.why.steps import StepReader
 from netkat.errors import BadArgument, SetupError
-from netkat.flow import IPAddress
+from netkat.flow import IPAddress, Protocol
 from netkat.host.link import link
 from netkat.host.route import is_own, route_to
 from netkat.netlink import NetlinkError
@@ -119,7 +119,7 @@ class Arrival:
         self._program = Arrivals()
         open_now.callback(self._program.close)
         self._events = open_now.enter_context(TraceSocket())
-        self._legacy = self._legacy_rules()
+        self._legacy = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         # Before anything arrives: from here on nothing of the flow leaves.
         chains = containment.chains(self._client, containment.pod_interfaces(self._index))
         self._table = open_now.enter_context(OwnedTable(chains))
@@ -129,14 +129,18 @@ class Arrival:
         """Inject the packet, wait for its end, and end what it opened."""
         begun = time.monotonic()
         self._program.arrive(self._index, self._client.opening(self._request.payload))
-        steps = self._followed(begun + self._request.timeout)
+        try:
+            steps = self._followed(begun + self._request.timeout)
+        except BaseException:
+            self._reset()  # while the table is there, so it cannot leave
+            raise
         seconds = time.monotonic() - begun
         changed = self._rules.generation() != self._generation
         drops = () if self._drops is None else drops_of(self._drops, self._client.source_port)
         moved = self._moved_rules()
         service = self._service(evidence, steps, moved)
         if self._opened(steps):
-            self._program.arrive(self._index, self._client.reset())
+            self._reset()
             self._events.take(_SETTLE)
         return replace(
             evidence,
@@ -155,10 +159,12 @@ class Arrival:
 
     def _followed(self, until: float) -> tuple[Step, ...]:
         """The steps, once the packet was stopped or its answer came to its end."""
+        reader = StepReader(self._rules, self._table.name, interface_name)
+        steps: tuple[Step, ...] = ()
         while True:
-            self._heard += self._events.take(_QUICK)
-            reader = StepReader(self._rules, self._table.name, interface_name)
-            steps = reader.steps(self._heard)
+            if new := self._events.take(_QUICK):
+                self._heard += new
+                steps = reader.steps(self._heard)
             if any(step.stops for step in steps):
                 # A reject's error and an answer to it come at once.
                 self._heard += self._events.take(_SETTLE)
@@ -166,22 +172,19 @@ class Arrival:
             if time.monotonic() >= until:
                 return steps
 
+    def _reset(self) -> None:
+        if self._request.protocol is Protocol.TCP:
+            self._program.arrive(self._index, self._client.reset())
+
     def _opened(self, steps: tuple[Step, ...]) -> bool:
         """Whether the packet reached a socket or a pod: then its state here must be ended."""
         sent = [step for step in steps if not answers(step, str(self._client.source))]
-        return self._request.protocol == 6 and not any(step.stops for step in sent)
-
-    def _legacy_rules(self) -> legacy.Snapshot:
-        try:
-            return legacy.snapshot(self._request.address.version)
-        except (OSError, ValueError) as error:
-            self._unchecked.append(f"iptables-legacy: {error}")
-            return {}
+        return not any(step.stops for step in sent)
 
     def _moved_rules(self) -> tuple[LegacyRule, ...]:
         if not self._legacy:
             return ()
-        after = self._legacy_rules()
+        after = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         return legacy.moved(self._legacy, after, self._request.address, self._request.port)
 
     def _service(

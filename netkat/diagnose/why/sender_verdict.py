@@ -179,8 +179,24 @@ def _cluster_internal(evidence: Evidence) -> Finding | None:
     )
 
 
+def _held_here(evidence: Evidence) -> Finding | None:
+    """IPVS puts the addresses of all Services on an interface of each node."""
+    kernel, bypass, host = evidence.kernel, evidence.bypass, evidence.host
+    if not host.local or bypass.outcome in _NOT_SENT:
+        return None
+    ended = "was answered" if kernel.works else f"ended ({kernel.outcome.replace('_', ' ')})"
+    past = "the address answers" if bypass.works else _BYPASS_WORDS.get(bypass.outcome, "it fails")
+    return Finding(
+        Verdict.CAPTURED_NAT,
+        f"this host holds the address itself, on {host.local_interface or 'a local route'}:"
+        f" the kernel's connection {ended} here; past this host {past}",
+        tuple(filter(None, (service_line(evidence), *nat_lines(evidence)))),
+        f"ipvsadm -Ln shows IPVS Services; {_incoming(evidence)}",
+    )
+
+
 def _own_address(evidence: Evidence) -> Finding | None:
-    if not evidence.host.local:
+    if not evidence.host.local or evidence.bypass.outcome not in _NOT_SENT:
         return None
     rules = (service_line(evidence), *nat_lines(evidence)) if captured(evidence) else ()
     return Finding(
@@ -318,6 +334,7 @@ def _words(evidence: Evidence) -> str:
     return f"{udp}{evidence.target.address} {evidence.target.port}"
 
 
+_NOT_SENT = frozenset({"own_address", "no_route", "not_run"})
 _LOOK_AT_RULE = "change this rule, or whatever wrote it"
 _BYPASS_WORDS = {
     "no_answer": "there is no answer",
@@ -339,6 +356,7 @@ _RULES: tuple[_Rule, ...] = (
     _stale,
     _cluster_internal,
     _captured_nat,
+    _held_here,
     _own_address,
     _missing_rules,
     _no_rule,

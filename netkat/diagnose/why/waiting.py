@@ -29,14 +29,15 @@ def collect(request: Request) -> Evidence:
 def _collect(request: Request) -> Evidence:
     client, evidence = begin(request)
     chains = containment.watching(client, request.address, request.port, request.protocol)
-    counted = legacy.snapshot(client.version)
+    unchecked: list[str] = []
+    counted = legacy.snapshot_or_note(client.version, unchecked)
     with RuleSet() as rules, TraceSocket() as events, OwnedTable(chains) as table:
         heard = _heard(events, request.wait or 0.0)
         steps = StepReader(rules, table.name, interface_name).steps(heard)
         steps = _of_first_flow(steps, evidence.client)
         moved: tuple[LegacyRule, ...] = ()
         if counted:
-            after = legacy.snapshot(client.version)
+            after = legacy.snapshot_or_note(client.version, unchecked)
             moved = legacy.moved(counted, after, request.address, request.port)
         service = kube_proxy.service(
             rules,
@@ -48,7 +49,15 @@ def _collect(request: Request) -> Evidence:
             moved=moved,
         )
     note = f"made nftables table inet {table.name} and waited for a packet of {client}"
-    return replace(evidence, steps=steps, service=service, legacy=moved, waited=True, notes=(note,))
+    return replace(
+        evidence,
+        steps=steps,
+        service=service,
+        legacy=moved,
+        waited=True,
+        unchecked=tuple(unchecked),
+        notes=(note,),
+    )
 
 
 def _heard(events: TraceSocket, wait: float) -> list[TraceEvent]:

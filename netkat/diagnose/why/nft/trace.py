@@ -72,7 +72,7 @@ class TraceSocket(Closing):
         return self._socket.fileno()
 
     def take(self, wait: float = 0.0) -> list[TraceEvent]:
-        """The events that wait, and those that come within ``wait`` seconds of the last."""
+        """The events that wait, and those that come within ``wait`` seconds."""
         found: list[TraceEvent] = []
         end = time.monotonic() + wait
         while True:
