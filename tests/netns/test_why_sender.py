@@ -128,6 +128,23 @@ def test_a_router_that_rejects_is_named(served: Pair) -> None:
     assert served.peer.ipv4 in result.text
 
 
+def test_an_address_that_ipvs_has_made_local(served: Pair) -> None:
+    address = "203.0.113.5"
+    served.peer.ip(f"addr add {address}/32 dev eth0")
+    served.host.ip(
+        f"route add default via {served.peer.ipv4}",
+        "link add kube-ipvs0 type bridge",
+        f"addr add {address}/32 dev kube-ipvs0",
+        "link set kube-ipvs0 up",
+    )
+    result = examined(served.host, address, PORT)
+    assert (result.verdict, result.exit_status) == ("captured_nat", 1)
+    assert result.text == (
+        "this host holds the address itself, on kube-ipvs0: the kernel's connection"
+        " ended (refused) here; past this host the address answers"
+    )
+
+
 def test_no_route(pair: Pair) -> None:
     result = examined(pair.host, "192.0.2.1", PORT)
     assert result.verdict == "no_route"
