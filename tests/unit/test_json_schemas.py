@@ -31,7 +31,7 @@ def test_every_command_that_has_json_has_one() -> None:
         if re.search(r'"--json"', path.read_text())
     }
     named = "".join(path.read_text() for path in SCHEMAS.values())
-    declared = {"options_relay": "connect", "sniff_options": "sniff", "options_why": "why"}
+    declared = {"options_relay": "connect", "options_sniff": "sniff", "options_why": "why"}
     assert having
     for module in having:
         assert f"`netkat {declared.get(module, module)} --json`" in named, module
