@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from netkat.bpf import drop_watch
+from netkat.bpf.drops import drop_watch
 from netkat.bpf.libpcap import FilterRefused, Matcher
 from netkat.bpf.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
@@ -25,7 +25,7 @@ class DropCapture:
 
     The filter sees the packet from its network header on. What it can only ask
     of a link header cannot be told for a drop: then every drop is shown.
-    ``filtered`` says which. Errors: those of netkat.bpf.drop_watch.DropWatch.
+    ``filtered`` says which. Errors: those of netkat.bpf.drops.drop_watch.DropWatch.
     """
 
     def __init__(self, options: CaptureOptions) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from contextlib import ExitStack
 
-from netkat.bpf.drop_watch import Drop, DropWatch
+from netkat.bpf.drops.drop_watch import Drop, DropWatch
 from netkat.diagnose.why.kernel_probe import KernelProbe
 from netkat.diagnose.why.packets import parse
 from netkat.diagnose.why.request import Request

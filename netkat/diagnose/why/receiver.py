@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 
-from netkat.bpf.drop_watch import DropWatch
+from netkat.bpf.drops.drop_watch import DropWatch
 from netkat.bpf.live_frames import Arrivals
 from netkat.diagnose.why import containment, host_facts, kube_proxy, legacy
 from netkat.diagnose.why.evidence import Evidence, LegacyRule, Service, Step, Target

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from netkat.bpf.btf import KernelTypes
+from netkat.bpf.drops.btf import KernelTypes
 
 SNAPSHOT = 256
 """Bytes of a dropped packet, from its network header on."""

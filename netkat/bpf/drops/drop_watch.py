@@ -16,9 +16,9 @@ import struct
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from netkat.bpf.btf import KernelTypes
-from netkat.bpf.drop_program import EVENT, SNAPSHOT, assemble
-from netkat.bpf.ring_buffer import RingBuffer
+from netkat.bpf.drops.btf import KernelTypes
+from netkat.bpf.drops.drop_program import EVENT, SNAPSHOT, assemble
+from netkat.bpf.drops.ring_buffer import RingBuffer
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 from netkat.errors import KernelTooOld, MissingCapability, SetupError
 
