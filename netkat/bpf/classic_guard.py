@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from netkat.bpf.cbpf import (
+from netkat.bpf.filters.cbpf import (
     AD_PROTOCOL,
     AD_VLAN_TAG,
     AD_VLAN_TAG_PRESENT,
@@ -46,7 +46,7 @@ from netkat.bpf.cbpf import (
     Instruction,
     Label,
 )
-from netkat.bpf.classic_headers import EXTENSION_HEADERS
+from netkat.bpf.filters.classic_headers import EXTENSION_HEADERS
 from netkat.bpf.tc import SHOT, UNSPEC
 from netkat.flow import Flow, IPAddress, Protocol
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 from netkat.bpf import tc
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.cbpf import ProgramTooLong, pack
 from netkat.bpf.classic_guard import guard_program
 from netkat.bpf.ebpf import EbpfGuard, Ingress
+from netkat.bpf.filters.cbpf import ProgramTooLong, pack
 from netkat.bpf.guard import Guard, GuardLink, GuardMode, check
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.ownership import tag_of

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -23,9 +24,9 @@ HERE = Path(__file__).parent
 
 PROGRAMS = {
     "ingress.insns": ("ingress.c", "netkat_ingress"),
-    "socket_filter.insns": ("socket_filter.c", "netkat_filter"),
+    "filters/socket_filter.insns": ("filters/socket_filter.c", "netkat_filter"),
 }
-"""Output: source, function."""
+"""Output: source, function; paths relative to this file."""
 
 LD_IMM64 = 0x18
 PSEUDO_MAP_FD = 1
@@ -90,10 +91,13 @@ def compile_function(source: str, function: str) -> bytes:
 
 
 def with_lookup(source: str) -> str:
-    """The source with flow_lookup.h in place: BCC compiles map look-ups in its main file only."""
-    header = "flow_lookup.h"
-    text = (HERE / source).read_text()
-    return text.replace(f'#include "{header}"\n', (HERE / header).read_text())
+    """Return the source with flow_lookup.h inserted: BCC finds maps in its main file only."""
+    path = HERE / source
+
+    def contents(include: re.Match[str]) -> str:
+        return (path.parent / include[1]).read_text()
+
+    return re.sub(r'#include "(.+)"\n', contents, path.read_text())
 
 
 def as_text(source: str, function: str, code: bytes) -> str:
@@ -102,7 +106,7 @@ def as_text(source: str, function: str, code: bytes) -> str:
     for at in range(0, len(code), 8):
         word = code[at : at + 8]
         lines.append(f"{word[0]:02x} {word[1]:02x} {word[2:4].hex()} {word[4:8].hex()}\n")
-    return HEADER % (function, source) + "".join(lines)
+    return HEADER % (function, Path(source).name) + "".join(lines)
 
 
 def main(arguments: list[str]) -> int:

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.flow_key import claimed_key, key_of
-from netkat.bpf.flow_map import FlowMap
+from netkat.bpf.filters.flow_key import claimed_key, key_of
+from netkat.bpf.filters.flow_map import FlowMap
 from netkat.bpf.guard import Guard, GuardLink, check
 from netkat.bpf.prebuilt import LICENSE, instructions
 from netkat.bpf.program import Program, VerifierRefused
@@ -16,7 +16,7 @@ from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow, IPAddress
 
 if TYPE_CHECKING:
-    from netkat.bpf.ebpf_filter import EbpfFilter
+    from netkat.bpf.filters.ebpf_filter import EbpfFilter
 
 NAME: Final = "netkat_ingress"
 """Of program and filter, as bpftool and tc print them (15 characters at most)."""
@@ -60,7 +60,7 @@ class EbpfGuard(Guard):
         return True
 
     def socket_filter(self) -> EbpfFilter | None:
-        from netkat.bpf.ebpf_filter import EbpfFilter
+        from netkat.bpf.filters.ebpf_filter import EbpfFilter
 
         try:
             return EbpfFilter(self._flows, ethernet=self.link.ethernet)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from netkat.bpf.flow_key import KEY, key_of
+from netkat.bpf.filters.flow_key import KEY, key_of
 from netkat.closing import Closing
 from netkat.flow import Flow
 

@@ -11,7 +11,7 @@ from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress
 
 if TYPE_CHECKING:
-    from netkat.bpf.ebpf_filter import EbpfFilter
+    from netkat.bpf.filters.ebpf_filter import EbpfFilter
 
 
 class GuardMode(str, enum.Enum):

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 
 from netkat import netlink
-from netkat.bpf.embedded_flows import flows_in
-from netkat.bpf.flow_key import KEY
+from netkat.bpf.filters.embedded_flows import flows_in
+from netkat.bpf.filters.flow_key import KEY
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 NAME = b"netkat_flows"

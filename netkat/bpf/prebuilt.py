@@ -1,4 +1,4 @@
-"""The eBPF instructions that ship with netkat; compile.py makes them from the C files here."""
+"""The eBPF instructions that ship with netkat; compile.py makes them from the C files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ LICENSE: Final = "Apache-2.0"
 """The project's own: the programs call no helper that the kernel reserves for GPL programs."""
 
 ETHERNET_HEADER: Final = 14
+
+PROGRAMS: Final = {"ingress": "ingress.insns", "socket_filter": "filters/socket_filter.insns"}
+"""Name of a program: its instructions, relative to this file."""
 
 _LD_IMM64, _MAP_FD = 0x18, 1
 _NETWORK_HEADER: Final = 0x6E6B6E68
@@ -32,7 +35,7 @@ def instructions(name: str, map_fd: int, *, ethernet: bool = False) -> bytes:
             needs="a little-endian machine",
         )
     # Not by pathlib: importing it takes longer than the rest of this function.
-    with open(os.path.join(os.path.dirname(__file__), f"{name}.insns")) as text:
+    with open(os.path.join(os.path.dirname(__file__), PROGRAMS[name])) as text:
         code = bytearray.fromhex("".join(line for line in text if line[:1] != "#"))
     for at in range(0, len(code), 8):
         if code[at] != _LD_IMM64:

@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from netkat.bpf.pcap_filter import MAX_SNAPLEN
+from netkat.bpf.filters.pcap_filter import MAX_SNAPLEN
 from netkat.capture.pcap import CaptureFileError, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.closing import Closing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netkat.bpf.pcap_filter import MAX_SNAPLEN
+from netkat.bpf.filters.pcap_filter import MAX_SNAPLEN
 from netkat.wire.ring import BLOCK
 
 DEFAULT_BUFFER = 32 * BLOCK

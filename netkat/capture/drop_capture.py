@@ -9,8 +9,8 @@ import struct
 import time
 
 from netkat.bpf.drops import drop_watch
-from netkat.bpf.libpcap import FilterRefused, Matcher
-from netkat.bpf.pcap_filter import compile_filter
+from netkat.bpf.filters.libpcap import FilterRefused, Matcher
+from netkat.bpf.filters.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
 from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.packet import Packet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from netkat.bpf.pcap_filter import compile_filter
+from netkat.bpf.filters.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
 from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.packet import Packet
@@ -40,7 +40,7 @@ class FileFilter:
     def _compile(self, linktype: int) -> Callable[[bytes, int], bool] | None:
         if not self._options.filter_text.strip():
             return None
-        from netkat.bpf.libpcap import Matcher
+        from netkat.bpf.filters.libpcap import Matcher
 
         return Matcher(
             compile_filter(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netkat.bpf.libpcap import Instruction, image
-from netkat.bpf.pcap_filter import compile_filter
+from netkat.bpf.filters.libpcap import Instruction, image
+from netkat.bpf.filters.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
 from netkat.capture.capture_file import CaptureFile
 from netkat.capture.capture_options import CaptureOptions

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from netkat.bpf.filters.flow_key import KEY
 from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
-from netkat.bpf.flow_key import KEY
 from netkat.bpf.namespace import Namespace
 from netkat.bpf.own_flows import own_flows
 from netkat.capture.flow_statistics import Segment, parse_segment

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from netkat.bpf.libpcap import NETMASK_UNKNOWN
-from netkat.bpf.pcap_filter import (
+from netkat.bpf.filters.libpcap import NETMASK_UNKNOWN
+from netkat.bpf.filters.pcap_filter import (
     compile_filter,
     cooked_to_kernel,
     with_direction,
@@ -66,7 +66,7 @@ def open_source(name: str, options: CaptureOptions, names: dict[int, str]) -> Ri
     if cooked:
         kernel = cooked_to_kernel(program)
         if kernel is None:
-            from netkat.bpf.libpcap import Matcher
+            from netkat.bpf.filters.libpcap import Matcher
 
             matches = Matcher(program)
             kernel = [(6, 0, 0, options.snaplen)]

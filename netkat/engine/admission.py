@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from netkat.bpf.classic_filter import classic_filter
-from netkat.bpf.embedded_flows import embed
+from netkat.bpf.filters.classic_filter import classic_filter
+from netkat.bpf.filters.embedded_flows import embed
 from netkat.bpf.flow_events import FlowAnnouncer
 from netkat.bpf.guard_select import Guard
 from netkat.flow import Flow, IPAddress

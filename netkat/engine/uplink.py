@@ -16,8 +16,8 @@ from contextlib import ExitStack, suppress
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from netkat.bpf.classic_filter import BLOCK_ALL
 from netkat.bpf.egress import EgressHooks, egress_hooks
+from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard_select import Guard, GuardLink, attach
 from netkat.bpf.namespace import Namespace
 from netkat.closing import close_together

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from netkat.bpf.cbpf import Instruction
-from netkat.bpf.classic_filter import classic_filter
+from netkat.bpf.filters.cbpf import Instruction
+from netkat.bpf.filters.classic_filter import classic_filter
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.wire.packet_socket import PacketSocket
 from netkat.wire.vnet_hdr import VnetHeader

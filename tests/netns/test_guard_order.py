@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from netkat.bpf.flow_map import MAX_ENTRIES
+from netkat.bpf.filters.flow_map import MAX_ENTRIES
 from netkat.bpf.guard_select import Guard, GuardLink, GuardMode, attach
 from netkat.bpf.tcx import FIRST, Anchor, TcxLink, attached
 from netkat.errors import BadArgument, GuardFailed, InterfaceDown

@@ -51,18 +51,16 @@ def test_the_shipped_instructions_are_what_bcc_makes_of_the_source() -> None:
 
 
 def test_the_comparison_sees_a_change_of_the_source(tmp_path: Path) -> None:
-    for name in ("compile.py", "flow_lookup.h", "ingress.c", "socket_filter.c"):
-        shutil.copy(BPF / name, tmp_path)
-    for instructions in BPF.glob("*.insns"):
-        shutil.copy(instructions, tmp_path)
-    source = tmp_path / "flow_lookup.h"
+    copy = tmp_path / "bpf"
+    shutil.copytree(BPF, copy)
+    source = copy / "filters" / "flow_lookup.h"
     source.write_text(
         source.read_text().replace("#define VLAN_ID 0x0fff", "#define VLAN_ID 0x00ff")
     )
-    done = compile_check(tmp_path)
+    done = compile_check(copy)
     assert done.returncode == 1
     for name in ("ingress", "socket_filter"):
-        assert f"{name}.insns is not what {name}.c compiles to" in done.stderr
+        assert f"{name}.insns is not what" in done.stderr
 
 
 def belongs(ethertype: int, data: bytes) -> bool:

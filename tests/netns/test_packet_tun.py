@@ -13,10 +13,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
-from netkat.bpf.ebpf_filter import EbpfFilter
-from netkat.bpf.flow_key import key_of
-from netkat.bpf.flow_map import FlowMap
+from netkat.bpf.filters.classic_filter import BLOCK_ALL, classic_filter
+from netkat.bpf.filters.ebpf_filter import EbpfFilter
+from netkat.bpf.filters.flow_key import key_of
+from netkat.bpf.filters.flow_map import FlowMap
 from netkat.flow import Flow, Protocol
 from netkat.wire.packet_socket import PacketSocket
 from netkat.wire.vnet_hdr import Flags, GsoType, VnetHeader

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from netkat.bpf import libpcap
-from netkat.bpf.libpcap import LibpcapMissing
+from netkat.bpf.filters import libpcap
+from netkat.bpf.filters.libpcap import LibpcapMissing
 from netkat.capture.sniffer import sniff
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound
 from tests.helpers.netns import Pair

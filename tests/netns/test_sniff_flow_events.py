@@ -11,8 +11,8 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 
+from netkat.bpf.filters.flow_key import key_of
 from netkat.bpf.flow_events import FlowAnnouncer, FlowEventListener, announcers
-from netkat.bpf.flow_key import key_of
 from netkat.flow import Flow, Protocol
 from netkat.host.netns import in_netns
 from tests.helpers.netns import ROOT, Pair

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netkat.bpf.cbpf import Instruction
-from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
-from netkat.bpf.ebpf_filter import EbpfFilter
-from netkat.bpf.flow_key import fragments_key, key_of, next_hop_key
-from netkat.bpf.flow_map import FlowMap
+from netkat.bpf.filters.cbpf import Instruction
+from netkat.bpf.filters.classic_filter import BLOCK_ALL, classic_filter
+from netkat.bpf.filters.ebpf_filter import EbpfFilter
+from netkat.bpf.filters.flow_key import fragments_key, key_of, next_hop_key
+from netkat.bpf.filters.flow_map import FlowMap
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.wire import uapi
 from tests.helpers.filter_oracle import Arrival, answer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.bpf.cbpf import (
+from netkat.bpf.filters.cbpf import (
     JEQ,
     LD_B,
     LD_IMM,
@@ -23,7 +23,7 @@ from netkat.bpf.cbpf import (
     ProgramTooLong,
     pack,
 )
-from netkat.bpf.search import ACCEPT, search
+from netkat.bpf.filters.range_search import ACCEPT, search
 from tests.helpers.cbpf_machine import Frame, check, run
 
 SO_ATTACH_FILTER = 26

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.cbpf import Instruction
-from netkat.bpf.classic_filter import classic_filter
+from netkat.bpf.filters.cbpf import Instruction
+from netkat.bpf.filters.classic_filter import classic_filter
 from netkat.flow import Flow, IPAddress, Protocol
 from tests.helpers.cbpf_machine import BROADCAST, MULTICAST, OTHERHOST, OUTGOING, check, run
 from tests.helpers.filter_oracle import (

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.cbpf import MAX_INSTRUCTIONS
-from netkat.bpf.classic_filter import classic_filter
+from netkat.bpf.filters.cbpf import MAX_INSTRUCTIONS
+from netkat.bpf.filters.classic_filter import classic_filter
 from netkat.errors import SetupError
 from netkat.flow import Flow, Protocol
 from tests.helpers.cbpf_machine import check, run

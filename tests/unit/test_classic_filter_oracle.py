@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netkat.bpf.classic_filter import classic_filter
+from netkat.bpf.filters.classic_filter import classic_filter
 from tests.helpers.cbpf_machine import check, run
 from tests.helpers.filter_strategies import arrivals, flow_tables
 

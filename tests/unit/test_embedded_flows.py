@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from netkat.bpf.cbpf import MAX_INSTRUCTIONS, RET, Instruction
-from netkat.bpf.classic_filter import BLOCK_ALL, classic_filter
-from netkat.bpf.embedded_flows import embed, flows_in
+from netkat.bpf.filters.cbpf import MAX_INSTRUCTIONS, RET, Instruction
+from netkat.bpf.filters.classic_filter import BLOCK_ALL, classic_filter
+from netkat.bpf.filters.embedded_flows import embed, flows_in
 from netkat.flow import Flow, Protocol
 
 LOCAL, PEER = ip_address("10.0.0.1"), ip_address("192.0.2.7")

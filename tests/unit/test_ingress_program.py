@@ -10,7 +10,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import flow_key, prebuilt, sys
+from netkat.bpf import prebuilt, sys
+from netkat.bpf.filters import flow_key
 from netkat.bpf.program import telling_line
 from netkat.errors import KernelTooOld
 from netkat.flow import Flow, Protocol

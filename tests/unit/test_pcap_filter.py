@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from netkat.bpf import libpcap
-from netkat.bpf.libpcap import FilterRefused, LibpcapMissing, Matcher, image
-from netkat.bpf.pcap_filter import (
+from netkat.bpf.filters import libpcap
+from netkat.bpf.filters.libpcap import FilterRefused, LibpcapMissing, Matcher, image
+from netkat.bpf.filters.pcap_filter import (
     compile_filter,
     cooked_to_kernel,
     with_direction,

@@ -12,8 +12,8 @@ import random
 
 import pytest
 
-from netkat.bpf.libpcap import FilterRefused
-from netkat.bpf.pcap_filter import compile_filter
+from netkat.bpf.filters.libpcap import FilterRefused
+from netkat.bpf.filters.pcap_filter import compile_filter
 from netkat.capture.flow_statistics import FlowStatistics
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import CaptureFileError, PcapFormat, PcapReader

@@ -11,7 +11,7 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from netkat.bpf.cbpf import AD_PROTOCOL, JEQ, LD_B, LD_H, LD_W, RET, Assembler, Label, pack
+from netkat.bpf.filters.cbpf import AD_PROTOCOL, JEQ, LD_B, LD_H, LD_W, RET, Assembler, Label, pack
 from netkat.closing import Closing
 from netkat.diagnose.why.evidence import Frames
 from netkat.flow import IPAddress

@@ -6,7 +6,7 @@ import errno
 import struct
 from typing import Final
 
-from netkat.bpf.flow_key import KEY
+from netkat.bpf.filters.flow_key import KEY
 from netkat.bpf.sys import HashMap
 from netkat.errors import GuardFailed, MissingCapability
 

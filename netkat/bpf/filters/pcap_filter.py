@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from netkat.bpf.filter_errors import explain
-from netkat.bpf.libpcap import (
+from netkat.bpf.filters.filter_errors import explain
+from netkat.bpf.filters.libpcap import (
     NETMASK_UNKNOWN,
     FilterRefused,
     Handle,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from netkat.bpf.cbpf import JEQ, JGE, RET, Assembler, Label
+from netkat.bpf.filters.cbpf import JEQ, JGE, RET, Assembler, Label
 
 ACCEPT: Final = 0xFFFFFFFF
 """What a filter returns to keep the whole frame."""

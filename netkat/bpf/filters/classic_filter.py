@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from netkat.bpf.cbpf import (
+from netkat.bpf.filters.cbpf import (
     AD_PKTTYPE,
     AD_PROTOCOL,
     AD_VLAN_TAG,
@@ -36,8 +36,8 @@ from netkat.bpf.cbpf import (
     Label,
     ProgramTooLong,
 )
-from netkat.bpf.classic_flows import FlowTree, Words, compare, words
-from netkat.bpf.classic_headers import (
+from netkat.bpf.filters.classic_flows import FlowTree, Words, compare, words
+from netkat.bpf.filters.classic_headers import (
     DESTINATION,
     EXTENSION_HEADERS,
     PORTS,
@@ -47,7 +47,7 @@ from netkat.bpf.classic_headers import (
     parse_ipv4,
     parse_ipv6,
 )
-from netkat.bpf.search import ACCEPT
+from netkat.bpf.filters.range_search import ACCEPT
 from netkat.errors import SetupError
 from netkat.flow import Flow, IPAddress
 

@@ -26,7 +26,7 @@
 #define LOCAL 3     /* local: a flow's address */
 #define CLAIMED 4   /* local: an address that the kernel does not have */
 
-/* As netkat/bpf/flow_key.py packs it. IPv4 addresses fill the first four bytes. */
+/* As netkat/bpf/filters/flow_key.py packs it. IPv4 addresses fill the first four bytes. */
 struct flow_key {
     u8 local[16];
     u8 remote[16];

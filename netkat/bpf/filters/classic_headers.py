@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from netkat.bpf.cbpf import (
+from netkat.bpf.filters.cbpf import (
     ADD,
     ADD_X,
     AND,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from netkat.bpf.cbpf import (
+from netkat.bpf.filters.cbpf import (
     AND,
     JEQ,
     JSET,
@@ -21,8 +21,8 @@ from netkat.bpf.cbpf import (
     Assembler,
     Label,
 )
-from netkat.bpf.classic_headers import DESTINATION, GROUP, PORTS, PROTOCOL, SOURCE
-from netkat.bpf.search import Test, search
+from netkat.bpf.filters.classic_headers import DESTINATION, GROUP, PORTS, PROTOCOL, SOURCE
+from netkat.bpf.filters.range_search import Test, search
 from netkat.flow import Flow
 
 Words = tuple[int, ...]

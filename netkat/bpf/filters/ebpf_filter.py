@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from netkat.bpf.flow_key import fragments_key, local_key, next_hop_key
-from netkat.bpf.flow_map import FlowMap
+from netkat.bpf.filters.flow_key import fragments_key, local_key, next_hop_key
+from netkat.bpf.filters.flow_map import FlowMap
 from netkat.bpf.prebuilt import LICENSE, instructions
 from netkat.bpf.program import SOCKET_FILTER, Program
 from netkat.flow import Flow, IPAddress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from netkat.bpf.libpcap import NETMASK_UNKNOWN, FilterRefused, Instruction
+from netkat.bpf.filters.libpcap import NETMASK_UNKNOWN, FilterRefused, Instruction
 
 _TOKEN = re.compile(r"[()!\[\]]|&&|\|\||[<>=]=?|[^\s()!\[\]<>=&|]+|\S")
 _QUOTED = re.compile(r"'([^']+)'")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-from netkat.bpf.cbpf import LD_IMM, MAX_INSTRUCTIONS, RET, Instruction
+from netkat.bpf.filters.cbpf import LD_IMM, MAX_INSTRUCTIONS, RET, Instruction
 from netkat.flow import Flow
 
 _MAGIC = 0x6E746B74  # "ntkt"
