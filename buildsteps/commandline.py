@@ -18,7 +18,7 @@ COMMANDS = {
     "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
     "check": "the same, and what takes longer",
     "bench": "netkat beside iperf3, socat, nc, ncat and kernel sockets (root; --short, --against)",
-    "bpf": "compile netkat/bpf/*.c with the system's BCC",
+    "bpf": "compile netkat/bpf/*/*.c with the system's BCC",
     "build": "the shared library, cffi's modules and the manual page, where something changed",
     "api": "docs/api.md, from the docstrings",
     "clean": "remove what was built (not .venv)",

@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 PROGRAMS = {
-    "ingress.insns": ("ingress.c", "netkat_ingress"),
+    "guard/ingress.insns": ("guard/ingress.c", "netkat_ingress"),
     "filters/socket_filter.insns": ("filters/socket_filter.c", "netkat_filter"),
 }
 """Output: source, function; paths relative to this file."""

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from netkat.bpf import tc
+from netkat.bpf.guard.tcx import EGRESS, attached
 from netkat.bpf.program import name_of
-from netkat.bpf.tcx import EGRESS, attached
 from netkat.netlink import NETLINK_NETFILTER, Netlink, attribute_list, attributes, text
 
 _GET_CHAIN: Final = 10 << 8 | 4

@@ -14,7 +14,7 @@ LICENSE: Final = "Apache-2.0"
 
 ETHERNET_HEADER: Final = 14
 
-PROGRAMS: Final = {"ingress": "ingress.insns", "socket_filter": "filters/socket_filter.insns"}
+PROGRAMS: Final = {"ingress": "guard/ingress.insns", "socket_filter": "filters/socket_filter.insns"}
 """Name of a program: its instructions, relative to this file."""
 
 _LD_IMM64, _MAP_FD = 0x18, 1

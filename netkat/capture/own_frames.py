@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from netkat.bpf.filters.flow_key import KEY
 from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
-from netkat.bpf.namespace import Namespace
+from netkat.bpf.guard.guard_netns import Namespace
 from netkat.bpf.own_flows import own_flows
 from netkat.capture.flow_statistics import Segment, parse_segment
 from netkat.capture.packet import Packet

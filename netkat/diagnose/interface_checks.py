@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv4Address, IPv6Address
 
-from netkat.bpf import leftovers
 from netkat.bpf.egress import egress_hooks
-from netkat.bpf.guard_select import GuardLink, GuardMode, attach
+from netkat.bpf.guard import leftovers
+from netkat.bpf.guard.select_mode import GuardLink, GuardMode, attach
 from netkat.diagnose.check_result import Finding
 from netkat.errors import MissingCapability, NetkatError, SetupError
 from netkat.host.link import Link, addresses, link

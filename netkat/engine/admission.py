@@ -8,7 +8,7 @@ from typing import Protocol
 from netkat.bpf.filters.classic_filter import classic_filter
 from netkat.bpf.filters.embedded_flows import embed
 from netkat.bpf.flow_events import FlowAnnouncer
-from netkat.bpf.guard_select import Guard
+from netkat.bpf.guard.select_mode import Guard
 from netkat.flow import Flow, IPAddress
 from netkat.wire.packet_socket import PacketSocket
 

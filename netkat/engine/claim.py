@@ -13,7 +13,7 @@ from netkat.host.route import is_own, route_to
 from netkat.wire import claim as probing
 
 if TYPE_CHECKING:
-    from netkat.bpf.guard_select import Guard
+    from netkat.bpf.guard.select_mode import Guard
     from netkat.wire.packet_socket import PacketSocket
 
 _ONE_MAC = frozenset({"macvlan", "ipvlan"})

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
-from netkat.bpf.guard_select import Guard, GuardLink, attach
-from netkat.bpf.namespace import Namespace
+from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
 from netkat.closing import close_together
 from netkat.engine.admission import Admission
 from netkat.engine.options import by_number

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import netkat
-from netkat.bpf.tcx import EGRESS, FIRST, TcxLink
+from netkat.bpf.guard.tcx import EGRESS, FIRST, TcxLink
 from netkat.errors import NetkatError
 from tests.helpers.guard_lab import DROP, witness
 from tests.helpers.netns import ROOT, Host, Namespace, Pair, join, new_name, prepare

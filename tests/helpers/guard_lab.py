@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
 from netkat.bpf import tc
-from netkat.bpf.guard import GuardLink
+from netkat.bpf.guard.modes import GuardLink
 from netkat.bpf.program import Program
 from netkat.bpf.sys import HashMap
 from netkat.flow import Flow, IPAddress, Protocol

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
-from netkat.bpf.guard_select import GuardLink, attach
+from netkat.bpf.guard.select_mode import GuardLink, attach
 from netkat.engine.admission import Admission
 from netkat.errors import NetkatError
 from netkat.flow import Flow, Protocol

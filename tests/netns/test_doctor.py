@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from netkat.bpf.tcx import FIRST, TcxLink, attached
+from netkat.bpf.guard.tcx import FIRST, TcxLink, attached
 from netkat.host.privileges import how_to_get_them
 from tests.helpers import fault_lab
 from tests.helpers.fault_lab import Lab

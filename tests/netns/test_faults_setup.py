@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import netkat
-from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.bpf.guard.tcx import FIRST, TcxLink
 from netkat.commands.relay.drain import Delivery
 from netkat.engine.bypass import Bypass
 from netkat.errors import (

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.bpf.guard.tcx import FIRST, TcxLink
 from tests.helpers.guard_lab import PASS, Veth, add_filter, state, veth, witness
 from tests.helpers.guard_packets import packet
 from tests.helpers.netns import ROOT, Pair, netns_pair
 
 CHILD = """
 import ctypes, struct, sys
-from netkat.bpf.guard_select import GuardLink, attach
-from netkat.bpf.leftovers import find, remove
-from netkat.bpf.tcx import FIRST, TcxLink
+from netkat.bpf.guard.select_mode import GuardLink, attach
+from netkat.bpf.guard.leftovers import find, remove
+from netkat.bpf.guard.tcx import FIRST, TcxLink
 from netkat.errors import NetkatError
 from netkat.flow import Flow, IPv4Address, Protocol
 
@@ -239,7 +239,7 @@ def test_after_the_drop_a_filter_in_front_is_named(ends: Pair, wire: Veth, step:
 
 def test_in_a_user_namespace_the_reason_is_not_a_capability(ends: Pair, wire: Veth) -> None:
     code = (
-        "from netkat.bpf.guard_select import GuardLink, attach\n"
+        "from netkat.bpf.guard.select_mode import GuardLink, attach\n"
         "from netkat.errors import MissingCapability\n"
         "try: attach(GuardLink('lo', 1, True), 'tcx')\n"
         "except MissingCapability as error: print(error)"

@@ -14,9 +14,9 @@ from functools import partial
 
 import pytest
 
-from netkat.bpf import leftovers
-from netkat.bpf.guard_select import GuardLink, attach
-from netkat.bpf.tcx import attached
+from netkat.bpf.guard import leftovers
+from netkat.bpf.guard.select_mode import GuardLink, attach
+from netkat.bpf.guard.tcx import attached
 from tests.helpers.guard_lab import PASS, Veth, add_filter, state, veth, within, witness
 from tests.helpers.guard_packets import packet
 from tests.helpers.netns import Pair, netns_pair
@@ -25,7 +25,7 @@ KEPT_STEPS = ("clsact", "cbpf")
 
 HOLDER = """
 import sys, time
-from netkat.bpf.guard_select import GuardLink, attach
+from netkat.bpf.guard.select_mode import GuardLink, attach
 from netkat.flow import Flow, IPv4Address, Protocol
 index, step, local, port, remote, remote_port = sys.argv[1:]
 flow = Flow(Protocol.TCP, IPv4Address(local), int(port), IPv4Address(remote), int(remote_port))

@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 
 from netkat.bpf.filters.flow_map import MAX_ENTRIES
-from netkat.bpf.guard_select import Guard, GuardLink, GuardMode, attach
-from netkat.bpf.tcx import FIRST, Anchor, TcxLink, attached
+from netkat.bpf.guard.select_mode import Guard, GuardLink, GuardMode, attach
+from netkat.bpf.guard.tcx import FIRST, Anchor, TcxLink, attached
 from netkat.errors import BadArgument, GuardFailed, InterfaceDown
 from netkat.flow import Flow
 from tests.helpers.guard_lab import (

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from netkat.bpf.guard_select import attach
+from netkat.bpf.guard.select_mode import attach
 from netkat.flow import Flow, IPAddress, Protocol
 from tests.helpers.guard_lab import DROP, Tun, Witness, add_filter, witness
 from tests.helpers.netns import ROOT, namespace

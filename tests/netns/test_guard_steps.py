@@ -11,8 +11,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.guard_select import Guard, attach
-from netkat.bpf.tcx import LAST, TcxLink
+from netkat.bpf.guard.select_mode import Guard, attach
+from netkat.bpf.guard.tcx import LAST, TcxLink
 from netkat.flow import Flow, Protocol
 from tests.helpers.guard_lab import (
     LOCAL_PORT,

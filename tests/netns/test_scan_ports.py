@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netkat.bpf.tcx import attached
+from netkat.bpf.guard.tcx import attached
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.peers import peer
 from tests.helpers.rules import nft

@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from netkat.bpf.tcx import FIRST, TcxLink, attached
+from netkat.bpf.guard.tcx import FIRST, TcxLink, attached
 from netkat.commands.demo.cluster import CLIENT, NODES, POD, SERVICE
 from netkat.diagnose.why.packets import parse
 from netkat.errors import BadArgument

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf.classic_guard import guard_program
 from netkat.bpf.filters.cbpf import ProgramTooLong
+from netkat.bpf.guard.classic_guard import guard_program
 from netkat.bpf.tc import SHOT, UNSPEC
 from netkat.flow import Flow, Protocol
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from netkat.bpf.guard import GuardMode
+from netkat.bpf.guard.modes import GuardMode
 from netkat.engine.bypass import Bypass
 from netkat.errors import BadArgument
 from netkat.flow import Protocol

@@ -12,9 +12,9 @@ from contextlib import suppress
 
 from netkat import netlink
 from netkat.bpf import tc
-from netkat.bpf.ebpf import NAME as GUARD
+from netkat.bpf.guard.ebpf_guard import NAME as GUARD
+from netkat.bpf.guard.tcx import attached
 from netkat.bpf.program import name_of
-from netkat.bpf.tcx import attached
 from netkat.diagnose.why.frames import Client
 from netkat.diagnose.why.nft import build, uapi
 from netkat.diagnose.why.nft.owned_table import Chain

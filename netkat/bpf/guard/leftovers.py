@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from netkat.bpf import tc
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.filter_attach import take_away
-from netkat.bpf.ownership import Tag, alive, tag_of
+from netkat.bpf.guard.filter_attach import take_away
+from netkat.bpf.guard.filter_owner import Tag, alive, tag_of
 from netkat.netlink import Netlink
 
 

@@ -18,8 +18,8 @@ import struct
 import sys
 from typing import Final
 
-from netkat.bpf.filter_attach import FilterPlace
-from netkat.bpf.restrict_process import confine
+from netkat.bpf.guard.filter_attach import FilterPlace
+from netkat.bpf.guard.restrict_process import confine
 
 PROGRAM, CLASSIC, REPLACE, REMOVE = b"P", b"C", b"R", b"X"
 PLACE: Final = struct.Struct("=i16s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from netkat.bpf.guard import Guard, GuardLink, GuardMode
+from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
 from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink
@@ -73,7 +73,7 @@ def _sweep(link: GuardLink) -> None:
         with Netlink() as kernel:
             if qdisc(kernel, link.index) is None:
                 return
-        from netkat.bpf import leftovers
+        from netkat.bpf.guard import leftovers
 
         for leftover in leftovers.remove(link.index):
             _log.info("removed what a killed netkat left: %s", leftover)
@@ -92,15 +92,15 @@ def _named(mode: str) -> GuardMode:
 def _one(link: GuardLink, mode: GuardMode) -> Guard:
     match mode:
         case GuardMode.TCX:
-            from netkat.bpf.tcx import TcxGuard
+            from netkat.bpf.guard.tcx import TcxGuard
 
             return TcxGuard(link)
         case GuardMode.CLSACT:
-            from netkat.bpf.clsact import ClsactGuard
+            from netkat.bpf.guard.clsact import ClsactGuard
 
             return ClsactGuard(link)
         case GuardMode.CBPF:
-            from netkat.bpf.clsact import ClassicGuard
+            from netkat.bpf.guard.clsact import ClassicGuard
 
             return ClassicGuard(link)
         case _:

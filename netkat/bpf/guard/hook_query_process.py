@@ -19,8 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import NoReturn
 
-from netkat.bpf.namespace import Namespace
-from netkat.bpf.restrict_process import confine
+from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.restrict_process import confine
 
 _ERRNO = struct.Struct("=I")
 _PATIENCE = 2

@@ -25,7 +25,7 @@ static __always_inline int load(struct __sk_buff *skb, u32 at, void *to, u32 len
     return bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
 }
 
-#include "filters/flow_lookup.h"
+#include "../filters/flow_lookup.h"
 
 int netkat_ingress(struct __sk_buff *skb)
 {

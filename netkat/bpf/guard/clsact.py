@@ -8,14 +8,14 @@ from contextlib import ExitStack
 
 from netkat.bpf import tc
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.classic_guard import guard_program
-from netkat.bpf.ebpf import EbpfGuard, Ingress
 from netkat.bpf.filters.cbpf import ProgramTooLong, pack
-from netkat.bpf.guard import Guard, GuardLink, GuardMode, check
-from netkat.bpf.namespace import Namespace
-from netkat.bpf.ownership import tag_of
-from netkat.bpf.persistent_filter import PersistentFilter
-from netkat.bpf.tcx import foreign
+from netkat.bpf.guard.classic_guard import guard_program
+from netkat.bpf.guard.ebpf_guard import EbpfGuard, Ingress
+from netkat.bpf.guard.filter_owner import tag_of
+from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode, check
+from netkat.bpf.guard.persistent_filter import PersistentFilter
+from netkat.bpf.guard.tcx import foreign
 from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink

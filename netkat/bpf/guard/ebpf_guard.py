@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from netkat.bpf.bpf_errors import to_setup_error
 from netkat.bpf.filters.flow_key import claimed_key, key_of
 from netkat.bpf.filters.flow_map import FlowMap
-from netkat.bpf.guard import Guard, GuardLink, check
+from netkat.bpf.guard.modes import Guard, GuardLink, check
 from netkat.bpf.prebuilt import LICENSE, instructions
 from netkat.bpf.program import Program, VerifierRefused
 from netkat.errors import GuardFailed, SetupError

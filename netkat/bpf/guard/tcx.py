@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.ebpf import NAME, EbpfGuard, Ingress
-from netkat.bpf.guard import GuardLink, GuardMode
-from netkat.bpf.namespace import Namespace
+from netkat.bpf.guard.ebpf_guard import NAME, EbpfGuard, Ingress
+from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.modes import GuardLink, GuardMode
 from netkat.bpf.program import name_of
 from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 if TYPE_CHECKING:
-    from netkat.bpf.hook_query_process import HookQueryProcess
+    from netkat.bpf.guard.hook_query_process import HookQueryProcess
 
 INGRESS: Final = 46
 EGRESS: Final = 47
@@ -117,7 +117,7 @@ class TcxGuard(EbpfGuard):
         return f"program {self._number}, first on {self.link.name} ingress"
 
     def keep_sight(self) -> None:
-        from netkat.bpf.hook_query_process import HookQueryProcess
+        from netkat.bpf.guard.hook_query_process import HookQueryProcess
 
         if self._hook_query is None:
             with suppress(OSError):  # then explain_miss() says how to list them

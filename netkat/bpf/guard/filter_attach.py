@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from netkat.bpf import tc
-from netkat.bpf.ownership import HANDLE, Tag, tag_of
+from netkat.bpf.guard.filter_owner import HANDLE, Tag, tag_of
 from netkat.netlink import Netlink
 
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)

@@ -9,10 +9,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import bpf_errors, guard_select
-from netkat.bpf.guard import Guard, GuardLink, GuardMode, check
-from netkat.bpf.guard_select import Unattached
-from netkat.bpf.ownership import HANDLE, Owner, Tag, alive, tag_of
+from netkat.bpf import bpf_errors
+from netkat.bpf.guard import select_mode
+from netkat.bpf.guard.filter_owner import HANDLE, Owner, Tag, alive, tag_of
+from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode, check
+from netkat.bpf.guard.select_mode import Unattached
 from netkat.bpf.tc import Filter
 from netkat.errors import (
     BadArgument,
@@ -95,26 +96,26 @@ def test_auto_goes_down_step_by_step_and_says_why(monkeypatch: pytest.MonkeyPatc
             raise faults[step]
         return Unattached(link, step)
 
-    monkeypatch.setattr(guard_select, "_one", one)
-    monkeypatch.setattr(guard_select, "_sweep", lambda link: None)
-    guard = guard_select.attach(LINK)
+    monkeypatch.setattr(select_mode, "_one", one)
+    monkeypatch.setattr(select_mode, "_sweep", lambda link: None)
+    guard = select_mode.attach(LINK)
     assert guard.mode is GuardMode.SOCKET
     assert guard.describe().endswith(
         "unavailable: tcx (needs Linux 6.6), clsact (needs CAP_BPF),"
         " cbpf (tcx program 7 is in the way)"
     )
     del faults[GuardMode.CBPF]
-    assert guard_select.attach(LINK).mode is GuardMode.CBPF
+    assert select_mode.attach(LINK).mode is GuardMode.CBPF
 
 
 def test_a_step_by_name_does_not_go_down(monkeypatch: pytest.MonkeyPatch) -> None:
     def one(link: GuardLink, step: GuardMode) -> Guard:
         raise KernelTooOld("needs Linux 6.6")
 
-    monkeypatch.setattr(guard_select, "_one", one)
-    monkeypatch.setattr(guard_select, "_sweep", lambda link: None)
+    monkeypatch.setattr(select_mode, "_one", one)
+    monkeypatch.setattr(select_mode, "_sweep", lambda link: None)
     with pytest.raises(KernelTooOld):
-        guard_select.attach(LINK, "tcx")
+        select_mode.attach(LINK, "tcx")
 
 
 def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +128,9 @@ def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPat
         def close(self) -> None:
             closed.append(self)
 
-    monkeypatch.setattr(guard_select, "_one", lambda link, step: Full(link, step))
+    monkeypatch.setattr(select_mode, "_one", lambda link, step: Full(link, step))
     with pytest.raises(GuardFailed):
-        guard_select.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
+        select_mode.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
     assert len(closed) == 1
 
 

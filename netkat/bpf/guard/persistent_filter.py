@@ -10,15 +10,23 @@ import subprocess
 import sys
 import threading
 
-from netkat.bpf.cleanup_process import ANSWER, CLASSIC, MAX_MESSAGE, PLACE, PROGRAM, REMOVE, REPLACE
-from netkat.bpf.filter_attach import take_away
-from netkat.bpf.ownership import Owner
+from netkat.bpf.guard.cleanup_process import (
+    ANSWER,
+    CLASSIC,
+    MAX_MESSAGE,
+    PLACE,
+    PROGRAM,
+    REMOVE,
+    REPLACE,
+)
+from netkat.bpf.guard.filter_attach import take_away
+from netkat.bpf.guard.filter_owner import Owner
 from netkat.errors import GuardFailed
 from netkat.netlink import Netlink
 
 _START = (
     "import sys; sys.path[:] = sys.argv.pop().split(':');"
-    " from netkat.bpf.cleanup_process import main; main()"
+    " from netkat.bpf.guard.cleanup_process import main; main()"
 )
 """What the cleanup process runs, with this process's module path: -I -S give it none, so
 neither the working directory nor the environment decides what runs as root."""
