@@ -23,7 +23,7 @@ def test_every_room_is_told_of() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for path in tree.files("*.md", "docs/*.md"):
+    for path in tree.files("*.md", "docs/**/*.md"):
         folder = (tree.ROOT / path).parent
         targets = re.findall(r"\]\(([^)#:]+)\)", tree.text(path))
         assert [target for target in targets if not (folder / target).exists()] == [], path
