@@ -23,7 +23,8 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ERROR = struct.Struct("=IBBBxII")
 _ORIGIN_LOCAL, _ORIGIN_ICMP, _ORIGIN_ICMP6 = 1, 2, 3
 _TCP_INFO = 11
-_RETRANSMITS_AT = 100  # tcpi_total_retrans
+_RTT_AT, _RETRANSMITS_AT = 68, 100
+"""tcpi_rtt (µs) and tcpi_total_retrans in struct tcp_info."""
 _TRIES = 16
 _PROHIBITED = {(2, 9), (2, 10), (2, 13), (3, 1), (3, 5)}
 """Origin and code of ICMP(v6) destination unreachable that mean a rule."""
@@ -107,12 +108,13 @@ class KernelProbe(Closing):
         if outcome == "connected":
             self._reported = endpoint(*self._socket.getpeername()[:2])
             self._peer = _peer(self._socket) or self._peer
+            seconds = self._information(_RTT_AT) / 1e6 or seconds
         return Probe(
             outcome,
             seconds=round(seconds, 6),
             source=str(local[0]),
             source_port=local[1],
-            sent=self._sent(outcome),
+            sent=self._sent(),
             peer=self._peer,
             reported_peer=self._reported,
             sender=sender,
@@ -137,14 +139,16 @@ class KernelProbe(Closing):
             return origin, icmp_type, icmp_code, _offender(data[_ERROR.size :])
         return 0, 0, 0, ""
 
-    def _sent(self, outcome: str) -> int:
-        if self._protocol is Protocol.UDP:
-            return 1
+    def _sent(self) -> int:
+        return 1 + self._information(_RETRANSMITS_AT)
+
+    def _information(self, offset: int) -> int:
+        """A number of struct tcp_info; 0 for UDP."""
         try:
             information = self._socket.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 256)
-            return 1 + int(struct.unpack_from("=I", information, _RETRANSMITS_AT)[0])
+            return int(struct.unpack_from("=I", information, offset)[0])
         except (OSError, struct.error):
-            return 1
+            return 0
 
 
 _OUTCOMES = {
