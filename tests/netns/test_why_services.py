@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -147,7 +148,8 @@ REFUSE = (
 def test_a_pod_meets_the_rules_of_its_node_on_both_paths(cluster: WhyCluster) -> None:
     cluster.load_mode("nftables", "Cluster")
     pod = cluster.node("pod")
-    pid = pod.run(["ip", "netns", "pids", pod.name]).stdout.split()[0]
+    # Not from inside: the command itself would be among them.
+    pid = subprocess.check_output(["ip", "netns", "pids", pod.name], text=True).split()[0]
     result = examined(pod, SERVICE, 80, netns=f"/proc/{pid}/ns/net")
     assert (result.verdict, result.exit_status) == ("same", 0)
     assert "(eth0, 10.244.2.2, a pod address)" in str(result)
