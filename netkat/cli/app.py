@@ -29,7 +29,7 @@ def main() -> NoReturn:
 
     try:
         from netkat.cli.command_group import run  # typer: 60 ms
-        from netkat.cli.exit_codes import unwritten
+        from netkat.cli.exit_codes import stdout_write_error
     except (OSError, ImportError, MemoryError) as error:
         # Not one descriptor or page is left: nothing more can be imported for a better message.
         os.write(2, f"netkat: cannot start on the local host [{error}]\n".encode())
@@ -40,7 +40,7 @@ def main() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        code = code or unwritten(error)
+        code = code or stdout_write_error(error)
     with contextlib.suppress(OSError):  # nobody reads any more
         if sys.stderr is not None:
             sys.stderr.flush()

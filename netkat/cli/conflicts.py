@@ -9,7 +9,7 @@ from netkat.errors import BadArgument
 from netkat.options import PathOptions
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.connect_request import ConnectRequest
 
 _ROUTES = "a kernel socket goes by the host's routes"
 _FRAMES = "a kernel socket shows no frames; netkat sniff does"
@@ -23,7 +23,7 @@ _WITHOUT_KERNEL = (
 )
 
 
-def refuse_with_kernel(request: Request) -> None:
+def refuse_with_kernel(request: ConnectRequest) -> None:
     """--kernel, and what only netkat's own stack can do. Errors: BadArgument."""
     for field, default, option, why in _WITHOUT_KERNEL:
         owner = request.path if field in PathOptions._fields else request
@@ -33,7 +33,7 @@ def refuse_with_kernel(request: Request) -> None:
             )
 
 
-def refuse_two_families(request: Request) -> None:
+def refuse_two_families(request: ConnectRequest) -> None:
     """Addresses as they were written, and -4 or -6. Errors: BadArgument."""
     said: list[tuple[str, int]] = [
         (f"{option} {address}", address.version) for option, address in request.path.addresses()
@@ -42,7 +42,7 @@ def refuse_two_families(request: Request) -> None:
         said.append((f"-{request.version}", request.version))
     version = _version_of(request.host)
     # How a proxy is reached says nothing of what it reaches.
-    if version is not None and request.through is None:
+    if version is not None and request.proxy is None:
         said.append((request.host, version))
     for words, version in said[1:]:
         if version != said[0][1]:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from netkat.cli import options_shared, parse
 from netkat.cli.conflicts import refuse_two_families, refuse_with_kernel
 from netkat.cli.console import say, show_logs
-from netkat.cli.option_groups import spread
-from netkat.cli.options_exec import ExecWords
-from netkat.cli.options_netns import PlaceWords
-from netkat.cli.options_proxy import ProxyWords
-from netkat.cli.options_relay import RelayWords
-from netkat.cli.options_scan import ScanWords
-from netkat.cli.options_socket import StackWords
-from netkat.cli.options_tls import TlsWords
+from netkat.cli.option_groups import expand_groups
+from netkat.cli.options_exec import ExecOptionGroup
+from netkat.cli.options_netns import NetnsOptionGroup
+from netkat.cli.options_proxy import ProxyOptionGroup
+from netkat.cli.options_relay import RelayOptionGroup
+from netkat.cli.options_scan import ScanOptionGroup
+from netkat.cli.options_socket import SocketOptionGroup
+from netkat.cli.options_tls import TlsOptionGroup
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.connect_request import ConnectRequest
 
 
-@spread
+@expand_groups
 def connect(
     *,
     host: options_shared.Host,
@@ -36,17 +36,17 @@ def connect(
     interface: options_shared.Interface = None,
     via: options_shared.Via = None,
     table: options_shared.Table = None,
-    place: PlaceWords,
+    place: NetnsOptionGroup,
     claim: options_shared.Claim = None,
     qdisc_bypass: options_shared.QdiscBypass = False,
     wait: options_shared.Wait = None,
-    relaying: RelayWords,
-    running: ExecWords,
-    secured: TlsWords,
-    packets: StackWords,
-    proxied: ProxyWords,
+    relaying: RelayOptionGroup,
+    running: ExecOptionGroup,
+    secured: TlsOptionGroup,
+    packets: SocketOptionGroup,
+    proxied: ProxyOptionGroup,
     numeric: options_shared.Numeric = False,
-    scanning: ScanWords,
+    scanning: ScanOptionGroup,
     verbose: options_shared.Verbose = 0,
     debug: options_shared.Debug = False,
     pcap: options_shared.Pcap = None,
@@ -54,12 +54,12 @@ def connect(
     kernel: options_shared.Kernel = False,
 ) -> int:
     """Connect stdin and stdout to HOST PORT, past the rules of this host."""
-    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.connect_request import ConnectRequest
     from netkat.commands.connect.pipeline import connect
 
     protocol = Protocol.UDP if udp else Protocol.TCP
     asked = scanning.ports(ports)
-    request = Request(
+    request = ConnectRequest(
         host=parse.host(host),
         port=str(asked[0]),
         protocol=protocol,
@@ -86,7 +86,7 @@ def connect(
         read_stdin=relaying.read_stdin,
         relay=relaying.options(wait=wait, udp=udp),
         tls=secured.tls(udp=udp),
-        through=proxied.through(udp=udp),
+        proxy=proxied.settings(udp=udp),
         command=running.command(
             against={
                 "-z": scanning.zero,
@@ -104,7 +104,7 @@ def connect(
     return connect(request, say)
 
 
-def _check(request: Request, *, both_versions: bool) -> None:
+def _check(request: ConnectRequest, *, both_versions: bool) -> None:
     """Options that each make sense, and together do not."""
     if both_versions:
         raise BadArgument("-4 and -6 exclude each other")
@@ -115,8 +115,8 @@ def _check(request: Request, *, both_versions: bool) -> None:
     refuse_two_families(request)
 
 
-def _check_zero(request: Request) -> None:
-    option = "--ssl" if request.tls is not None else "-x" if request.through is not None else None
+def _check_zero(request: ConnectRequest) -> None:
+    option = "--ssl" if request.tls is not None else "-x" if request.proxy is not None else None
     if option is None:
         return
     if len(request.ports) > 1:

@@ -12,7 +12,7 @@ _ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
-class _AsGiven:
+class _RawString:
     """Takes a word as it was written.
 
     typer converts through pydantic even where there is nothing to convert, and
@@ -26,11 +26,11 @@ class _AsGiven:
         return value
 
 
-def _as_given(parameters: list[Any]) -> list[Any]:
+def _keep_raw(parameters: list[Any]) -> list[Any]:
     # Not typer's public side: where another typer has no such name, this does
     # nothing and the start is slower.
     for parameter in parameters:
-        parameter._runtime_param = _AsGiven()
+        parameter._runtime_param = _RawString()
     return parameters
 
 
@@ -39,7 +39,7 @@ class PlainCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All of them, --help included."""
-        return _as_given(super().get_params(ctx))
+        return _keep_raw(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the command's name."""
@@ -68,7 +68,7 @@ class NetcatGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All of them, --help and completion included."""
-        return _as_given(super().get_params(ctx))
+        return _keep_raw(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put a command in front of what names none and no option of netkat's own."""

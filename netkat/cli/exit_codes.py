@@ -45,7 +45,7 @@ def exit_code_of(run: Callable[[], object]) -> int:
     except OSError as error:
         if error.errno not in _FULL:
             return _report(system_error(error, describe(error)))
-        return unwritten(error)
+        return stdout_write_error(error)
     except Exception as error:
         return _report(_typed(error))
     return code if isinstance(code, int) else 0
@@ -70,7 +70,7 @@ def _report(error: NetkatError) -> int:
     return error.exit_code
 
 
-def unwritten(error: OSError) -> int:
+def stdout_write_error(error: OSError) -> int:
     """What a command printed did not arrive: say so. A reader that went away is no fault."""
     if error.errno == errno.EPIPE:
         return 0
@@ -81,10 +81,10 @@ def unwritten(error: OSError) -> int:
 def _complain_of_usage(error: Exception) -> None:
     context = getattr(error, "ctx", None)
     if context is not None and context.parent is not None:
-        from netkat.cli.unsupported import instead
+        from netkat.cli.unsupported import replacement_for
 
         option = getattr(error, "option_name", None)
-        words = instead(option, context.command.name, context.parent.command)
+        words = replacement_for(option, context.command.name, context.parent.command)
         if words is not None:
             complain(*words)
             return

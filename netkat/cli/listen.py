@@ -9,12 +9,12 @@ import typer
 
 from netkat.cli import options_shared, parse
 from netkat.cli.console import say, show_logs
-from netkat.cli.option_groups import spread
-from netkat.cli.options_exec import ExecWords
-from netkat.cli.options_netns import PlaceWords
-from netkat.cli.options_relay import RelayWords
-from netkat.cli.options_socket import StackWords
-from netkat.cli.options_tls import TlsWords
+from netkat.cli.option_groups import expand_groups
+from netkat.cli.options_exec import ExecOptionGroup
+from netkat.cli.options_netns import NetnsOptionGroup
+from netkat.cli.options_relay import RelayOptionGroup
+from netkat.cli.options_socket import SocketOptionGroup
+from netkat.cli.options_tls import TlsOptionGroup
 from netkat.commands.relay.relay_options import FOR_EVER
 from netkat.errors import BadArgument
 from netkat.flow import Protocol
@@ -97,7 +97,7 @@ Idle = Annotated[
 ]
 
 
-@spread
+@expand_groups
 def listen(
     *,
     where: Where = None,
@@ -116,11 +116,11 @@ def listen(
     take_over: TakeOver = False,
     reply_mac: ReplyMac = False,
     wait: Idle = None,
-    relaying: RelayWords,
-    place: PlaceWords,
-    running: ExecWords,
-    secured: TlsWords,
-    packets: StackWords,
+    relaying: RelayOptionGroup,
+    place: NetnsOptionGroup,
+    running: ExecOptionGroup,
+    secured: TlsOptionGroup,
+    packets: SocketOptionGroup,
     numeric: options_shared.Numeric = False,
     zero: Annotated[bool, typer.Option("-z", hidden=True)] = False,
     proxy: Annotated[str | None, typer.Option("-x", "--proxy", hidden=True)] = None,

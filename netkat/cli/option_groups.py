@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 
-def spread(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with each parameter that is a NamedTuple spread into its fields.
+def expand_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with each parameter that is a NamedTuple expanded into its fields.
 
     typer reads a command's options off its signature; what several commands share
     would have to be spelled in each. ::
 
-        @spread
-        def connect(*, host: options.Host, relaying: RelayWords) -> int: ...
+        @expand_groups
+        def connect(*, host: options.Host, relaying: RelayOptionGroup) -> int: ...
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: kind for name, kind in hints.items() if hasattr(kind, "_field_defaults")}

@@ -9,10 +9,10 @@ import typer
 from netkat.errors import BadArgument, CommandFailed
 
 if TYPE_CHECKING:
-    from netkat.commands.exec_program import Command
+    from netkat.commands.exec_program import Program
 
 
-class ExecWords(NamedTuple):
+class ExecOptionGroup(NamedTuple):
     """As they were written; command() reads them."""
 
     exec_program: Annotated[
@@ -37,7 +37,7 @@ class ExecWords(NamedTuple):
         ),
     ] = None
 
-    def command(self, *, against: dict[str, bool]) -> "Command | None":
+    def command(self, *, against: dict[str, bool]) -> "Program | None":
         """What to run, if anything; not with what is true of ``against``, by options' names.
 
         Errors: BadArgument, CommandFailed.
@@ -48,16 +48,16 @@ class ExecWords(NamedTuple):
         for other, given in against.items():
             if given:
                 raise BadArgument(f"{option} and {other} exclude each other")
-        from netkat.commands.exec_program import Command
+        from netkat.commands.exec_program import Program
 
         if self.exec_program is not None and self.shell_line is not None:
             raise BadArgument("-e and -c exclude each other")
         if self.shell_line is not None:
             if not self.shell_line.strip():
                 raise BadArgument("-c: the line is empty")
-            return Command(("/bin/sh", "-c", self.shell_line), self.shell_line)
+            return Program(("/bin/sh", "-c", self.shell_line), self.shell_line)
         assert self.exec_program is not None
-        return Command(_program(self.exec_program), self.exec_program)
+        return Program(_program(self.exec_program), self.exec_program)
 
 
 def _program(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from netkat.cli import options_shared
 from netkat.errors import BadArgument
 
 
-class PlaceWords(NamedTuple):
+class NetnsOptionGroup(NamedTuple):
     """As they were written; namespace() reads them."""
 
     netns: options_shared.Netns = None

@@ -13,7 +13,7 @@ from netkat.cli import parse
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.proxy_route import Proxy, ProxyKind, Through
+    from netkat.commands.connect.proxy_route import Proxy, ProxyKind, ProxySettings
 
 VARIABLE = "NETKAT_PROXY_AUTH"
 _PANEL = "Proxy"
@@ -34,7 +34,7 @@ def _completed(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
-class ProxyWords(NamedTuple):
+class ProxyOptionGroup(NamedTuple):
     """As they were written; through() reads them."""
 
     proxy: Annotated[
@@ -81,7 +81,7 @@ class ProxyWords(NamedTuple):
         ),
     ] = None
 
-    def through(self, *, udp: bool) -> Through | None:
+    def settings(self, *, udp: bool) -> ProxySettings | None:
         """What was asked for, if anything. Errors: BadArgument, Interrupted (at the password)."""
         if self.proxy is None:
             for option, given in {
@@ -94,7 +94,7 @@ class ProxyWords(NamedTuple):
             return None
         if udp:
             raise BadArgument("-x does not go with -u: these proxies carry TCP")
-        from netkat.commands.connect.proxy_route import ProxyKind, Through
+        from netkat.commands.connect.proxy_route import ProxyKind, ProxySettings
 
         word = self.proxy_type or "5"
         if word.lower() not in _KINDS:
@@ -112,7 +112,7 @@ class ProxyWords(NamedTuple):
                 f"--proxy-dns {resolver} does not go with -X {word}: SOCKS4 carries addresses",
                 hint="-X 4a carries names",
             )
-        return Through(host, port, self._authenticated(kind, self.proxy), resolver)
+        return ProxySettings(host, port, self._authenticated(kind, self.proxy), resolver)
 
     def _authenticated(self, kind: ProxyKind, proxy: str) -> Proxy:
         from netkat.commands.connect.proxy_route import Proxy, ProxyKind

@@ -9,7 +9,7 @@ from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
 from netkat.errors import BadArgument
 
 
-class RelayWords(NamedTuple):
+class RelayOptionGroup(NamedTuple):
     """As they were written; options() reads them."""
 
     linger: Annotated[

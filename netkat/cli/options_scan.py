@@ -9,7 +9,7 @@ from netkat.cli import parse
 from netkat.errors import BadArgument
 
 
-class ScanWords(NamedTuple):
+class ScanOptionGroup(NamedTuple):
     """As they were written."""
 
     zero: Annotated[

@@ -28,7 +28,7 @@ TYPES_OF_SERVICE = {
 """nc's words for the whole byte (RFC 2474, RFC 2597, RFC 3246, RFC 5865, RFC 8622; RFC 1349)."""
 
 
-class StackWords(NamedTuple):
+class SocketOptionGroup(NamedTuple):
     """As they were written; options() reads them."""
 
     receive_buffer: Annotated[
@@ -74,7 +74,7 @@ class StackWords(NamedTuple):
 
     def options(self, *, udp: bool) -> "SocketOptions | None":
         """The values; None where nothing was asked for. Errors: BadArgument."""
-        if self == StackWords():
+        if self == SocketOptionGroup():
             return None
         if self.broadcast and not udp:
             raise BadArgument("-b is about datagrams: -u is missing")

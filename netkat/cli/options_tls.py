@@ -7,12 +7,12 @@ import typer
 from netkat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from netkat.commands.tls_settings import Tls
+    from netkat.commands.tls_settings import TlsSettings
 
 _PANEL = "TLS"
 
 
-class TlsWords(NamedTuple):
+class TlsOptionGroup(NamedTuple):
     """As they were written; tls() reads them."""
 
     ssl: Annotated[
@@ -82,15 +82,15 @@ class TlsWords(NamedTuple):
         ),
     ] = None
 
-    def tls(self, *, udp: bool, server_side: bool = False) -> "Tls | None":
+    def tls(self, *, udp: bool, server_side: bool = False) -> "TlsSettings | None":
         """What was asked for, if anything. Errors: BadArgument."""
         if not (self.ssl or self.ssl_verify):
             self._refuse_companions()
             return None
         self._check(udp=udp, server_side=server_side)
-        from netkat.commands.tls_settings import Tls
+        from netkat.commands.tls_settings import TlsSettings
 
-        return Tls(
+        return TlsSettings(
             server_side=server_side,
             verify=self.ssl_verify,
             server_name=self.ssl_servername,

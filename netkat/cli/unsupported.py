@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_NEVER = {
+_UNSUPPORTED = {
     "-D": "there is no kernel socket to debug; use -vv or --debug",
     "-F": "no kernel descriptor to pass; use netkat's own stdin and stdout",
     "-S": "the stack has no TCP MD5 signatures; use nc",
@@ -39,7 +39,9 @@ _WITH_L = {
 }
 
 
-def instead(option: str | None, command: str | None, group: Any) -> tuple[str, str | None] | None:
+def replacement_for(
+    option: str | None, command: str | None, group: Any
+) -> tuple[str, str | None] | None:
     """What to say of an option that ``command`` does not have, and a hint; None for a typo.
 
     ``group`` holds the commands, of which connect and listen share their words with nc.
@@ -47,8 +49,8 @@ def instead(option: str | None, command: str | None, group: Any) -> tuple[str, s
     other = "listen" if command == "connect" else "connect"
     if option is None or command not in ("connect", "listen"):
         return None
-    if option in _NEVER:
-        return f"{option} is not there: {_NEVER[option]}", None
+    if option in _UNSUPPORTED:
+        return f"{option} is not there: {_UNSUPPORTED[option]}", None
     if option not in _options(group.commands[other]):
         return None
     if other == "listen":

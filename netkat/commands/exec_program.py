@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 from netkat.closing import Closing
 from netkat.commands import inherited
 from netkat.commands.relay.relay import Relay
-from netkat.commands.relay.stdio import Output, Stop
-from netkat.commands.relay.stop_rules import Ending, Judged, Rule
+from netkat.commands.relay.stdio import Output, StopEvent
+from netkat.commands.relay.stop_rules import Decision, StopReason, StopRule
 from netkat.errors import CommandFailed, LocalStreamFailed
 from netkat.flow import Protocol
 from netkat.system_calls import is_local, system_error
 
 if TYPE_CHECKING:
-    from netkat.commands.relay.directions import Conn, Receiver, Sender
+    from netkat.commands.relay.directions import Conn, ReceiveLoop, SendLoop
     from netkat.commands.relay.relay_options import RelayOptions
-    from netkat.commands.report.connection_report import Account
-    from netkat.commands.report.reporter import Reports
+    from netkat.commands.report.connection_report import ConnectionReport
+    from netkat.commands.report.reporter import Reporter
     from netkat.conn import AnyConnection
     from netkat.conn.base import Address
 
@@ -38,7 +38,7 @@ GRACE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Program:
     """What to run for a connection: its words, or one of /bin/sh's."""
 
     argv: tuple[str, ...]
@@ -58,14 +58,14 @@ def environment(protocol: Protocol, peer: Address, local: Address) -> dict[str, 
     }
 
 
-class Process(Closing):
+class ChildProcess(Closing):
     """A running command in a session of its own. It owns our ends of the two pipes.
 
     It inherits stderr and nothing else: no descriptor, no capability (netkat has none
     any more, and no_new_privs).
     """
 
-    def __init__(self, command: Command, variables: dict[str, str]) -> None:
+    def __init__(self, command: Program, variables: dict[str, str]) -> None:
         try:
             # Signals that Python ignores are restored; the shell of -c may leave the
             # group of a terminal's Ctrl-C: netkat ends the whole group.
@@ -148,7 +148,7 @@ class Process(Closing):
 class _Input:
     """The command's stdin as a relay's output. What a command does not read is thrown away."""
 
-    def __init__(self, descriptor: int, stop: Stop) -> None:
+    def __init__(self, descriptor: int, stop: StopEvent) -> None:
         self._output, self._gone = Output(descriptor, stop), False
 
     def write(self, view: memoryview) -> None:
@@ -164,33 +164,37 @@ class _Rule:
     """Over when the command has exited and its output has ended."""
 
     def __init__(
-        self, process: Process, receiver: Receiver, sender: Sender | None, protocols: Rule
+        self,
+        process: ChildProcess,
+        receiver: ReceiveLoop,
+        sender: SendLoop | None,
+        protocols: StopRule,
     ) -> None:
         self._process, self._receiver, self._sender = process, receiver, sender
         self._protocols = protocols
 
-    def judge(self, now: float) -> Judged:
-        """Errors: what befell a half."""
-        look_again = self.judge_faults(now)
+    def evaluate(self, now: float) -> Decision:
+        """Return why the relay ends or when to check again. Errors: a direction's error."""
+        look_again = self.check_errors(now)
         if look_again is not None:
             return look_again
         if self._receiver.ended:
             self._process.close_input()
         done = self._sender is None or self._sender.ended
-        return Ending.IN_ORDER if done and self._process.exited else None
+        return StopReason.CLOSED if done and self._process.exited else None
 
-    def judge_faults(self, now: float) -> float | None:
+    def check_errors(self, now: float) -> float | None:
         """As the protocol's own."""
-        return self._protocols.judge_faults(now)
+        return self._protocols.check_errors(now)
 
 
-class CommandRelay(Closing):
+class ProgramRelay(Closing):
     """A connection and a command. run() once, then the caller closes the connection, then this."""
 
     def __init__(
         self,
         conn: Conn,
-        command: Command,
+        command: Program,
         *,
         peer: Address,
         local: Address,
@@ -198,7 +202,7 @@ class CommandRelay(Closing):
         options: RelayOptions,
     ) -> None:
         self._done = False
-        self._process = process = Process(command, environment(conn.protocol, peer, local))
+        self._process = process = ChildProcess(command, environment(conn.protocol, peer, local))
         try:
             self._relay = Relay(
                 conn,
@@ -214,15 +218,15 @@ class CommandRelay(Closing):
             process.close()
             raise
 
-    def run(self) -> Ending:
+    def run(self) -> StopReason:
         """Until it is over. Errors: as Relay.run."""
         self._process.watch(self._relay.wake)
         try:
-            ending = self._relay.run()
+            reason = self._relay.run()
         except LocalStreamFailed as error:
             raise CommandFailed(f"the pipe to the command failed: {error.message}") from error
-        self._done = ending is Ending.IN_ORDER
-        return ending
+        self._done = reason is StopReason.CLOSED
+        return reason
 
     def end(self) -> None:
         """Kill the command; from any thread."""
@@ -249,25 +253,25 @@ class CommandRelay(Closing):
 
 def serve(
     conn: AnyConnection,
-    command: Command,
+    command: Program,
     *,
     peer: Address,
     cancel_fd: int,
     options: RelayOptions,
     verbosity: int,
-    reports: Reports,
-    account: Account,
+    reporter: Reporter,
+    report: ConnectionReport,
     name: str = "",
-    running: set[CommandRelay] | None = None,
+    running: set[ProgramRelay] | None = None,
 ) -> int:
     """Run the command for a connection to its end, and close that; the command's status.
 
-    0 where -w ended both. ``running`` holds it meanwhile, ``account`` takes what became of it.
+    0 where -w ended both. ``running`` holds it meanwhile, ``report`` takes what became of it.
     Errors: CommandFailed, and as Relay.run.
     """
     try:
-        relay = CommandRelay(
-            reports.record.of(conn, name),
+        relay = ProgramRelay(
+            reporter.dump.tee(conn, name),
             command,
             peer=peer,
             local=conn.getsockname(),
@@ -279,24 +283,24 @@ def serve(
         raise
     running = set() if running is None else running
     running.add(relay)
-    ending: Ending | None = None
-    reports.progress.begin(relay.relay, conn)
+    reason: StopReason | None = None
+    reporter.progress.begin(relay.relay, conn)
     try:
-        ending = relay.run()
+        reason = relay.run()
     finally:
-        reports.progress.end(relay.relay)
-        account.relayed(relay.relay, ending)
-        account.look(conn)
-        if ending in (None, Ending.CANCELLED):
+        reporter.progress.end(relay.relay)
+        report.set_transfer(relay.relay, reason)
+        report.read_stats(conn)
+        if reason in (None, StopReason.CANCELLED):
             conn.abort()
         else:
             conn.close()
         relay.close()
         running.discard(relay)
-    status, say = relay.status(), reports.say
-    for line in account.words(verbosity):
+    status, say = relay.status(), reporter.say
+    for line in report.summary_lines(verbosity):
         say(line)
-    if ending is Ending.IDLE:
+    if reason is StopReason.IDLE_TIMEOUT:
         say(f"netkat: nothing moved for {options.idle:g} s: {command.text} was ended")
         return 0
     if status or verbosity:

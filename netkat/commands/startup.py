@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from netkat.commands.report.frame_taps import Tap, Taps
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.connect_request import ConnectRequest
     from netkat.commands.core import Core, Prepared
     from netkat.commands.listen.listen_request import ListenRequest
     from netkat.commands.signals import Signals
@@ -21,10 +21,10 @@ C = TypeVar("C", bound="Core")
 P = TypeVar("P", bound="Prepared")
 
 
-def bring_up(
+def start(
     make: Callable[[Tap | None], C],
     prepare: Callable[[C], P],
-    request: Request | ListenRequest,
+    request: ConnectRequest | ListenRequest,
     say: Callable[[str], None],
     signals: Signals,
     undo: ExitStack,
@@ -45,7 +45,7 @@ def bring_up(
     return core, prepared
 
 
-def open_core(request: Request, tap: Tap | None) -> Core:
+def open_core(request: ConnectRequest, tap: Tap | None) -> Core:
     """The stack of netkat, or kernel sockets where --kernel asks for them."""
     if request.kernel:
         from netkat.kernel.sockets import KernelSockets
@@ -56,14 +56,14 @@ def open_core(request: Request, tap: Tap | None) -> Core:
     return Bypass(request.path, socket_options=request.socket_options, tap=tap)
 
 
-def resolve(request: Request, signals: Signals) -> list[tuple[IPAddress, int]]:
-    """Where the connection goes first: the request's host, or its proxy. Errors: as look_up()."""
-    first = request.through or request
-    return look_up(first.host, first.port, request.ip_version, request, signals)
+def resolve(request: ConnectRequest, signals: Signals) -> list[tuple[IPAddress, int]]:
+    """Resolve the request's host, or its proxy. Errors: as resolve_within()."""
+    first = request.proxy or request
+    return resolve_within(first.host, first.port, request.ip_version, request, signals)
 
 
-def look_up(
-    host: str, service: str, version: int | None, request: Request, signals: Signals
+def resolve_within(
+    host: str, service: str, version: int | None, request: ConnectRequest, signals: Signals
 ) -> list[tuple[IPAddress, int]]:
     """Addresses and port, within the request's time. Errors: as netkat.host.resolve."""
     from netkat.host.resolve import resolve

@@ -25,7 +25,7 @@ _ATTRIBUTES = {
 """As RFC 4514 writes them."""
 
 
-class Tls:
+class TlsSettings:
     """What --ssl and its companions ask for. Files are read when it is made.
 
     Errors: BadArgument.
@@ -69,7 +69,7 @@ class Tls:
                     hint="openssl ciphers lists them",
                 ) from None
 
-    def over(
+    def wrap(
         self,
         conn: TcpConnection,
         host: str,
@@ -98,7 +98,7 @@ class Tls:
             raise
         return tls
 
-    def told(self, tls: TlsConnection) -> list[str]:
+    def describe(self, tls: TlsConnection) -> list[str]:
         """What it came to, for -v."""
         cipher = tls.cipher()
         agreed = [(tls.version() or "?").replace("TLSv", "TLS "), cipher[0] if cipher else "?"]

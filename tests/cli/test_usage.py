@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from netkat._version import __version__
 from netkat.cli import command_group
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
 from netkat.flow import Protocol
 from netkat.options import PathOptions
@@ -260,11 +260,11 @@ def test_help_cuts_no_sentence_off() -> None:
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[ConnectRequest]:
     """What the command line asks for, asked of nobody."""
-    asked: list[Request] = []
+    asked: list[ConnectRequest] = []
 
-    def connect(request: Request, say: object) -> int:
+    def connect(request: ConnectRequest, say: object) -> int:
         asked.append(request)
         return 0
 
@@ -274,14 +274,14 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     return asked
 
 
-def test_all_options_arrive(requests: list[Request]) -> None:
+def test_all_options_arrive(requests: list[ConnectRequest]) -> None:
     line = (
         "-6uvvnzd -s fe80::1%lo -p 4000 -i lo -w 500ms --via 02:00:00:00:00:01 --guard cbpf"
         " --no-stdin host 53"
     )
     assert command_group.run(line.split()) == 0
     assert requests == [
-        Request(
+        ConnectRequest(
             host="host",
             port="53",
             protocol=Protocol.UDP,
@@ -301,7 +301,7 @@ def test_all_options_arrive(requests: list[Request]) -> None:
     ]
 
 
-def test_long_names_are_the_same(requests: list[Request]) -> None:
+def test_long_names_are_the_same(requests: list[ConnectRequest]) -> None:
     line = (
         "--ipv4 --udp --nodns --zero --verbose --wait 2 --source 10.0.0.1 --source-port 7"
         " --interface lo --debug host http"
@@ -331,7 +331,7 @@ RELAY_WORDS = [
 
 @pytest.mark.parametrize(("words", "relay"), RELAY_WORDS, ids=[row[0] for row in RELAY_WORDS])
 def test_how_stdin_and_connection_go_together(
-    requests: list[Request], words: str, relay: RelayOptions
+    requests: list[ConnectRequest], words: str, relay: RelayOptions
 ) -> None:
     assert command_group.run([*words.split(), "host", "80"]) == 0
     assert requests[0].relay == relay
@@ -339,24 +339,24 @@ def test_how_stdin_and_connection_go_together(
 
 
 @pytest.mark.parametrize("word", ["--no-stdin", "--recv-only"])
-def test_input_that_is_not_read(requests: list[Request], word: str) -> None:
+def test_input_that_is_not_read(requests: list[ConnectRequest], word: str) -> None:
     assert command_group.run([word, "host", "80"]) == 0
     assert not requests[0].read_stdin
 
 
-def test_a_host_named_like_a_command(requests: list[Request]) -> None:
+def test_a_host_named_like_a_command(requests: list[ConnectRequest]) -> None:
     assert command_group.run(["connect", "clean", "80"]) == 0
     assert command_group.run(["-v", "clean", "80"]) == 0
     assert [request.host for request in requests] == ["clean", "clean"]
 
 
-def test_options_after_host_and_port(requests: list[Request]) -> None:
+def test_options_after_host_and_port(requests: list[ConnectRequest]) -> None:
     assert command_group.run(["host", "80", "-z"]) == 0
     assert command_group.run(["--", "host", "80"]) == 0
     assert [request.zero for request in requests] == [True, False]
 
 
-def test_brackets_around_ipv6(requests: list[Request]) -> None:
+def test_brackets_around_ipv6(requests: list[ConnectRequest]) -> None:
     assert command_group.run(["[2001:db8::1]", "80"]) == 0
     assert requests[0].host == "2001:db8::1"
 
@@ -380,7 +380,7 @@ WORDS = st.one_of(
 @example(arguments=["--guard", "\n", "a", "1"])
 @example(arguments=["a", "1", "-i", "\udc80"])
 def test_no_command_line_is_a_traceback(
-    requests: list[Request], capsys: pytest.CaptureFixture[str], arguments: list[str]
+    requests: list[ConnectRequest], capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     # Those have tests of their own, and would do what they say.
     if arguments and arguments[0] in ("clean", "doctor", "demo"):

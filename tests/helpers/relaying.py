@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from netkat.commands.relay.relay import Relay
-from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.relay.stop_rules import StopReason
 from tests.helpers.kernel_conn import KernelConn
 
 
@@ -30,7 +30,7 @@ class Run:
         )
         self._to_close = {self.output, out_write, self.cancel_read, self.cancel_write}
         self._to_close |= {fd for fd in (stdin, self.input) if fd is not None}
-        self.ending: Ending | None = None
+        self.reason: StopReason | None = None
         self.error: Exception | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.began = time.monotonic()
@@ -38,7 +38,7 @@ class Run:
 
     def _run(self) -> None:
         try:
-            self.ending = self.relay.run()
+            self.reason = self.relay.run()
         except Exception as error:
             self.error = error
 
@@ -54,13 +54,13 @@ class Run:
         os.close(fd)
         self._to_close.discard(fd)
 
-    def result(self, timeout: float) -> Ending:
+    def result(self, timeout: float) -> StopReason:
         self.thread.join(timeout)
         assert not self.thread.is_alive(), f"still relaying after {timeout} s"
         if self.error is not None:
             raise self.error
-        assert self.ending is not None
-        return self.ending
+        assert self.reason is not None
+        return self.reason
 
     def took(self) -> float:
         return time.monotonic() - self.began

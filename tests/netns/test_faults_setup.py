@@ -18,7 +18,7 @@ import pytest
 
 import netkat
 from netkat.bpf.guard.tcx import FIRST, TcxLink
-from netkat.commands.relay.drain import Delivery
+from netkat.commands.relay.drain import AckWaiter
 from netkat.engine.bypass import Bypass
 from netkat.errors import (
     ConnectionReset,
@@ -312,7 +312,7 @@ def test_bytes_that_never_arrive_are_counted(pair: Pair) -> None:
                 conn.settimeout(0.5)
                 with pytest.raises(TimedOut, match=r"^timed out after 0\.5 s$"):
                     conn.sendall(bytes(64 << 20))
-                Delivery(conn, cancel_fd=None).wait(0.5)
+                AckWaiter(conn, cancel_fd=None).wait(0.5)
 
         with pytest.raises(Undelivered) as caught:
             pair.host.call(talk)

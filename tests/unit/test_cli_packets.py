@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netkat.cli.options_socket import StackWords, type_of_service
+from netkat.cli.options_socket import SocketOptionGroup, type_of_service
 from netkat.errors import BadArgument
 from netkat.options import SocketOptions
 
@@ -35,21 +35,21 @@ def test_no_type_of_service(word: str) -> None:
 
 
 def test_what_was_asked_for() -> None:
-    words = StackWords("4096", "8192", "ef", "5", "255", broadcast=True)
+    words = SocketOptionGroup("4096", "8192", "ef", "5", "255", broadcast=True)
     assert words.options(udp=True) == SocketOptions(5, 255, 0xB8, 4096, 8192, broadcast=True)
-    assert StackWords().options(udp=False) is None
+    assert SocketOptionGroup().options(udp=False) is None
 
 
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (StackWords(receive_buffer="0"), "-I"),
-        (StackWords(send_buffer="1e6"), "-O"),
-        (StackWords(ttl="256"), "-M"),
-        (StackWords(min_ttl="x"), "-m"),
-        (StackWords(broadcast=True), "-b"),
+        (SocketOptionGroup(receive_buffer="0"), "-I"),
+        (SocketOptionGroup(send_buffer="1e6"), "-O"),
+        (SocketOptionGroup(ttl="256"), "-M"),
+        (SocketOptionGroup(min_ttl="x"), "-m"),
+        (SocketOptionGroup(broadcast=True), "-b"),
     ],
 )
-def test_what_makes_no_sense(words: StackWords, option: str) -> None:
+def test_what_makes_no_sense(words: SocketOptionGroup, option: str) -> None:
     with pytest.raises(BadArgument, match=option):
         words.options(udp=False)

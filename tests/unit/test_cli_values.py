@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netkat.cli import parse
 from netkat.cli.console import printable
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import Protocol
 from netkat.options import PathOptions, parse_next_hop
@@ -81,12 +81,12 @@ def test_an_interface_is_a_name() -> None:
 
 
 def test_the_version_follows_what_was_given() -> None:
-    assert Request("h", "1").ip_version is None
-    assert Request("h", "1", path=PathOptions(source=ip_address("::1"))).ip_version == 6
+    assert ConnectRequest("h", "1").ip_version is None
+    assert ConnectRequest("h", "1", path=PathOptions(source=ip_address("::1"))).ip_version == 6
     via = PathOptions(via=ip_address("10.0.0.1"))
-    assert Request("h", "1", path=via).ip_version == 4
-    assert Request("h", "1", path=PathOptions(via=b"\x02\0\0\0\0\x01")).ip_version is None
-    assert Request("h", "1", version=6, path=via).ip_version == 6
+    assert ConnectRequest("h", "1", path=via).ip_version == 4
+    assert ConnectRequest("h", "1", path=PathOptions(via=b"\x02\0\0\0\0\x01")).ip_version is None
+    assert ConnectRequest("h", "1", version=6, path=via).ip_version == 6
 
 
 @given(st.text())

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.exec_program import Command, serve
+from netkat.commands.exec_program import Program, serve
 from netkat.commands.relay.relay_options import PLAIN, RelayOptions
-from netkat.commands.report.connection_report import Account
-from netkat.commands.report.reporter import Reports
+from netkat.commands.report.connection_report import ConnectionReport
+from netkat.commands.report.reporter import Reporter
 from netkat.errors import CommandFailed, ConnectionReset, NetkatError, Undelivered
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn, reset
@@ -35,12 +35,12 @@ class Served:
         self.error: Exception | None = None
         self.status: int | None = None
         self.cancel_read, self.cancel_write = os.pipe()
-        command = Command(("/bin/sh", "-c", line), line)
+        command = Program(("/bin/sh", "-c", line), line)
         facts: Any = {"peer": ("192.0.2.7", 4711), "cancel_fd": self.cancel_read}
         facts |= {"options": options, "verbosity": 1}
         facts |= {
-            "reports": Reports(options, self.said.append),
-            "account": Account("listen", str(conn.protocol)),
+            "reporter": Reporter(options, self.said.append),
+            "report": ConnectionReport("listen", str(conn.protocol)),
         }
 
         def run() -> None:
@@ -199,9 +199,9 @@ def test_datagrams() -> None:
 
 def test_what_cannot_be_run() -> None:
     conn = KernelConn()
-    missing = Command(("/nowhere/at/all",), "/nowhere/at/all")
+    missing = Program(("/nowhere/at/all",), "/nowhere/at/all")
     facts: Any = {"peer": ("192.0.2.7", 1), "cancel_fd": 0, "options": PLAIN, "verbosity": 0}
-    facts |= {"reports": Reports(PLAIN, print), "account": Account("listen", "tcp")}
+    facts |= {"reporter": Reporter(PLAIN, print), "report": ConnectionReport("listen", "tcp")}
     with pytest.raises(CommandFailed, match="cannot run /nowhere/at/all: No such file"):
         serve(conn, missing, **facts)  # type: ignore[arg-type]
     assert conn.ended == "aborted"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.commands.connect.pipeline import connect
 from netkat.commands.relay.relay_options import RelayOptions
 from netkat.commands.signals import Interrupted
@@ -54,7 +54,7 @@ class FakeDoor:
         self.addresses = ["10.9.0.2"]
         self.answers: dict[str, Exception | KernelConn | str] = {}
         self.raise_at: dict[str, Exception] = {}
-        self.request: Request | None = None
+        self.request: ConnectRequest | None = None
 
     def step(self, name: str) -> None:
         self.log.append(name)
@@ -69,7 +69,7 @@ class FakeDoor:
         number = int(port) if port.isdigit() else 80
         return [(ip_address(address), number) for address in self.addresses]
 
-    def open_core(self, request: Request, tap: object) -> FakeCore:
+    def open_core(self, request: ConnectRequest, tap: object) -> FakeCore:
         assert tap is None
         self.request = request
         return FakeCore(self)
@@ -125,13 +125,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> FakeDoor:
     return made
 
 
-def run(request: Request) -> tuple[int, list[str]]:
+def run(request: ConnectRequest) -> tuple[int, list[str]]:
     said: list[str] = []
     return connect(request, said.append), said
 
 
-def asked(host: str = "10.9.0.2", port: str = "90", **options: Any) -> Request:
-    return Request(host, port, numeric=options.pop("numeric", True), **options)
+def asked(host: str = "10.9.0.2", port: str = "90", **options: Any) -> ConnectRequest:
+    return ConnectRequest(host, port, numeric=options.pop("numeric", True), **options)
 
 
 def over() -> KernelConn:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netkat.commands.report.progress_line import Progress, size
+from netkat.commands.report.progress_line import ProgressLine, size
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def conn(**facts: int) -> Any:
 def test_one_line_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(monkeypatch)
     said: list[str] = []
-    progress = Progress(said.append, wanted=True)
+    progress = ProgressLine(said.append, wanted=True)
     relay: Any = Counts(1_500_000, 20)
     other: Any = Counts(500_000, 0)
     progress.begin(relay, conn(mss=1448, rtt=3000, retransmits=2))
@@ -84,7 +84,7 @@ def test_one_line_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_stderr_is_no_terminal_it_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
-    progress = Progress(lambda line: None, wanted=True)
+    progress = ProgressLine(lambda line: None, wanted=True)
     progress.begin(Counts(1, 1), conn(mss=0))  # type: ignore[arg-type]
     progress.close()
     assert stderr.getvalue() == ""

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from netkat.commands.relay.relay_options import RelayOptions
-from netkat.commands.report.session_dump import Record, hex_rows
+from netkat.commands.report.session_dump import SessionDump, hex_rows
 from netkat.errors import BadArgument, LocalStreamFailed
 from tests.helpers.kernel_conn import KernelConn
 
 
-def exchange(record: Record, name: str = "") -> None:
+def exchange(record: SessionDump, name: str = "") -> None:
     """ "question" out, "answer" back, over a recorded connection."""
     conn = KernelConn()
-    recorded = record.of(conn, name)
+    recorded = record.tee(conn, name)
     assert recorded.send(memoryview(b"question")) == 8
     conn.peer.sendall(b"answer")
     assert recorded.recv_into(memoryview(bytearray(100))) == 6
@@ -30,10 +30,10 @@ def test_both_ways_in_order(tmp_path: Path) -> None:
     raw, dump = tmp_path / "raw", tmp_path / "dump"
     for path in (raw, dump):
         path.write_bytes(b"old")
-    record = Record(RelayOptions(output=str(raw), hex_dump=str(dump)), said.append)
+    record = SessionDump(RelayOptions(output=str(raw), hex_dump=str(dump)), said.append)
     exchange(record)
     record.close()
-    record.raise_fault()
+    record.raise_error()
     assert raw.read_bytes() == b"questionanswer"
     assert dump.read_text().splitlines() == [
         f"> 00000000  {b'question'.hex(' '):47}  |question|",
@@ -45,7 +45,7 @@ def test_both_ways_in_order(tmp_path: Path) -> None:
 def test_appending_keeps_what_was_there(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.write_bytes(b"old ")
-    record = Record(RelayOptions(output=str(raw), append=True), print)
+    record = SessionDump(RelayOptions(output=str(raw), append=True), print)
     exchange(record)
     record.close()
     assert raw.read_bytes() == b"old questionanswer"
@@ -53,7 +53,7 @@ def test_appending_keeps_what_was_there(tmp_path: Path) -> None:
 
 def test_clients_are_told_apart(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
-    record = Record(RelayOptions(hex_dump=str(dump)), print)
+    record = SessionDump(RelayOptions(hex_dump=str(dump)), print)
     for name in ("10.9.0.2 4000 ", "10.9.0.3 4000 "):
         exchange(record, name)
     record.close()
@@ -77,29 +77,29 @@ def test_rows_of_sixteen_with_the_offset_of_their_direction() -> None:
 @pytest.mark.parametrize("option", ["output", "hex_dump"])
 def test_a_full_disk_is_told_at_once_and_counted_at_the_end(option: str) -> None:
     said: list[str] = []
-    record = Record(RelayOptions(**{option: "/dev/full"}), said.append)  # type: ignore[arg-type]
+    record = SessionDump(RelayOptions(**{option: "/dev/full"}), said.append)  # type: ignore[arg-type]
     exchange(record)
     record.close()
     assert len(said) == 1
     assert "No space left on device; the connection goes on without it" in said[0]
     with pytest.raises(LocalStreamFailed, match="14 bytes of the session are not in it"):
-        record.raise_fault()
+        record.raise_error()
 
 
 @pytest.mark.parametrize("place", ["/no/such/folder/file", "/"])
 def test_a_file_that_cannot_be_opened(place: str) -> None:
     with pytest.raises(BadArgument, match="-o /"):
-        Record(RelayOptions(output=place), print)
+        SessionDump(RelayOptions(output=place), print)
 
 
 def test_a_pipe_wants_a_reader(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(BadArgument, match="pipe"):
-        Record(RelayOptions(output=str(pipe)), print)
+        SessionDump(RelayOptions(output=str(pipe)), print)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reader, True)
-    record = Record(RelayOptions(output=str(pipe)), print)
+    record = SessionDump(RelayOptions(output=str(pipe)), print)
     got: list[bytes] = []
 
     def read() -> None:
@@ -116,8 +116,8 @@ def test_a_pipe_wants_a_reader(tmp_path: Path) -> None:
 
 def test_nothing_asked_for_is_the_connection_itself() -> None:
     conn = KernelConn()
-    record = Record(RelayOptions(), print)
-    assert record.of(conn) is conn
+    record = SessionDump(RelayOptions(), print)
+    assert record.tee(conn) is conn
     record.close()
     conn.abort()
     conn.peer.close()

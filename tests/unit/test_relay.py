@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.relay.stop_rules import StopReason
 from netkat.errors import ConnectionReset, Undelivered
 from tests.helpers.kernel_conn import KernelConn, reset
 from tests.helpers.relaying import Run, echo, feed, receive_all, relays, write_and_close
@@ -35,7 +35,7 @@ def test_end_of_input_sends_fin_and_the_late_answer_is_read(runs: Callable[..., 
     time.sleep(1)
     run.conn.peer.sendall(b"answer\n")
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert os.read(run.output, 100) == b"answer\n"
 
 
@@ -43,7 +43,7 @@ def test_input_at_its_end_ends_with_the_peers_fin_at_once(runs: Callable[..., Ru
     run = runs(stdin=os.open(os.devnull, os.O_RDONLY))
     assert receive_all(run.conn.peer) == b""
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
 
 
 def test_input_not_read_ends_with_the_peers_fin_at_once(runs: Callable[..., Run]) -> None:
@@ -52,7 +52,7 @@ def test_input_not_read_ends_with_the_peers_fin_at_once(runs: Callable[..., Run]
     time.sleep(0.2)
     assert run.thread.is_alive(), "no FIN of ours, no end of theirs: it must go on"
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert os.read(run.output, 100) == b"hello"
 
 
@@ -63,7 +63,7 @@ def test_a_terminal_ends_with_the_peers_fin_at_once(runs: Callable[..., Run]) ->
     os.write(master, b"typed")
     assert run.conn.peer.recv(100) == b"typed"
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     os.close(master)
 
 
@@ -78,14 +78,14 @@ def test_a_pipe_goes_on_sending_after_the_peers_fin(runs: Callable[..., Run]) ->
         sent += line
     run.end_input()
     assert receive_all(run.conn.peer) == sent
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
 
 
 def test_a_quiet_pipe_ends_two_seconds_after_the_peers_fin(runs: Callable[..., Run]) -> None:
     run = runs()
     time.sleep(0.5)
     run.conn.peer.close()
-    assert run.result(20) is Ending.IN_ORDER
+    assert run.result(20) is StopReason.CLOSED
     assert 2.3 < run.took() < 3.5
 
 
@@ -94,7 +94,7 @@ def test_two_seconds_count_from_the_last_input(runs: Callable[..., Run]) -> None
     run.conn.peer.shutdown(socket.SHUT_WR)
     time.sleep(1.5)
     run.type(b"late")
-    assert run.result(20) is Ending.IN_ORDER
+    assert run.result(20) is StopReason.CLOSED
     assert 3.3 < run.took() < 4.5
     assert receive_all(run.conn.peer) == b"late"
 
@@ -146,7 +146,7 @@ def test_a_slow_reader_loses_nothing_and_stops_nobody_else(runs: Callable[..., R
     assert bytes(back) == answer
     talker.join(5)
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
 
 
 def test_both_ways_at_once_from_both_sides(runs: Callable[..., Run]) -> None:
@@ -160,7 +160,7 @@ def test_both_ways_at_once_from_both_sides(runs: Callable[..., Run]) -> None:
     while len(back) < len(data):
         back += os.read(run.output, 1 << 20)
     assert bytes(back) == data
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert (run.relay.sent, run.relay.received) == (len(data), len(data))
 
 
@@ -170,5 +170,5 @@ def test_a_reader_that_has_gone_ends_it_in_order(runs: Callable[..., Run]) -> No
     run.close(run.output)
     assert run.conn.peer.recv(4) == b"ours"
     run.conn.peer.sendall(b"nobody reads this")
-    assert run.result(SOON) is Ending.READER_GONE
+    assert run.result(SOON) is StopReason.OUTPUT_CLOSED
     assert receive_all(run.conn.peer) == b"", "our FIN"

@@ -13,7 +13,7 @@ import pytest
 from netkat.commands.relay import drain
 from netkat.commands.relay.relay import Relay
 from netkat.commands.relay.relay_options import RelayOptions
-from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.relay.stop_rules import StopReason
 from netkat.errors import (
     ConnectionReset,
     LocalStreamFailed,
@@ -69,7 +69,7 @@ def test_cancel_ends_it_in_every_state(runs: Callable[..., Run], stuck: str) -> 
     time.sleep(0.3)
     began = time.monotonic()
     os.write(run.cancel_write, b"x")
-    assert run.result(SOON) is Ending.CANCELLED
+    assert run.result(SOON) is StopReason.CANCELLED
     assert time.monotonic() - began < 5
 
 
@@ -78,7 +78,7 @@ def test_what_the_peer_never_takes_is_counted() -> None:
     conn.settimeout(0.0)
     total = fill(conn)
     with pytest.raises(Undelivered) as caught:
-        drain.Delivery(conn, cancel_fd=None).wait(0.5)
+        drain.AckWaiter(conn, cancel_fd=None).wait(0.5)
     assert 0 < caught.value.count <= total
     assert str(caught.value.count) in caught.value.message
     conn.abort()
@@ -96,10 +96,10 @@ def test_a_connection_that_is_over_delivers_nothing_more(
     looks = iter([before, before, ended, ended])
     monkeypatch.setattr(conn, "info", lambda: next(looks))
     with pytest.raises(Undelivered, match="5 bytes were not delivered: the peer reset"):
-        drain.Delivery(conn, cancel_fd=None).wait()
+        drain.AckWaiter(conn, cancel_fd=None).wait()
     # The last ACK came between the look at the count and that at the state.
     looks = iter([ended, ended._replace(unacked=0, fin_acked=True)])
-    assert drain.Delivery(conn, cancel_fd=None).wait()
+    assert drain.AckWaiter(conn, cancel_fd=None).wait()
     conn.abort()
     conn.peer.close()
 
@@ -117,7 +117,7 @@ def test_delivery_waits_for_a_slow_peer() -> None:
 
     taker = threading.Thread(target=take)
     taker.start()
-    assert drain.Delivery(conn, cancel_fd=None).wait(10)
+    assert drain.AckWaiter(conn, cancel_fd=None).wait(10)
     taker.join()
     assert len(taken) == total
     conn.abort()
@@ -127,7 +127,7 @@ def test_idle_time_ends_it_without_an_error(runs: Callable[..., Run]) -> None:
     run = runs(options=RelayOptions(idle=0.7))
     time.sleep(0.4)
     run.type(b"x")
-    assert run.result(20) is Ending.IDLE
+    assert run.result(20) is StopReason.IDLE_TIMEOUT
     assert 1.0 < run.took() < 2.2
 
 
@@ -149,7 +149,7 @@ def test_udp_one_read_is_one_datagram_and_two_seconds_end_it(runs: Callable[...,
     time.sleep(1)
     run.conn.peer.send(b"answer")
     answered = time.monotonic()
-    assert run.result(20) is Ending.IN_ORDER
+    assert run.result(20) is StopReason.CLOSED
     assert 1.9 < time.monotonic() - answered < 15
     assert os.read(run.output, 100) == b"answer"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
-from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.relay.stop_rules import StopReason
 from netkat.flow import Protocol
 from tests.helpers.kernel_conn import KernelConn
 from tests.helpers.relaying import Run, feed, receive_all, relays
@@ -33,7 +33,7 @@ def test_linger_ends_it_after_the_end_of_input(runs: Callable[..., Run]) -> None
     run.end_input()
     assert receive_all(run.conn.peer) == b"question"
     run.conn.peer.sendall(b"early")
-    assert run.result(SOON) is Ending.LINGERED
+    assert run.result(SOON) is StopReason.LINGER_TIMEOUT
     assert run.took() >= 0.6
     assert os.read(run.output, 100) == b"early"
 
@@ -43,7 +43,7 @@ def test_linger_ends_with_the_peer_where_that_is_earlier(runs: Callable[..., Run
     run.end_input()
     assert receive_all(run.conn.peer) == b""
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
 
 
 def test_no_linger_at_all_delivers_everything(runs: Callable[..., Run]) -> None:
@@ -52,7 +52,7 @@ def test_no_linger_at_all_delivers_everything(runs: Callable[..., Run]) -> None:
     feeder.start()
     time.sleep(0.3)
     assert receive_all(run.conn.peer) == bytes(1 << 20)
-    assert run.result(SOON) is Ending.LINGERED
+    assert run.result(SOON) is StopReason.LINGER_TIMEOUT
     feeder.join()
 
 
@@ -66,7 +66,7 @@ def test_without_shutdown_the_peer_hears_no_fin(runs: Callable[..., Run]) -> Non
         run.conn.peer.recv(1)
     run.conn.peer.sendall(b"answer")
     run.conn.peer.shutdown(socket.SHUT_WR)
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert os.read(run.output, 100) == b"answer"
     assert not run.relay.peer_closed_after_us
 
@@ -77,7 +77,7 @@ def test_send_only_waits_for_nobody_and_shows_nothing(runs: Callable[..., Run]) 
     run.type(b"all of it")
     run.end_input()
     assert receive_all(run.conn.peer) == b"all of it"
-    assert run.result(SOON) is Ending.LINGERED
+    assert run.result(SOON) is StopReason.LINGER_TIMEOUT
     os.set_blocking(run.output, False)
     with pytest.raises(BlockingIOError):
         os.read(run.output, 1)
@@ -90,7 +90,7 @@ def test_lines_go_out_one_by_one(runs: Callable[..., Run]) -> None:
     run.end_input()
     assert receive_all(run.conn.peer) == b"one\ntwo\nthree\n"
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert run.took() > 0.9, "a pause after each line, and none within one"
 
 
@@ -99,7 +99,7 @@ def test_lines_of_datagrams_are_datagrams(runs: Callable[..., Run]) -> None:
     run.type(b"one\ntwo\n")
     run.end_input()
     assert [run.conn.peer.recv(100) for _ in range(2)] == [b"one\n", b"two\n"]
-    assert run.result(SOON) is Ending.LINGERED
+    assert run.result(SOON) is StopReason.LINGER_TIMEOUT
 
 
 def test_pacing_is_not_idle_and_can_be_cancelled(runs: Callable[..., Run]) -> None:
@@ -109,7 +109,7 @@ def test_pacing_is_not_idle_and_can_be_cancelled(runs: Callable[..., Run]) -> No
     time.sleep(1)
     assert run.thread.is_alive()
     os.write(run.cancel_write, b"x")
-    assert run.result(SOON) is Ending.CANCELLED
+    assert run.result(SOON) is StopReason.CANCELLED
 
 
 def test_crlf_across_reads(runs: Callable[..., Run]) -> None:
@@ -120,7 +120,7 @@ def test_crlf_across_reads(runs: Callable[..., Run]) -> None:
     run.end_input()
     assert receive_all(run.conn.peer) == b"\n\r\n"
     run.conn.peer.close()
-    assert run.result(SOON) is Ending.IN_ORDER
+    assert run.result(SOON) is StopReason.CLOSED
     assert run.relay.sent == len(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.commands.connect.pipeline import connect
 from netkat.commands.relay.relay_options import RelayOptions
 from netkat.commands.signals import Interrupted
@@ -86,7 +86,7 @@ def run(*ports: int | str, **options: Any) -> tuple[int, list[str]]:
     said: list[str] = []
     options = {"wait": 5.0, "numeric": True, "kernel": True, **options}
     host = options.pop("host", HERE)
-    request = Request(host, str(ports[0]), zero=True, ports=ports, **options)
+    request = ConnectRequest(host, str(ports[0]), zero=True, ports=ports, **options)
     return connect(request, said.append), [line for line in said if "kernel socket:" not in line]
 
 
@@ -246,7 +246,7 @@ def test_a_closed_pipe_ends_it_quietly(undo: ExitStack, monkeypatch: pytest.Monk
 def test_a_signal_ends_it_with_what_is_known(undo: ExitStack, number: signal.Signals) -> None:
     silent, answers = listening(undo, kind=socket.SOCK_DGRAM), echoing(undo)
     said: list[str] = []
-    request = Request(
+    request = ConnectRequest(
         HERE,
         str(silent),
         zero=True,

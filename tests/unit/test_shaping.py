@@ -9,21 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netkat.commands.relay.transforms import Crlf, Shape, TelnetReader, escape_telnet, lines
+from netkat.commands.relay.transforms import (
+    CrlfTransform,
+    TelnetReader,
+    Transform,
+    escape_telnet,
+    lines,
+)
 
 TEXT = st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\r\n"]), max_size=20).map(b"".join)
 CUTS = st.lists(st.integers(0, 40), max_size=8)
 
 
-def through(shape: Shape, data: bytes, cuts: list[int]) -> bytes:
+def through(transform: Transform, data: bytes, cuts: list[int]) -> bytes:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = (memoryview(data[begin:end]) for begin, end in itertools.pairwise(edges))
-    return b"".join(bytes(shape(piece)) for piece in pieces)
+    return b"".join(bytes(transform(piece)) for piece in pieces)
 
 
 @given(TEXT, CUTS)
 def test_crlf_gives_each_bare_lf_its_cr(data: bytes, cuts: list[int]) -> None:
-    assert through(Crlf(), data, cuts) == re.sub(rb"(?<!\r)\n", b"\r\n", data)
+    assert through(CrlfTransform(), data, cuts) == re.sub(rb"(?<!\r)\n", b"\r\n", data)
 
 
 @given(st.binary(max_size=100))

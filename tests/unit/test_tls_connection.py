@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from netkat.commands.relay.relay_options import RelayOptions
-from netkat.commands.relay.stop_rules import Ending
-from netkat.commands.tls_settings import Tls
+from netkat.commands.relay.stop_rules import StopReason
+from netkat.commands.tls_settings import TlsSettings
 from netkat.conn.tls import TlsConnection
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
@@ -59,7 +59,7 @@ def server_context(certificates: Certificates) -> ssl.SSLContext:
 def spoken(
     context: ssl.SSLContext,
     talk: Callable[[ssl.SSLSocket], object],
-    tls: Tls | None = None,
+    tls: TlsSettings | None = None,
     *,
     small_buffers: bool = False,
 ) -> Iterator[TlsConnection]:
@@ -75,7 +75,7 @@ def spoken(
     thread.start()
     conn = None
     try:
-        conn = (tls or Tls()).over(kernel.stream, NAME, timeout=SOON)
+        conn = (tls or TlsSettings()).wrap(kernel.stream, NAME, timeout=SOON)
         conn.settimeout(SOON)
         yield conn
     finally:
@@ -175,7 +175,7 @@ def test_a_relay_over_tls_by_hash(certificates: Certificates) -> None:
             view = view[os.write(run.input, view) :]
         run.end_input()
         reader.join(60)
-        assert run.result(60) is Ending.IN_ORDER
+        assert run.result(60) is StopReason.CLOSED
     assert hashlib.sha256(received).digest() == hashlib.sha256(down).digest()
     assert hashlib.sha256(heard[0]).digest() == hashlib.sha256(up).digest()
 
@@ -225,7 +225,7 @@ def test_who_only_sends_does_not_miss_close_notify(certificates: Certificates) -
         run = Run(conn, options=RelayOptions(send_only=True, linger=SOON))  # type: ignore[arg-type]
         run.type(b"all of it")
         run.end_input()
-        assert run.result(2 * SOON) is Ending.IN_ORDER
+        assert run.result(2 * SOON) is StopReason.CLOSED
     assert heard == [b"all of it"]
 
 
@@ -289,7 +289,7 @@ def test_peers_that_are_no_servers(answer: bytes | None, kind: type[TlsFailed], 
             peer.sendall(answer)
             peer.shutdown(socket.SHUT_WR)
         with pytest.raises(kind, match=words):
-            Tls().over(kernel.stream, NAME, timeout=0.2 if answer is None else SOON)
+            TlsSettings().wrap(kernel.stream, NAME, timeout=0.2 if answer is None else SOON)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_certificates_that_are_not_accepted(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(getattr(certificates, shown))
-    tls = Tls(verify=True, trust=certificates.issuer)
+    tls = TlsSettings(verify=True, trust=certificates.issuer)
     with pytest.raises(kind) as caught, spoken(context, everything, tls):
         pass
     assert caught.value.code == code
@@ -317,7 +317,7 @@ def test_a_reset_in_the_handshake_says_when() -> None:
     kernel = KernelConn()
     reset(kernel.peer)
     with pytest.raises(ConnectionReset, match="during the TLS handshake"):
-        Tls().over(kernel.stream, NAME, timeout=SOON)
+        TlsSettings().wrap(kernel.stream, NAME, timeout=SOON)
 
 
 def test_a_handshake_can_be_cancelled() -> None:
@@ -325,14 +325,14 @@ def test_a_handshake_can_be_cancelled() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"!")
     with kernel.peer, pytest.raises(Cancelled):
-        Tls().over(kernel.stream, NAME, timeout=SOON, cancel_fd=reader)
+        TlsSettings().wrap(kernel.stream, NAME, timeout=SOON, cancel_fd=reader)
     os.close(reader)
     os.close(writer)
 
 
 def test_a_server_asks_for_certificates(certificates: Certificates) -> None:
     """Of clients, with --ssl-verify: one that is known, none, and one of somebody else."""
-    server = Tls(
+    server = TlsSettings(
         server_side=True, verify=True, certificate=certificates.good, trust=certificates.issuer
     )
     shown = {certificates.client: None, None: CertificateRejected, certificates.foreign: TlsFailed}
@@ -349,12 +349,12 @@ def test_a_server_asks_for_certificates(certificates: Certificates) -> None:
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
         if fault is None:
-            tls = server.over(kernel.stream, "", timeout=SOON)
-            assert "certificate was verified" in server.told(tls)[-1]
+            tls = server.wrap(kernel.stream, "", timeout=SOON)
+            assert "certificate was verified" in server.describe(tls)[-1]
             tls.close()
         else:
             with pytest.raises(fault):
-                server.over(kernel.stream, "", timeout=SOON)
+                server.wrap(kernel.stream, "", timeout=SOON)
         thread.join(SOON)
         kernel.peer.close()
 
@@ -390,9 +390,9 @@ def test_start_tls_for_programs(certificates: Certificates) -> None:
 )
 def test_files_that_are_of_no_use(given: dict[str, str], words: str) -> None:
     with pytest.raises(BadArgument, match=words):
-        Tls(**given)  # type: ignore[arg-type]
+        TlsSettings(**given)  # type: ignore[arg-type]
 
 
 def test_a_key_of_another_certificate(certificates: Certificates, tmp_path: Path) -> None:
     with pytest.raises(BadArgument, match="key values mismatch"):
-        Tls(certificate=certificates.good, key=certificates.client)
+        TlsSettings(certificate=certificates.good, key=certificates.client)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from netkat.commands.connect.proxy_route import Through
+from netkat.commands.connect.proxy_route import ProxySettings
 from netkat.conn.tunnel import Proxy, ProxyKind, tunnel
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
@@ -261,10 +261,10 @@ def found(host: str, service: str, version: int | None) -> list[tuple[object, in
 def test_who_finds_the_address(
     kind: ProxyKind, resolver: str, host: str, name: str | type[Exception]
 ) -> None:
-    through = Through("proxy.test", "1080", Proxy(kind), resolver)
+    proxy = ProxySettings("proxy.test", "1080", Proxy(kind), resolver)
     if isinstance(name, str):
-        made = through.tunnel(host, "http", None, found)  # type: ignore[arg-type]
+        made = proxy.tunnel(host, "http", None, found)  # type: ignore[arg-type]
         assert (made.name, made.port, made.host) == (name, 80, host)
         return
     with pytest.raises(name):
-        through.tunnel(host, "http", None, found)  # type: ignore[arg-type]
+        proxy.tunnel(host, "http", None, found)  # type: ignore[arg-type]

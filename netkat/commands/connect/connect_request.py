@@ -9,13 +9,13 @@ from netkat.flow import Protocol
 from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.proxy_route import Through
-    from netkat.commands.exec_program import Command
-    from netkat.commands.tls_settings import Tls
+    from netkat.commands.connect.proxy_route import ProxySettings
+    from netkat.commands.exec_program import Program
+    from netkat.commands.tls_settings import TlsSettings
     from netkat.options import SocketOptions
 
 
-class Request(NamedTuple):
+class ConnectRequest(NamedTuple):
     """One ``netkat connect``. ``wait`` is seconds for an answer; None is each wait's own.
 
     With ``zero`` (-z) it is about ``ports``, numbers and services' names, of which ``port``
@@ -40,9 +40,9 @@ class Request(NamedTuple):
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
-    command: Command | None = None
-    tls: Tls | None = None
-    through: Through | None = None
+    command: Program | None = None
+    tls: TlsSettings | None = None
+    proxy: ProxySettings | None = None
 
     @property
     def ip_version(self) -> int | None:

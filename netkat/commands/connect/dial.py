@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.commands.connect.targets import FailedAttempt, Targets
 from netkat.commands.report.status_lines import Target
 from netkat.commands.signals import Signals
@@ -20,7 +20,7 @@ from netkat.errors import (
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.proxy_route import Tunnel
+    from netkat.commands.connect.proxy_route import ProxiedTarget
     from netkat.commands.core import Attempt, Core
     from netkat.conn import AnyConnection, TcpConnection, UdpConnection
     from netkat.conn.session import Session
@@ -34,18 +34,18 @@ class Opened(NamedTuple):
 
     conn: AnyConnection
     target: Target
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """What else there is to say about it at -v."""
 
 
 def dial(
     core: Core,
     targets: Targets,
-    request: Request,
+    request: ConnectRequest,
     say: Callable[[str], None],
     signals: Signals,
     failed: Callable[[Target, NetkatError], None],
-    tunnel: Tunnel | None = None,
+    tunnel: ProxiedTarget | None = None,
 ) -> Opened | int:
     """The first address that answers, or the exit code when none does, said already.
 
@@ -64,16 +64,16 @@ def dial(
         try:
             conn = _connect(core, attempt, request.protocol, timeout, signals)
             if tunnel is not None:
-                target = tunnel.beyond(target)
+                target = tunnel.destination_via(target)
             opened = _opened(conn, target, request, say, timeout, signals, tunnel)
         except _NEXT_ADDRESS as error:
             signals.check()
             failures.append((target, error))
             if request.verbosity:
-                say(f"netkat: {target.failed(error.message)}")
+                say(f"netkat: {target.failed_line(error.message)}")
             continue
-        line = target.succeeded() if request.protocol is Protocol.TCP else target.ready()
-        for told in (line, *opened.told) if request.verbosity else ():
+        line = target.succeeded_line() if request.protocol is Protocol.TCP else target.ready_line()
+        for told in (line, *opened.notes) if request.verbosity else ():
             say(told)
         return opened
     return _give_up(failures, request, say, failed)
@@ -95,23 +95,23 @@ def connection_on(session: Session, protocol: Protocol) -> TcpConnection | UdpCo
     return UdpConnection(session) if protocol is Protocol.UDP else TcpConnection(session)
 
 
-def _target(attempt: Attempt, request: Request, tunnel: Tunnel | None) -> Target:
+def _target(attempt: Attempt, request: ConnectRequest, tunnel: ProxiedTarget | None) -> Target:
     """What the attempt itself goes to: the proxy, where there is one."""
     if tunnel is not None:
-        return tunnel.proxy_at(attempt.address, attempt.port, request.numeric)
+        return tunnel.proxy_target(attempt.address, attempt.port, request.numeric)
     return Target(request.host, attempt.address, attempt.port, request.protocol, request.numeric)
 
 
 def _opened(
     conn: TcpConnection | UdpConnection,
     target: Target,
-    request: Request,
+    request: ConnectRequest,
     say: Callable[[str], None],
     timeout: float,
     signals: Signals,
-    tunnel: Tunnel | None,
+    tunnel: ProxiedTarget | None,
 ) -> Opened:
-    """Through the proxy and with TLS over it, where that is asked for.
+    """Connect through the proxy, and add TLS, as the request asks for.
 
     Errors: ProxyFailed, TlsFailed and their kinds; the connection is aborted then.
     """
@@ -124,17 +124,17 @@ def _opened(
         told.append(f"netkat: {tunnel.open(conn, timeout=timeout, cancel_fd=signals.fd)}")
     if request.tls is None:
         return Opened(conn, target, tuple(told))
-    tls = request.tls.over(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
+    tls = request.tls.wrap(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
     warning = request.tls.warning(tls)
     if warning is not None:
         say(f"netkat: {warning}")
-    told += [f"netkat: {line}" for line in request.tls.told(tls)]
+    told += [f"netkat: {line}" for line in request.tls.describe(tls)]
     return Opened(tls, target, tuple(told))
 
 
 def _give_up(
     failures: list[tuple[Target, NetkatError]],
-    request: Request,
+    request: ConnectRequest,
     say: Callable[[str], None],
     failed: Callable[[Target, NetkatError], None],
 ) -> int:
@@ -144,7 +144,7 @@ def _give_up(
     failed(target, error)
     if not request.verbosity:
         more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
-        say(f"netkat: {target.failed(error.message)}{more}")
+        say(f"netkat: {target.failed_line(error.message)}{more}")
     # What holds for every fault of its kind is for those who ask for more.
     own = "hint" in vars(error)
     if error.hint is not None and (request.verbosity or own):

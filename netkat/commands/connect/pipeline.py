@@ -8,21 +8,21 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netkat.commands.connect.connect_request import Request
+from netkat.commands.connect.connect_request import ConnectRequest
 from netkat.commands.connect.dial import Opened, dial
 from netkat.commands.connect.targets import prepare_targets
 from netkat.commands.relay.relay_options import PLAIN
 from netkat.commands.report import status_lines
-from netkat.commands.report.connection_report import Account
-from netkat.commands.report.reporter import Reports
+from netkat.commands.report.connection_report import ConnectionReport
+from netkat.commands.report.reporter import Reporter
 from netkat.commands.signals import Signals
-from netkat.commands.startup import bring_up, look_up, open_core, resolve
+from netkat.commands.startup import open_core, resolve, resolve_within, start
 from netkat.errors import NetkatError, NetworkError
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.proxy_route import Tunnel
-    from netkat.commands.exec_program import Command
+    from netkat.commands.connect.proxy_route import ProxiedTarget
+    from netkat.commands.exec_program import Program
     from netkat.commands.relay.relay import Relay
 
 Say = Callable[[str], None]
@@ -43,7 +43,7 @@ _HALF_CLOSED_PROXY = (
 )
 
 
-def connect(request: Request, say: Say) -> int:
+def connect(request: ConnectRequest, say: Say) -> int:
     """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
 
     Errors: NetkatError for what is not of one address alone, Interrupted.
@@ -58,114 +58,122 @@ def connect(request: Request, say: Say) -> int:
             raise
 
 
-def _reported(request: Request, say: Say, signals: Signals) -> int:
+def _reported(request: ConnectRequest, say: Say, signals: Signals) -> int:
     """A fault that the JSON tells of is said once."""
-    account = Account("connect", str(request.protocol), request.host)
-    wordy = bool(request.verbosity or request.show_frames)
+    report = ConnectionReport("connect", str(request.protocol), request.host)
+    verbose = bool(request.verbosity or request.show_frames)
     # -z moves no bytes, and has words of its own.
     options = PLAIN if request.zero else request.relay
-    reports = Reports(options, say, alone=account, wordy=wordy)
+    reporter = Reporter(options, say, quiet_report=report, verbose=verbose)
     try:
-        with reports, ExitStack() as undo:
-            code = _connect(request, reports, account, signals, undo)
-        reports.record.raise_fault()
+        with reporter, ExitStack() as undo:
+            code = _connect(request, reporter, report, signals, undo)
+        reporter.dump.raise_error()
     except Exception as error:
         if signals.received is not None:
-            from netkat.commands.relay.stop_rules import Ending
+            from netkat.commands.relay.stop_rules import StopReason
 
-            account.ending = Ending.CANCELLED.value
-            reports.tell(account)
-        elif reports.tell(account, error) and isinstance(error, NetkatError):
+            report.end_reason = StopReason.CANCELLED.value
+            reporter.emit(report)
+        elif reporter.emit(report, error) and isinstance(error, NetkatError):
             return error.exit_code
         raise
-    reports.tell(account)
+    reporter.emit(report)
     return code
 
 
 def _connect(
-    request: Request, reports: Reports, account: Account, signals: Signals, undo: ExitStack
+    request: ConnectRequest,
+    reporter: Reporter,
+    report: ConnectionReport,
+    signals: Signals,
+    undo: ExitStack,
 ) -> int:
-    if request.zero and request.tls is None and request.through is None:
+    if request.zero and request.tls is None and request.proxy is None:
         from netkat.commands.connect.scan import scan
 
-        return scan(request, reports.say, signals, undo)
+        return scan(request, reporter.say, signals, undo)
     tunnel = _tunnel(request, signals)
     addresses = resolve(request, signals)
-    core, targets = bring_up(
+    core, targets = start(
         partial(open_core, request),
         lambda core: prepare_targets(core, addresses, request.protocol),
         request,
-        reports.say,
+        reporter.say,
         signals,
         undo,
     )
-    opened = dial(core, targets, request, reports.say, signals, account.refused, tunnel)
+    opened = dial(core, targets, request, reporter.say, signals, report.set_failed_attempt, tunnel)
     if isinstance(opened, int):
         return opened
     if request.zero:
         _part(opened)
         return 0
-    account.opened(opened.conn)
+    report.set_connection(opened.conn)
     try:
-        return _relay(opened, request, reports, account, signals)
+        return _relay(opened, request, reporter, report, signals)
     except NetkatError as error:
         if isinstance(error, NetworkError):
-            error.message = opened.target.ended(error.message)
+            error.message = opened.target.ended_line(error.message)
         raise
 
 
-def _tunnel(request: Request, signals: Signals) -> Tunnel | None:
+def _tunnel(request: ConnectRequest, signals: Signals) -> ProxiedTarget | None:
     """What a proxy will be asked for, if one is. Errors: NameNotFound, BadArgument."""
-    if request.through is None:
+    if request.proxy is None:
         return None
-    asking = partial(look_up, request=request, signals=signals)
-    return request.through.tunnel(request.host, request.port, request.version, asking)
+    asking = partial(resolve_within, request=request, signals=signals)
+    return request.proxy.tunnel(request.host, request.port, request.version, asking)
 
 
 def _relay(
-    opened: Opened, request: Request, reports: Reports, account: Account, signals: Signals
+    opened: Opened,
+    request: ConnectRequest,
+    reporter: Reporter,
+    report: ConnectionReport,
+    signals: Signals,
 ) -> int:
     if request.command is not None:
-        return _command(opened, request.command, request, reports, account, signals)
+        return _command(opened, request.command, request, reporter, report, signals)
     from netkat.commands.relay.relay import Relay
-    from netkat.commands.relay.stop_rules import Ending
+    from netkat.commands.relay.stop_rules import StopReason
 
     relay = Relay(
-        reports.record.of(opened.conn),
+        reporter.dump.tee(opened.conn),
         stdin=0 if request.read_stdin else None,
         stdout=1,
         cancel_fd=signals.fd,
         options=request.relay,
         version=opened.target.address.version,
     )
-    keep, ending = False, None
-    reports.progress.begin(relay, opened.conn)
+    keep, reason = False, None
+    reporter.progress.begin(relay, opened.conn)
     try:
-        ending = relay.run()
-        if ending is not Ending.CANCELLED:
+        reason = relay.run()
+        if reason is not StopReason.CANCELLED:
             _explain_silence(opened, relay)
-        keep = ending is not Ending.READER_GONE
+        keep = reason is not StopReason.OUTPUT_CLOSED
     finally:
-        reports.progress.end(relay)
-        account.relayed(relay, ending)
-        account.look(opened.conn)
+        reporter.progress.end(relay)
+        report.set_transfer(relay, reason)
+        report.read_stats(opened.conn)
         if not keep:
             opened.conn.abort()
-    if ending is Ending.CANCELLED:
-        _part(opened, relay.in_hand)
+    if reason is StopReason.CANCELLED:
+        _part(opened, relay.pending)
         signals.check()
     opened.conn.close()
     relay.close()
-    _sum_up(relay, opened, request, account, reports.say)
+    _sum_up(relay, opened, request, report, reporter.say)
     return 0
 
 
 def _command(
     opened: Opened,
-    command: Command,
-    request: Request,
-    reports: Reports,
-    account: Account,
+    command: Program,
+    request: ConnectRequest,
+    reporter: Reporter,
+    report: ConnectionReport,
     signals: Signals,
 ) -> int:
     from netkat.commands.exec_program import serve
@@ -177,8 +185,8 @@ def _command(
         cancel_fd=signals.fd,
         options=request.relay,
         verbosity=request.verbosity,
-        reports=reports,
-        account=account,
+        reporter=reporter,
+        report=report,
     )
     signals.check()
     return status
@@ -195,28 +203,30 @@ def _explain_silence(opened: Opened, relay: Relay) -> None:
             raise fault
 
 
-def _part(opened: Opened, in_hand: int = 0) -> None:
+def _part(opened: Opened, pending: int = 0) -> None:
     """Leave at once: with a FIN where the peer has all that it was promised, else with a RST."""
-    from netkat.commands.relay.drain import Delivery, open_bytes
+    from netkat.commands.relay.drain import AckWaiter, unacked_bytes
 
     conn = opened.conn
-    if conn.protocol is Protocol.TCP and not in_hand and not open_bytes(conn):
+    if conn.protocol is Protocol.TCP and not pending and not unacked_bytes(conn):
         with contextlib.suppress(NetkatError, OSError):
-            Delivery(conn, cancel_fd=None).wait(_GOODBYE, needs_fin=False)
+            AckWaiter(conn, cancel_fd=None).wait(_GOODBYE, needs_fin=False)
             conn.close()
             return
     conn.abort()
 
 
-def _sum_up(relay: Relay, opened: Opened, request: Request, account: Account, say: Say) -> None:
-    from netkat.commands.relay.stop_rules import Ending
+def _sum_up(
+    relay: Relay, opened: Opened, request: ConnectRequest, report: ConnectionReport, say: Say
+) -> None:
+    from netkat.commands.relay.stop_rules import StopReason
 
-    if account.ending == Ending.IDLE.value and request.verbosity:
-        say(status_lines.idle(request.relay.idle))
+    if report.end_reason == StopReason.IDLE_TIMEOUT.value and request.verbosity:
+        say(status_lines.idle_line(request.relay.idle))
     stream = request.protocol is Protocol.TCP
     if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
         what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"
-        say(f"netkat: {opened.target.ended(what)}")
+        say(f"netkat: {opened.target.ended_line(what)}")
         say(f"  next: {_HALF_CLOSED if opened.target.proxy is None else _HALF_CLOSED_PROXY}")
-    for line in account.words(request.verbosity):
+    for line in report.summary_lines(request.verbosity):
         say(line)

@@ -1,4 +1,4 @@
-"""-x: the proxy that a connection goes through, and the destination that it is asked for."""
+"""-x: the proxy of a connection, and the destination that it is asked for."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from netkat.flow import IPAddress, Protocol
 if TYPE_CHECKING:
     from netkat.conn import TcpConnection
 
-__all__ = ["Proxy", "ProxyKind", "Through", "Tunnel"]
+__all__ = ["ProxiedTarget", "Proxy", "ProxyKind", "ProxySettings"]
 
-LookUp = Callable[[str, str, int | None], list[tuple[IPAddress, int]]]
+Resolve = Callable[[str, str, int | None], list[tuple[IPAddress, int]]]
 """Host, service and IP version (None: either) to addresses and ports."""
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
+class ProxySettings:
     """What is asked for: the proxy's own host and port, and how to speak to it.
 
     ``resolver`` finds the destination's address: "remote" the proxy, "local" this host,
@@ -34,17 +34,19 @@ class Through:
     proxy: Proxy
     resolver: str = "remote"
 
-    def tunnel(self, host: str, service: str, version: int | None, look_up: LookUp) -> Tunnel:
+    def tunnel(
+        self, host: str, service: str, version: int | None, resolve: Resolve
+    ) -> ProxiedTarget:
         """To ``host``, found here where that is asked for. Errors: NameNotFound, BadArgument."""
         address = _literal(host)
         # The resolver's words for a service that nobody knows, and no name asked for.
-        port = look_up("0.0.0.0", service, None)[0][1]
+        port = resolve("0.0.0.0", service, None)[0][1]
         if address is None and self.resolver == "none":
             raise NameNotFound(f"{host}: not an address, and --proxy-dns none asks no resolver")
         only_ipv4 = self.proxy.kind is ProxyKind.SOCKS4
         if address is None and self.resolver in ("local", "both"):
             try:
-                address = look_up(host, service, 4 if only_ipv4 else version)[0][0]
+                address = resolve(host, service, 4 if only_ipv4 else version)[0][0]
             except NameNotFound:
                 if self.resolver == "local":
                     raise
@@ -53,30 +55,30 @@ class Through:
                 raise BadArgument(f"{host}: a zone of this host means nothing to a proxy")
             if only_ipv4:
                 raise BadArgument(f"{host}: SOCKS4 carries IPv4 alone", hint="-X 5, or -X connect")
-        return Tunnel(self, host, str(address or host), port)
+        return ProxiedTarget(self, host, str(address or host), port)
 
 
 @dataclass(frozen=True, slots=True)
-class Tunnel:
-    """Through a proxy to ``host``, which it is asked for as ``name``: an address or a name."""
+class ProxiedTarget:
+    """A destination behind a proxy: ``name`` is the address or host name that the proxy gets."""
 
-    through: Through
+    proxy: ProxySettings
     host: str
     name: str
     port: int
 
-    def proxy_at(self, address: IPv4Address | IPv6Address, port: int, numeric: bool) -> Target:
+    def proxy_target(self, address: IPv4Address | IPv6Address, port: int, numeric: bool) -> Target:
         """Where the connection goes first."""
-        return Target(self.through.host, address, port, Protocol.TCP, numeric, role="the proxy")
+        return Target(self.proxy.host, address, port, Protocol.TCP, numeric, role="the proxy")
 
-    def beyond(self, proxy: Target) -> Target:
+    def destination_via(self, proxy: Target) -> Target:
         """Where it goes from there."""
         shown = self.host if self.host == self.name else f"{self.host} ({self.name})"
         return Target(shown, proxy.address, self.port, Protocol.TCP, proxy.numeric, proxy=proxy)
 
     def open(self, conn: TcpConnection, *, timeout: float, cancel_fd: int) -> str:
         """Have the proxy connect on; a line for -v. Errors: as tunnel(), and it is aborted then."""
-        proxy = self.through.proxy
+        proxy = self.proxy.proxy
         try:
             tunnel(conn, proxy, self.name, self.port, timeout=timeout, cancel_fd=cancel_fd)
         except BaseException:

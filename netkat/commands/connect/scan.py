@@ -9,15 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netkat.commands.connect.targets import FailedAttempt, prepare_targets
-from netkat.commands.relay.stdio import Output, Stop
-from netkat.commands.report.connection_report import described
+from netkat.commands.relay.stdio import Output, StopEvent
+from netkat.commands.report.connection_report import error_as_dict
 from netkat.commands.report.status_lines import Target
-from netkat.commands.startup import bring_up, open_core, resolve
+from netkat.commands.startup import open_core, resolve, start
 from netkat.errors import NameNotFound, NetkatError, NetworkError, NoAnswer, Refused
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat.commands.connect.connect_request import Request
+    from netkat.commands.connect.connect_request import ConnectRequest
     from netkat.commands.core import Attempt, Core
     from netkat.commands.signals import Signals
     from netkat.conn.port_scan import Outcome, Ports
@@ -31,7 +31,7 @@ _GOODBYE = 0.3
 """Seconds that the peers of connections that came about have for their own ends."""
 
 
-def scan(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
+def scan(request: ConnectRequest, say: Say, signals: Signals, undo: ExitStack) -> int:
     """Ask every port, say what each says, and return the exit code: 0 if any answered.
 
     Errors: NetkatError for what is not of one address or port alone, Interrupted.
@@ -43,7 +43,7 @@ def scan(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
     found = resolve(request, signals)
     ports = _numbers(request)
     addresses = {address: ports[0] for address, _ in found}
-    core, targets = bring_up(
+    core, targets = start(
         partial(open_core, request),
         lambda core: prepare_targets(core, addresses.items(), request.protocol, peers=len(ports)),
         request,
@@ -55,7 +55,7 @@ def scan(request: Request, say: Say, signals: Signals, undo: ExitStack) -> int:
     if timeout is None:
         stream = request.protocol is Protocol.TCP
         timeout = CONNECT_TIMEOUT if stream else UDP_WAIT
-    stop = Stop()
+    stop = StopEvent()
     undo.callback(stop.close)
     results = _Results(request, say, len(ports), Output(1, stop) if request.relay.json else None)
     try:
@@ -83,7 +83,7 @@ def _ports_of(core: Core, attempt: Attempt) -> Ports | NetkatError:
     return attempt.error if isinstance(attempt, FailedAttempt) else core.share_port(attempt)
 
 
-def _numbers(request: Request) -> list[int]:
+def _numbers(request: ConnectRequest) -> list[int]:
     """The ports, none twice, in the order asked for or in none."""
     ports = list(dict.fromkeys(_number(port, request) for port in request.ports))
     if request.shuffle:
@@ -93,7 +93,7 @@ def _numbers(request: Request) -> list[int]:
     return ports
 
 
-def _number(port: int | str, request: Request) -> int:
+def _number(port: int | str, request: ConnectRequest) -> int:
     if isinstance(port, int):
         return port
     if request.numeric:
@@ -112,7 +112,9 @@ def _number(port: int | str, request: Request) -> int:
 class _Results:
     """Outcomes come as they come, and are told in the order of the ports."""
 
-    def __init__(self, request: Request, say: Say, ports: int, output: Output | None) -> None:
+    def __init__(
+        self, request: ConnectRequest, say: Say, ports: int, output: Output | None
+    ) -> None:
         self._request, self._say, self._ports, self._output = request, say, ports, output
         self._pending: dict[int, list[Outcome]] = {}
         self._next = 0
@@ -182,11 +184,11 @@ class _Results:
         if not self._request.verbosity and (not unasked or self._faults):
             return
         if fault is not None:
-            self._say(f"netkat: {target.failed(fault.message)}")
+            self._say(f"netkat: {target.failed_line(fault.message)}")
         elif outcome.answered:
-            self._say(target.succeeded())
+            self._say(target.succeeded_line())
         else:
-            self._say(f"netkat: {target.silent(outcome.sent)}")
+            self._say(f"netkat: {target.no_reply_line(outcome.sent)}")
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         service = self._target(outcome).service
@@ -200,7 +202,7 @@ class _Results:
             "service": None if service == "*" else service,
             "state": _state(outcome),
             "seconds": round(outcome.seconds, 6),
-            "error": None if outcome.fault is None else described(outcome.fault),
+            "error": None if outcome.fault is None else error_as_dict(outcome.fault),
         }
 
     def _target(self, outcome: Outcome) -> Target:

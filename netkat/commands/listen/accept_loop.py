@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 
-from netkat.commands.listen.client_handler import Clients, received, serve
+from netkat.commands.listen.client_handler import ClientPool, log_received, serve
 from netkat.commands.listen.listen_request import ListenRequest
-from netkat.commands.relay.stdio import Output, Stop
-from netkat.commands.report.connection_report import Account
+from netkat.commands.relay.stdio import Output, StopEvent
+from netkat.commands.report.connection_report import ConnectionReport
 from netkat.commands.report.frame_taps import Tap
-from netkat.commands.report.reporter import Reports
+from netkat.commands.report.reporter import Reporter
 from netkat.commands.signals import Signals
-from netkat.commands.startup import bring_up
+from netkat.commands.startup import start
 from netkat.errors import NetkatError
 from netkat.flow import Protocol
 
@@ -38,27 +38,27 @@ def listen(request: ListenRequest, say: Say) -> int:
     Errors: NetkatError, Interrupted. Whatever way it ends, all is taken down before.
     """
     with Signals() as signals:
-        reports = Reports(request.relay, say)
+        reporter = Reporter(request.relay, say)
         try:
-            with reports, ExitStack() as undo:
-                claimed = _prepare(request, reports.say, signals, undo)
+            with reporter, ExitStack() as undo:
+                claimed = _prepare(request, reporter.say, signals, undo)
                 if request.protocol is Protocol.UDP:
-                    code = _datagrams(claimed, request, reports, signals)
+                    code = _datagrams(claimed, request, reporter, signals)
                 else:
-                    code = _clients(claimed, request, reports, signals)
-            reports.record.raise_fault()
+                    code = _clients(claimed, request, reporter, signals)
+            reporter.dump.raise_error()
             return code
         except Exception as error:
             # A wait that the signal ended early has words of its own for that.
             signals.check()
-            if isinstance(error, NetkatError) and reports.tell(_account(request), error):
+            if isinstance(error, NetkatError) and reporter.emit(_report(request), error):
                 return error.exit_code
             raise
 
 
-def _account(request: ListenRequest) -> Account:
+def _report(request: ListenRequest) -> ConnectionReport:
     """Of the listener itself: a fault that is no client's."""
-    return Account("listen", str(request.protocol))
+    return ConnectionReport("listen", str(request.protocol))
 
 
 def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack) -> ClaimedPorts:
@@ -75,7 +75,7 @@ def _prepare(request: ListenRequest, say: Say, signals: Signals, undo: ExitStack
             addresses, request.port, protocol=request.protocol, options=request.listen
         )
 
-    _, claimed = bring_up(make, claim, request, say, signals, undo)
+    _, claimed = start(make, claim, request, say, signals, undo)
     return claimed
 
 
@@ -104,52 +104,52 @@ def _announce(claimed: ClaimedPorts, request: ListenRequest, say: Say) -> None:
 
 
 def _clients(
-    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+    claimed: ClaimedPorts, request: ListenRequest, reporter: Reporter, signals: Signals
 ) -> int:
     from netkat.conn import TcpListener
 
     listeners = [TcpListener(session) for session in claimed.listen()]
-    _announce(claimed, request, reports.say)
-    with Clients(request, reports, signals.fd) as clients:
+    _announce(claimed, request, reporter.say)
+    with ClientPool(request, reporter, signals.fd) as clients:
         while True:
             conn, address = _next(listeners, signals).accept()
-            if not _admitted(address, request, reports.say):
+            if not _admitted(address, request, reporter.say):
                 conn.abort()
                 continue
             if not request.keep_open:
                 for listener in listeners:
                     listener.close()
-                return serve(conn, address, request, reports, signals)
-            if clients.begin(conn, address) == request.most:
+                return serve(conn, address, request, reporter, signals)
+            if clients.start(conn, address) == request.most:
                 for listener in listeners:
                     listener.close()
                 return clients.finish(signals)
 
 
 def _datagrams(
-    claimed: ClaimedPorts, request: ListenRequest, reports: Reports, signals: Signals
+    claimed: ClaimedPorts, request: ListenRequest, reporter: Reporter, signals: Signals
 ) -> int:
     from netkat.conn import UdpListener
 
     listeners = [UdpListener(session) for session in claimed.receive()]
-    _announce(claimed, request, reports.say)
+    _announce(claimed, request, reporter.say)
     if request.keep_open or request.reply is not None:
-        return _every_datagram(listeners, request, reports, signals)
+        return _every_datagram(listeners, request, reporter, signals)
     while True:
         listener = _next(listeners, signals)
         data, address = listener.recvfrom()
-        if _admitted(address, request, reports.say):
+        if _admitted(address, request, reporter.say):
             conn = listener.lock(data, address)
-            return serve(conn, address, request, reports, signals)
+            return serve(conn, address, request, reporter, signals)
 
 
 def _every_datagram(
-    listeners: Sequence[UdpListener], request: ListenRequest, reports: Reports, signals: Signals
+    listeners: Sequence[UdpListener], request: ListenRequest, reporter: Reporter, signals: Signals
 ) -> int:
     """Each datagram to the output, or answered; without -k the first client's alone."""
-    from netkat.commands.listen.responders import datagram
+    from netkat.commands.listen.responders import respond_datagram
 
-    say, output = reports.say, Output(1, Stop())
+    say, output = reporter.say, Output(1, StopEvent())
     seen: dict[Address, Callable[[memoryview], None]] = {}
     left = request.relay.receive_limit
     while left != 0:
@@ -160,12 +160,14 @@ def _every_datagram(
                 continue
             if not _admitted(address, request, say):
                 continue
-            seen[address] = reports.record.received(f"{address[0]} {address[1]} ")
-            received(address, request, say)
+            seen[address] = reporter.dump.writer_for(f"{address[0]} {address[1]} ")
+            log_received(address, request, say)
         seen[address](memoryview(data))
         left = None if left is None else left - 1
         if request.reply is not None:
-            listener.sendto(datagram(request.reply, data, (address[0], address[1])), address)
+            listener.sendto(
+                respond_datagram(request.reply, data, (address[0], address[1])), address
+            )
             continue
         try:
             output.write(memoryview(data))

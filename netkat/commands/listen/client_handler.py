@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from netkat.closing import Closing
 from netkat.commands.listen.listen_request import ListenRequest
-from netkat.commands.relay.drain import Delivery
+from netkat.commands.relay.drain import AckWaiter
 from netkat.commands.relay.relay import Relay
-from netkat.commands.relay.stop_rules import Ending
+from netkat.commands.relay.stop_rules import StopReason
 from netkat.commands.report import status_lines
-from netkat.commands.report.connection_report import Account
+from netkat.commands.report.connection_report import ConnectionReport
 from netkat.commands.signals import Signals
 from netkat.errors import NetkatError, NetworkError, TimedOut
 
 if TYPE_CHECKING:
-    from netkat.commands.exec_program import CommandRelay
-    from netkat.commands.report.reporter import Reports
+    from netkat.commands.exec_program import ProgramRelay
+    from netkat.commands.report.reporter import Reporter
     from netkat.conn import AnyConnection, AnyStream, TcpConnection, UdpConnection
     from netkat.conn.base import Address
 
@@ -30,7 +30,7 @@ _LOOK_AGAIN = 0.05
 """Seconds between looks at commands that are being ended."""
 
 
-def received(address: Address, request: ListenRequest, say: Say) -> None:
+def log_received(address: Address, request: ListenRequest, say: Say) -> None:
     """As nc says it."""
     if request.verbosity:
         say(f"Connection received on {address[0]} {address[1]}")
@@ -40,38 +40,38 @@ def serve(
     conn: TcpConnection | UdpConnection,
     address: Address,
     request: ListenRequest,
-    reports: Reports,
+    reporter: Reporter,
     signals: Signals,
 ) -> int:
     """One client until its end, on this thread. Errors: NetkatError, Interrupted."""
-    received(address, request, reports.say)
-    client = Client(conn, address, request, reports, signals.fd)
+    log_received(address, request, reporter.say)
+    client = Client(conn, address, request, reporter, signals.fd)
     try:
         code = client.run(stdin=0 if request.read_stdin else None)
     except NetkatError as error:
         if isinstance(error, NetworkError):
-            error.message = _ended(address, request, error)
-        if reports.tell(client.account, error):
+            error.message = _error_line(address, request, error)
+        if reporter.emit(client.report, error):
             signals.check()
             return error.exit_code
         raise
-    reports.tell(client.account)
+    reporter.emit(client.report)
     signals.check()
     return code
 
 
-class Clients(Closing):
+class ClientPool(Closing):
     """Many at once, a thread each. Their bytes go to the output as they come."""
 
-    def __init__(self, request: ListenRequest, reports: Reports, cancel_fd: int) -> None:
-        self._request, self._reports, self._cancel_fd = request, reports, cancel_fd
+    def __init__(self, request: ListenRequest, reporter: Reporter, cancel_fd: int) -> None:
+        self._request, self._reporter, self._cancel_fd = request, reporter, cancel_fd
         self._threads: set[threading.Thread] = set()
         self._begun = 0
-        self._commands: set[CommandRelay] = set()
+        self._commands: set[ProgramRelay] = set()
 
-    def begin(self, conn: TcpConnection, address: Address) -> int:
+    def start(self, conn: TcpConnection, address: Address) -> int:
         """Serve one more; how many there have been."""
-        received(address, self._request, self._reports.say)
+        log_received(address, self._request, self._reporter.say)
         self._threads = {thread for thread in self._threads if thread.is_alive()}
         # A daemon: a write that nobody takes must not keep netkat alive.
         thread = threading.Thread(
@@ -103,35 +103,35 @@ class Clients(Closing):
                 command.end()
 
     def _serve(self, conn: TcpConnection, address: Address) -> None:
-        reports = self._reports
-        client = Client(conn, address, self._request, reports, self._cancel_fd)
+        reporter = self._reporter
+        client = Client(conn, address, self._request, reporter, self._cancel_fd)
         try:
             client.run(stdin=None, commands=self._commands)
         except (NetkatError, OSError) as error:
             # Of one client alone: the others go on.
-            if not reports.tell(client.account, error):
-                reports.say(f"netkat: {_ended(address, self._request, error)}")
+            if not reporter.emit(client.report, error):
+                reporter.say(f"netkat: {_error_line(address, self._request, error)}")
         else:
-            reports.tell(client.account)
+            reporter.emit(client.report)
 
 
 class Client:
-    """One of them. ``account`` is filled in while run() runs."""
+    """One of them. ``report`` is filled in while run() runs."""
 
     def __init__(
         self,
         conn: TcpConnection | UdpConnection,
         address: Address,
         request: ListenRequest,
-        reports: Reports,
+        reporter: Reporter,
         cancel_fd: int,
     ) -> None:
         self._conn: AnyConnection = conn
         self._address, self._request = address, request
-        self._reports, self._cancel_fd = reports, cancel_fd
-        self.account = Account("listen", str(request.protocol))
+        self._reporter, self._cancel_fd = reporter, cancel_fd
+        self.report = ConnectionReport("listen", str(request.protocol))
 
-    def run(self, *, stdin: int | None, commands: set[CommandRelay] | None = None) -> int:
+    def run(self, *, stdin: int | None, commands: set[ProgramRelay] | None = None) -> int:
         """Until its end; the connection is closed then. Its exit code. Errors: NetkatError.
 
         ``commands`` holds the command of this client while it runs.
@@ -141,9 +141,9 @@ class Client:
         self._secure()
         request, conn = self._request, self._conn
         if isinstance(conn, UdpConnection):
-            self.account.met(self._address)
+            self.report.set_peer(self._address)
         else:
-            self.account.opened(conn)
+            self.report.set_connection(conn)
         if request.command is not None:
             from netkat.commands import exec_program
 
@@ -154,8 +154,8 @@ class Client:
                 cancel_fd=self._cancel_fd,
                 options=request.relay,
                 verbosity=request.verbosity,
-                reports=self._reports,
-                account=self.account,
+                reporter=self._reporter,
+                report=self.report,
                 name=self._name,
                 running=commands,
             )
@@ -163,12 +163,12 @@ class Client:
             self._reply(conn, request.reply)
         else:
             self._relay(stdin)
-        if request.verbosity and self.account.ending == Ending.IDLE.value:
-            self._reports.say(status_lines.idle(request.relay.idle))
+        if request.verbosity and self.report.end_reason == StopReason.IDLE_TIMEOUT.value:
+            self._reporter.say(status_lines.idle_line(request.relay.idle))
         if request.reply is not None:
             return 0  # nobody counted
-        for line in self.account.words(request.verbosity):
-            self._reports.say(line)
+        for line in self.report.summary_lines(request.verbosity):
+            self._reporter.say(line)
         return 0
 
     def _secure(self) -> None:
@@ -178,64 +178,64 @@ class Client:
         request, tls = self._request, self._request.tls
         if tls is None or not isinstance(self._conn, TcpConnection):
             return
-        self._conn = secured = tls.over(
+        self._conn = secured = tls.wrap(
             self._conn, "", timeout=request.relay.idle, cancel_fd=self._cancel_fd
         )
-        for line in tls.told(secured) if request.verbosity else ():
-            self._reports.say(f"netkat: {line}")
+        for line in tls.describe(secured) if request.verbosity else ():
+            self._reporter.say(f"netkat: {line}")
 
     @property
     def _name(self) -> str:
         return f"{self._address[0]} {self._address[1]} " if self._request.keep_open else ""
 
     def _relay(self, stdin: int | None) -> None:
-        conn, reports = self._conn, self._reports
+        conn, reporter = self._conn, self._reporter
         relay = Relay(
-            reports.record.of(conn, self._name),
+            reporter.dump.tee(conn, self._name),
             stdin=stdin,
             stdout=1,
             cancel_fd=self._cancel_fd,
             options=self._request.relay,
             version=6 if ":" in self._address[0] else 4,
         )
-        ending = None
-        reports.progress.begin(relay, conn)
+        reason = None
+        reporter.progress.begin(relay, conn)
         try:
-            ending = relay.run()
+            reason = relay.run()
         finally:
-            reports.progress.end(relay)
-            self.account.relayed(relay, ending)
-            self.account.look(conn)
-            if ending in (Ending.IN_ORDER, Ending.IDLE, Ending.LINGERED):
+            reporter.progress.end(relay)
+            self.report.set_transfer(relay, reason)
+            self.report.read_stats(conn)
+            if reason in (StopReason.CLOSED, StopReason.IDLE_TIMEOUT, StopReason.LINGER_TIMEOUT):
                 conn.close()
             else:
                 conn.abort()
             relay.close()
 
     def _reply(self, conn: AnyStream, kind: str) -> None:
-        from netkat.commands.listen.responders import answer
+        from netkat.commands.listen.responders import respond
 
         over = threading.Event()
         watched = (conn, self._cancel_fd, over)
         threading.Thread(
             target=_abort_on_signal, args=watched, name="netkat-signal", daemon=True
         ).start()
-        ending, idle = None, self._request.relay.idle
-        delivery = Delivery(conn, cancel_fd=self._cancel_fd)
+        reason, idle = None, self._request.relay.idle
+        waiter = AckWaiter(conn, cancel_fd=self._cancel_fd)
         try:
             conn.settimeout(idle)
-            answer(conn, kind, (self._address[0], self._address[1]))
-            delivery.wait()
-            ending = Ending.IN_ORDER
+            respond(conn, kind, (self._address[0], self._address[1]))
+            waiter.wait()
+            reason = StopReason.CLOSED
         except TimedOut:
             assert idle is not None
-            delivery.wait(idle, needs_fin=False)
-            ending = Ending.IDLE
+            waiter.wait(idle, needs_fin=False)
+            reason = StopReason.IDLE_TIMEOUT
         finally:
             over.set()
-            self.account.ending = None if ending is None else ending.value
-            self.account.look(conn)
-            if ending is None:
+            self.report.end_reason = None if reason is None else reason.value
+            self.report.read_stats(conn)
+            if reason is None:
                 conn.abort()
             else:
                 conn.close()
@@ -250,6 +250,6 @@ def _abort_on_signal(conn: AnyStream, cancel_fd: int, over: threading.Event) -> 
             return
 
 
-def _ended(address: Address, request: ListenRequest, error: Exception) -> str:
+def _error_line(address: Address, request: ListenRequest, error: Exception) -> str:
     message = error.message if isinstance(error, NetkatError) else str(error)
     return f"{address[0]} port {address[1]} ({request.protocol}): {message}"

@@ -11,8 +11,8 @@ from netkat.flow import IPAddress, Protocol
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 
 if TYPE_CHECKING:
-    from netkat.commands.exec_program import Command
-    from netkat.commands.tls_settings import Tls
+    from netkat.commands.exec_program import Program
+    from netkat.commands.tls_settings import TlsSettings
     from netkat.options import SocketOptions
 
 Network = IPv4Network | IPv6Network
@@ -41,8 +41,8 @@ class ListenRequest:
     show_frames: bool = False
     frame_file: str | None = None
     relay: RelayOptions = PLAIN
-    command: Command | None = None
-    tls: Tls | None = None
+    command: Program | None = None
+    tls: TlsSettings | None = None
 
     def admits(self, peer: IPAddress) -> bool:
         """Whether --allow and --deny let this peer in; a network that denies wins."""

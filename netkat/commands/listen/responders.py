@@ -19,12 +19,12 @@ _READ_ON = 1.0
 """Seconds that the client has for its own FIN: closing on unread bytes would send it a RST."""
 
 
-def answer(conn: AnyStream, kind: str, peer: tuple[str, int]) -> None:
+def respond(conn: AnyStream, kind: str, peer: tuple[str, int]) -> None:
     """Serve one TCP client and end what is sent to it. Errors: NetkatError."""
     _TCP[kind](conn, peer)
 
 
-def datagram(kind: str, data: bytes, peer: tuple[str, int]) -> bytes:
+def respond_datagram(kind: str, data: bytes, peer: tuple[str, int]) -> bytes:
     """The answer to one datagram."""
     return data if kind == "echo" else _WORDS[kind](peer)
 

@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
 from netkat.commands.relay.stdio import unreadable
-from netkat.commands.relay.transforms import Shape, lines
+from netkat.commands.relay.transforms import Transform, lines
 from netkat.conn.source import SourceFailed, pouring
 from netkat.errors import NetkatError, TlsTruncated
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
-    from netkat.commands.relay.stdio import Input, Stop
+    from netkat.commands.relay.stdio import Input, StopEvent
     from netkat.conn.source import Pour
 
 STREAM_BUFFER = 1 << 20
@@ -28,7 +28,7 @@ LARGEST_PAYLOAD = {4: 65507, 6: 65527}
 """65535 less the headers: UDP's 8 bytes and IPv4's own 20 (RFC 768, RFC 791)."""
 
 
-class Progress(Protocol):
+class TransferState(Protocol):
     """What a relay asks of conn.info()."""
 
     @property
@@ -50,7 +50,7 @@ class Conn(Protocol):
     def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int: ...
     def send(self, data: memoryview) -> int: ...
     def settimeout(self, seconds: float | None) -> None: ...
-    def info(self) -> Progress: ...
+    def info(self) -> TransferState: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -78,19 +78,19 @@ class Sink(Protocol):
     def write(self, view: memoryview) -> None: ...
 
 
-class Half(threading.Thread, ABC):
+class Direction(threading.Thread, ABC):
     """One direction. Its attributes are written by its own thread and read by the relay's.
 
     ``moved`` bytes, ``last`` the monotonic time of the last of them, ``ended_at``
     when its source came to the end, ``fault`` what broke it. Every change that the
-    relay should look at is told through ``nudge``.
+    relay should look at is told through ``wakeup_fd``.
     """
 
-    def __init__(self, name: str, conn: Conn, stop: Stop, nudge: int) -> None:
+    def __init__(self, name: str, conn: Conn, stop: StopEvent, wakeup_fd: int) -> None:
         # A daemon: one that is stuck in a write that nobody takes must not keep netkat alive.
         super().__init__(name=name, daemon=True)
         # Not `_stop`: threading.Thread has a method of that name.
-        self._conn, self._halt, self._nudge = conn, stop, nudge
+        self._conn, self._stop_event, self._wakeup_fd = conn, stop, wakeup_fd
         self.moved = 0
         self.last: float | None = None
         self.ended_at: float | None = None
@@ -116,7 +116,7 @@ class Half(threading.Thread, ABC):
             # Whatever it is: a relay that does not hear of it would wait for ever.
             self.fault, self.fault_at = error, time.monotonic()
         finally:
-            os.eventfd_write(self._nudge, 1)
+            os.eventfd_write(self._wakeup_fd, 1)
 
     @abstractmethod
     def relay(self) -> None:
@@ -130,10 +130,10 @@ class Half(threading.Thread, ABC):
         self.ended_at = time.monotonic()
 
 
-class Sender(Half):
+class SendLoop(Direction):
     """Input to peer; the end of input becomes a FIN, unless ``shutdown`` is False.
 
-    ``in_hand``: bytes read and not yet taken. ``pacing``: it waits for the next line's time.
+    ``pending``: bytes read and not yet taken. ``pacing``: it waits for the next line's time.
     ``fin_at``: the moment before the FIN was sent; its answer may be there before the call
     that sent it returns.
     """
@@ -142,18 +142,18 @@ class Sender(Half):
         self,
         conn: Conn,
         source: Input,
-        stop: Stop,
-        nudge: int,
+        stop: StopEvent,
+        wakeup_fd: int,
         *,
         payload: int,
-        shape: Shape | None = None,
+        transform: Transform | None = None,
         interval: float = 0.0,
         shutdown: bool = True,
     ) -> None:
-        super().__init__("netkat-send", conn, stop, nudge)
+        super().__init__("netkat-send", conn, stop, wakeup_fd)
         self._source, self._payload = source, payload
-        self._shape, self._interval, self._shutdown = shape, interval, shutdown
-        self.in_hand = 0
+        self._transform, self._interval, self._shutdown = transform, interval, shutdown
+        self.pending = 0
         self.waiting_since: float | None = None
         self.fin_at: float | None = None
         self.pacing = False
@@ -161,7 +161,7 @@ class Sender(Half):
     def relay(self) -> None:
         """Until the end of input, or told to stop."""
         stream = self._conn.protocol is Transport.TCP
-        pour = pouring(self._conn) if self._as_it_is() else None
+        pour = pouring(self._conn) if self._is_unmodified() else None
         ended = self._read(stream) if pour is None else self._pour(pour)
         if not ended:
             return
@@ -170,8 +170,8 @@ class Sender(Half):
             send_fin(self._conn)
         self._end()
 
-    def _as_it_is(self) -> bool:
-        return self._shape is None and not self._interval and self._source.whole
+    def _is_unmodified(self) -> bool:
+        return self._transform is None and not self._interval and self._source.whole
 
     def _read(self, stream: bool) -> bool:
         """One read is one datagram, or as much of the stream as there is. True at the end."""
@@ -198,20 +198,20 @@ class Sender(Half):
                 poured = pour(self._source.fd)
             except SourceFailed as error:
                 raise unreadable(error) from error
-            self.in_hand = poured.lost
+            self.pending = poured.lost
             if poured.taken:
                 self._note(poured.taken)
             if poured.ended:
                 return True
 
     def _send(self, view: memoryview) -> None:
-        if self._shape is not None:
-            view = self._shape(view)
-        self.in_hand = len(view)
-        while self.in_hand:
+        if self._transform is not None:
+            view = self._transform(view)
+        self.pending = len(view)
+        while self.pending:
             sent = self._conn.send(view)
             view = view[sent:]
-            self.in_hand = len(view)
+            self.pending = len(view)
             self._note(sent)
 
     def _send_lines(self, view: memoryview) -> None:
@@ -220,14 +220,14 @@ class Sender(Half):
             self._send(line)
             if line[-1] == _LF:
                 self.pacing = True
-                self._halt.wait(self._interval)
+                self._stop_event.wait(self._interval)
                 self.pacing = False
-            if self._halt.asked:
+            if self._stop_event.is_set:
                 return
 
 
-class Receiver(Half):
-    """Peer to output. ``reader_gone``: nobody takes the output any more.
+class ReceiveLoop(Direction):
+    """Peer to output. ``output_closed``: nobody takes the output any more.
 
     ``truncated``: the peer's end came without TLS's close_notify. It may still read (ncat
     sends a bare FIN at the end of its input), so the other direction goes on. ``limit``:
@@ -238,16 +238,16 @@ class Receiver(Half):
         self,
         conn: Conn,
         sink: Sink,
-        stop: Stop,
-        nudge: int,
+        stop: StopEvent,
+        wakeup_fd: int,
         *,
-        shape: Shape | None = None,
+        transform: Transform | None = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__("netkat-receive", conn, stop, nudge)
-        self._sink, self._shape, self._limit = sink, shape, limit
+        super().__init__("netkat-receive", conn, stop, wakeup_fd)
+        self._sink, self._transform, self._limit = sink, transform, limit
         self.writing = False
-        self.reader_gone = False
+        self.output_closed = False
         self.truncated: TlsTruncated | None = None
 
     def relay(self) -> None:
@@ -255,7 +255,7 @@ class Receiver(Half):
         stream = self._conn.protocol is Transport.TCP
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
         left = self._limit
-        while not self._halt.asked:
+        while not self._stop_event.is_set:
             if left == 0:
                 self._end()
                 return
@@ -268,9 +268,9 @@ class Receiver(Half):
             self.writing = True
             try:
                 view = buffer[:count]
-                self._sink.write(view if self._shape is None else self._shape(view))
+                self._sink.write(view if self._transform is None else self._transform(view))
             except BrokenPipeError:
-                self.reader_gone = True
+                self.output_closed = True
                 return
             finally:
                 self.writing = False

@@ -13,7 +13,7 @@ from netkat.errors import NetkatError, Undelivered
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:
-    from netkat.commands.relay.directions import Conn, Sender
+    from netkat.commands.relay.directions import Conn, SendLoop
 
 LIMIT = 60.0
 """Seconds until what is not acknowledged is given up."""
@@ -26,7 +26,7 @@ _OVER = frozenset({7, 15})
 """gVisor's tcp.StateClose and tcp.StateError: a RST, after the peer's FIN or before, a time-out."""
 
 
-def open_bytes(conn: Conn) -> int:
+def unacked_bytes(conn: Conn) -> int:
     """Bytes that the connection took and the peer has not acknowledged."""
     if conn.protocol is not Protocol.TCP:
         return 0
@@ -36,7 +36,7 @@ def open_bytes(conn: Conn) -> int:
         return 0
 
 
-def let_leave(conn: Conn, cancel_fd: int) -> bool:
+def wait_until_sent(conn: Conn, cancel_fd: int) -> bool:
     """Wait until datagrams have left: the first may wait for the next hop's MAC.
 
     As long as the stack asks for that, which it gives up by itself. False when cancelled.
@@ -56,7 +56,7 @@ def _leaving(conn: Conn) -> bool:
         return False
 
 
-class Delivery:
+class AckWaiter:
     """The end of a TCP relay: its sender has been told to stop, and finishes what it holds."""
 
     def __init__(
@@ -64,13 +64,13 @@ class Delivery:
         conn: Conn,
         *,
         cancel_fd: int | None,
-        sender: Sender | None = None,
-        nudge_fd: int | None = None,
+        sender: SendLoop | None = None,
+        wakeup_fd: int | None = None,
     ) -> None:
         self._conn, self._sender = conn, sender
-        self._nudge_fd, self._cancel_fd = nudge_fd, cancel_fd
+        self._nudge_fd, self._cancel_fd = wakeup_fd, cancel_fd
         self._poll = select.poll()
-        for descriptor in (nudge_fd, cancel_fd):
+        for descriptor in (wakeup_fd, cancel_fd):
             if descriptor is not None:
                 self._poll.register(descriptor, select.POLLIN)
         self._open = 0
@@ -118,7 +118,7 @@ class Delivery:
         return delivered, not delivered and info.state in _OVER
 
     def _give_up(self, why: str, *, needs_fin: bool) -> bool:
-        count = self._open + (self._sender.in_hand if self._sender is not None else 0)
+        count = self._open + (self._sender.pending if self._sender is not None else 0)
         if count:
             raise Undelivered(f"{count} bytes were not delivered: {why}", count=count)
         if needs_fin:

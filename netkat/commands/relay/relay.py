@@ -9,12 +9,12 @@ When a TCP relay ends (stop_rules.py):
   ``linger`` says.
 - The peer's FIN ends it at once where input is a terminal, at its end, or not
   read. From a pipe or a file it goes on sending until the end of input, a RST,
-  or QUIET seconds without input: a peer that half-closed still reads, and one
+  or QUIET_TIME seconds without input: a peer that half-closed still reads, and one
   that has gone answers the next segment with RST.
 - Either way it does not return before the last byte and the FIN are
   acknowledged (drain.py).
 
-UDP knows no end of its own: once input has ended, it is over QUIET seconds after
+UDP knows no end of its own: once input has ended, it is over QUIET_TIME seconds after
 the last datagram either way.
 """
 
@@ -25,23 +25,30 @@ import select
 import time
 from collections.abc import Callable
 
-from netkat.commands.relay.directions import LARGEST_PAYLOAD, Conn, Half, Receiver, Sender, Sink
-from netkat.commands.relay.drain import Delivery, let_leave, open_bytes
+from netkat.commands.relay.directions import (
+    LARGEST_PAYLOAD,
+    Conn,
+    Direction,
+    ReceiveLoop,
+    SendLoop,
+    Sink,
+)
+from netkat.commands.relay.drain import AckWaiter, unacked_bytes, wait_until_sent
 from netkat.commands.relay.relay_options import FOR_EVER, PLAIN, RelayOptions
-from netkat.commands.relay.stdio import Discard, Input, Output, Stop
+from netkat.commands.relay.stdio import Discard, Input, Output, StopEvent
 from netkat.commands.relay.stop_rules import (
     THREAD_END,
     DatagramRule,
-    Ending,
     IdleRule,
-    Rule,
+    StopReason,
+    StopRule,
     StreamRule,
 )
-from netkat.commands.relay.transforms import Crlf, Shape, TelnetReader, escape_telnet
+from netkat.commands.relay.transforms import CrlfTransform, TelnetReader, Transform, escape_telnet
 from netkat.errors import ConnectionReset, Undelivered
 from netkat.flow import Protocol
 
-Until = Callable[[Receiver, "Sender | None", Rule], Rule]
+Until = Callable[[ReceiveLoop, "SendLoop | None", StopRule], StopRule]
 """Makes the rule of a relay's end; it is given the protocol's own."""
 
 
@@ -58,7 +65,7 @@ class Relay:
         conn: Conn,
         *,
         stdin: int | None,
-        stdout: int | Callable[[Stop], Sink],
+        stdout: int | Callable[[StopEvent], Sink],
         cancel_fd: int,
         options: RelayOptions = PLAIN,
         version: int = 4,
@@ -67,18 +74,18 @@ class Relay:
         self._conn, self._cancel_fd, self._options = conn, cancel_fd, options
         self._until = until
         self._stream = conn.protocol is Protocol.TCP
-        self._stop = Stop()
-        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stop = StopEvent()
+        self._wakeup_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         sink = Output(stdout, self._stop) if isinstance(stdout, int) else stdout(self._stop)
-        self._receiver = Receiver(
+        self._receiver = ReceiveLoop(
             conn,
             Discard() if options.send_only else sink,
             self._stop,
-            self._nudge,
-            shape=TelnetReader(self._answer) if options.telnet else None,
+            self._wakeup_fd,
+            transform=TelnetReader(self._answer) if options.telnet else None,
             limit=options.receive_limit,
         )
-        self._sender: Sender | None = None
+        self._sender: SendLoop | None = None
         self._terminal = False
         if stdin is not None:
             source = Input(stdin, self._stop)
@@ -96,9 +103,9 @@ class Relay:
         return self._receiver.moved
 
     @property
-    def in_hand(self) -> int:
+    def pending(self) -> int:
         """Bytes read from the input that the connection has not taken yet."""
-        return self._sender.in_hand if self._sender is not None else 0
+        return self._sender.pending if self._sender is not None else 0
 
     @property
     def peer_closed_after_us(self) -> bool:
@@ -109,68 +116,75 @@ class Relay:
         theirs = self._receiver.ended_at
         return ours is not None and theirs is not None and ours <= theirs and not self.received
 
-    def run(self) -> Ending:
+    def run(self) -> StopReason:
         """Relay until it is over. Errors: any NetworkError, LocalStreamFailed, Undelivered."""
-        ending = self._run()
+        reason = self._run()
         truncated = self._receiver.truncated
         # With --send-only nobody asked what the peer had to say.
-        if truncated is None or ending is Ending.CANCELLED or self._options.send_only:
-            return ending
+        if truncated is None or reason is StopReason.CANCELLED or self._options.send_only:
+            return reason
         raise truncated
 
-    def _run(self) -> Ending:
+    def _run(self) -> StopReason:
         self._conn.settimeout(None)
-        for half in self._halves():
-            half.start()
+        for direction in self._directions():
+            direction.start()
         try:
-            ending = self._supervise()
-            self._stop.ask()
-            if ending is not Ending.CANCELLED and self._stream:
-                return self._deliver(ending)
+            reason = self._supervise()
+            self._stop.set()
+            if reason is not StopReason.CANCELLED and self._stream:
+                return self._wait_for_acks(reason)
             if self._sender is not None:
-                # It may be on its way back from a send: in_hand is right after that.
+                # It may be on its way back from a send: pending is right after that.
                 self._sender.join(THREAD_END)
-            if not self._stream and ending is not Ending.CANCELLED:
-                return ending if let_leave(self._conn, self._cancel_fd) else Ending.CANCELLED
-            return ending
+            if not self._stream and reason is not StopReason.CANCELLED:
+                return (
+                    reason if wait_until_sent(self._conn, self._cancel_fd) else StopReason.CANCELLED
+                )
+            return reason
         finally:
-            if not self._stop.asked:
-                self._stop.ask()
+            if not self._stop.is_set:
+                self._stop.set()
 
     def wake(self) -> None:
         """Have the rules look again; from any thread, before close()."""
-        os.eventfd_write(self._nudge, 1)
+        os.eventfd_write(self._wakeup_fd, 1)
 
     def close(self) -> None:
         """Give back what run() used; for after the connection is closed, which wakes its threads.
 
         A thread that is stuck in a write that nobody takes keeps its descriptors.
         """
-        for half in self._halves():
-            if half.ident is not None:
-                half.join(THREAD_END)
-        if not any(half.is_alive() for half in self._halves()) and self._nudge >= 0:
-            os.close(self._nudge)
+        for direction in self._directions():
+            if direction.ident is not None:
+                direction.join(THREAD_END)
+        if (
+            not any(direction.is_alive() for direction in self._directions())
+            and self._wakeup_fd >= 0
+        ):
+            os.close(self._wakeup_fd)
             self._stop.close()
-            self._nudge = -1
+            self._wakeup_fd = -1
 
-    def _halves(self) -> list[Half]:
+    def _directions(self) -> list[Direction]:
         return [self._receiver] if self._sender is None else [self._receiver, self._sender]
 
-    def _sending(self, source: Input, largest: int) -> Sender:
+    def _sending(self, source: Input, largest: int) -> SendLoop:
         options = self._options
-        shape: Shape | None = Crlf() if options.crlf else None
+        transform: Transform | None = CrlfTransform() if options.crlf else None
         if options.telnet:
-            before = shape
-            shape = escape_telnet if before is None else lambda view: escape_telnet(before(view))
-        return Sender(
+            before = transform
+            transform = (
+                escape_telnet if before is None else lambda view: escape_telnet(before(view))
+            )
+        return SendLoop(
             self._conn,
             source,
             self._stop,
-            self._nudge,
+            self._wakeup_fd,
             # Every byte may become two.
-            payload=largest // 2 if shape is not None else largest,
-            shape=shape,
+            payload=largest // 2 if transform is not None else largest,
+            transform=transform,
             interval=options.interval,
             shutdown=options.shutdown,
         )
@@ -180,10 +194,10 @@ class Relay:
         while view:
             view = view[self._conn.send(view) :]
 
-    def _rules(self) -> list[Rule]:
+    def _rules(self) -> list[StopRule]:
         options, receiver, sender = self._options, self._receiver, self._sender
         began = time.monotonic()
-        rules: list[Rule] = []
+        rules: list[StopRule] = []
         linger = 0.0 if options.linger is None and options.send_only else options.linger
         if self._stream:
             rules.append(
@@ -193,7 +207,7 @@ class Relay:
                     sender,
                     terminal=self._terminal,
                     linger=FOR_EVER if linger is None else linger,
-                    named=self._named,
+                    to_error=self._to_error,
                 )
             )
         else:
@@ -205,43 +219,45 @@ class Relay:
             rules.append(IdleRule(self._conn, receiver, sender, seconds=seconds, began=began))
         return rules
 
-    def _supervise(self) -> Ending:
+    def _supervise(self) -> StopReason:
         poller = select.poll()
         poller.register(self._cancel_fd, select.POLLIN)
-        poller.register(self._nudge, select.POLLIN)
+        poller.register(self._wakeup_fd, select.POLLIN)
         rules = self._rules()
         while True:
             now = time.monotonic()
             moments: list[float] = []
             for rule in rules:
-                judged = Ending.READER_GONE if self._receiver.reader_gone else rule.judge(now)
-                if isinstance(judged, Ending):
-                    return judged
-                if judged is not None:
-                    moments.append(judged)
+                decision = (
+                    StopReason.OUTPUT_CLOSED if self._receiver.output_closed else rule.evaluate(now)
+                )
+                if isinstance(decision, StopReason):
+                    return decision
+                if decision is not None:
+                    moments.append(decision)
             # Rounded up, or the last millisecond would be spent spinning.
             timeout = max(0, int((min(moments) - now) * 1000) + 1) if moments else None
             for descriptor, _ in poller.poll(timeout):
                 if descriptor == self._cancel_fd:
-                    return Ending.CANCELLED
-                os.eventfd_read(self._nudge)
+                    return StopReason.CANCELLED
+                os.eventfd_read(self._wakeup_fd)
 
-    def _deliver(self, ending: Ending) -> Ending:
-        delivery = Delivery(
-            self._conn, cancel_fd=self._cancel_fd, sender=self._sender, nudge_fd=self._nudge
+    def _wait_for_acks(self, reason: StopReason) -> StopReason:
+        waiter = AckWaiter(
+            self._conn, cancel_fd=self._cancel_fd, sender=self._sender, wakeup_fd=self._wakeup_fd
         )
-        if ending is Ending.IDLE:
+        if reason is StopReason.IDLE_TIMEOUT:
             assert self._options.idle is not None
-            done = delivery.wait(self._options.idle, needs_fin=False)
+            done = waiter.wait(self._options.idle, needs_fin=False)
         else:
-            done = delivery.wait()
-        return ending if done else Ending.CANCELLED
+            done = waiter.wait()
+        return reason if done else StopReason.CANCELLED
 
-    def _named(self, fault: Exception) -> Exception:
+    def _to_error(self, fault: Exception) -> Exception:
         """A reset says how much it cost."""
         if not isinstance(fault, ConnectionReset):
             return fault
-        count = open_bytes(self._conn) + self.in_hand
+        count = unacked_bytes(self._conn) + self.pending
         if not count:
             return fault
         return Undelivered(f"{fault.message}; {count} bytes were not delivered", count=count)

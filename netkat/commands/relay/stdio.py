@@ -17,16 +17,16 @@ _BACKGROUND_RETRY = 1.0
 """Seconds until a terminal in the background is asked again."""
 
 
-class Stop:
+class StopEvent:
     """Tells the threads of a relay to come back; a wait on it is a wait on its descriptor."""
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.asked = False
+        self.is_set = False
 
-    def ask(self) -> None:
+    def set(self) -> None:
         """From now on; never taken back."""
-        self.asked = True
+        self.is_set = True
         os.eventfd_write(self.fd, 1)
 
     def wait(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class Stop:
 class Input:
     """Reads a descriptor, and can be told to stop while it waits."""
 
-    def __init__(self, fd: int, stop: Stop) -> None:
+    def __init__(self, fd: int, stop: StopEvent) -> None:
         self._fd, self._stop = fd, stop
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -68,7 +68,7 @@ class Input:
     def wait(self) -> bool:
         """Until a read would not wait; False when told to stop."""
         self._poll.poll()
-        return not self._stop.asked
+        return not self._stop.is_set
 
     def read_into(self, buffer: memoryview) -> int | None:
         """What one read gives: its bytes, 0 at the end, None when told to stop.
@@ -104,7 +104,7 @@ def unreadable(error: OSError) -> LocalStreamFailed:
 class Output:
     """Writes a descriptor whole. A blocking one blocks the thread: let it be a daemon."""
 
-    def __init__(self, fd: int, stop: Stop) -> None:
+    def __init__(self, fd: int, stop: StopEvent) -> None:
         self._fd, self._stop = fd, stop
 
     def write(self, view: memoryview) -> None:
@@ -117,7 +117,7 @@ class Output:
                 poller.register(self._fd, select.POLLOUT)
                 poller.register(self._stop.fd, select.POLLIN)
                 poller.poll()
-                if self._stop.asked:
+                if self._stop.is_set:
                     return
             except BrokenPipeError:
                 raise

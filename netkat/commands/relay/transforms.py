@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-Shape = Callable[[memoryview], memoryview]
+Transform = Callable[[memoryview], memoryview]
 """Changes a chunk on its way."""
 
 _LF, _CR = 0x0A, 0x0D
@@ -15,7 +15,7 @@ IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 """RFC 854: "interpret as command" and the commands that carry something."""
 
 
-class Crlf:
+class CrlfTransform:
     """LF without a CR before it becomes CRLF, across chunks; all else stays."""
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class Crlf:
         # A CR that ended the last chunk belongs to the LF that begins this one.
         kept = 1 if self._after_cr and data[0] == _LF else 0
         self._after_cr = data[-1] == _CR
-        shaped = data[kept:].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        return memoryview(data[:kept] + shaped)
+        converted = data[kept:].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        return memoryview(data[:kept] + converted)
 
 
 def escape_telnet(view: memoryview) -> memoryview:

@@ -12,14 +12,14 @@ from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
     from netkat.commands.relay.relay import Relay
-    from netkat.commands.relay.stop_rules import Ending
+    from netkat.commands.relay.stop_rules import StopReason
     from netkat.commands.report.status_lines import Target
     from netkat.conn import AnyConnection
 
 VERSION = 1
 
 
-class Account:
+class ConnectionReport:
     """Filled in as things happen; what never came to be known stays None."""
 
     local: dict[str, Any] | None = None
@@ -31,7 +31,7 @@ class Account:
     mss: int | None = None
     peer_ttl: int | None = None
     retransmits: int | None = None
-    ending: str | None = None
+    end_reason: str | None = None
     error: dict[str, Any] | None = None
 
     def __init__(self, command: str, protocol: str, host: str | None = None) -> None:
@@ -39,28 +39,28 @@ class Account:
         self.began = time.monotonic()
         self.said: list[str] = []
 
-    def opened(self, conn: AnyConnection) -> None:
+    def set_connection(self, conn: AnyConnection) -> None:
         """There is a connection, from now on."""
         self.began = time.monotonic()
         self.local, self.remote = _end(conn.getsockname()), _end(conn.getpeername())
 
-    def met(self, address: tuple[Any, ...]) -> None:
+    def set_peer(self, address: tuple[Any, ...]) -> None:
         """The peer of an endpoint that others can reach too."""
         self.began = time.monotonic()
         self.remote = _end(address)
 
-    def refused(self, target: Target, error: NetkatError) -> None:
+    def set_failed_attempt(self, target: Target, error: NetkatError) -> None:
         """No connection came about; the last attempt that counts went there."""
         peer = target.proxy or target
         self.remote = {"address": str(peer.address), "port": peer.port}
-        self.failed(error)
+        self.set_error(error)
 
-    def relayed(self, relay: Relay, ending: Ending | None) -> None:
+    def set_transfer(self, relay: Relay, reason: StopReason | None) -> None:
         """What went each way, and how it ended; None for a fault."""
         self.sent, self.received = relay.sent, relay.received
-        self.ending = None if ending is None else ending.value
+        self.end_reason = None if reason is None else reason.value
 
-    def look(self, conn: AnyConnection) -> None:
+    def read_stats(self, conn: AnyConnection) -> None:
         """The stack's facts. To be called before the connection is closed."""
         try:
             info = conn.info()
@@ -71,15 +71,15 @@ class Account:
             self.handshake_us, self.rtt_us = info.handshake or None, info.rtt or None
             self.mss, self.retransmits = info.mss, info.retransmits
 
-    def failed(self, error: Exception) -> None:
+    def set_error(self, error: Exception) -> None:
         """Why it did not come about, or ended before its time."""
-        self.error = described(error)
+        self.error = error_as_dict(error)
 
-    def note(self, line: str) -> None:
+    def add_message(self, line: str) -> None:
         """What would have been said on stderr beside the JSON."""
         self.said.append(line)
 
-    def line(self) -> str:
+    def to_json(self) -> str:
         """All of it as one line."""
         known = {
             "version": VERSION,
@@ -96,7 +96,7 @@ class Account:
             "mss": self.mss,
             "peer_ttl": self.peer_ttl,
             "retransmits": self.retransmits,
-            "ending": self.ending,
+            "ending": self.end_reason,
             "error": self.error,
             "said": self.said,
         }
@@ -104,7 +104,7 @@ class Account:
 
         return json.dumps(known)
 
-    def words(self, verbosity: int) -> list[str]:
+    def summary_lines(self, verbosity: int) -> list[str]:
         """The last lines of -v, and what -vv has besides."""
         if not verbosity:
             return []
@@ -123,7 +123,7 @@ class Account:
         return lines + ([f"netkat: {', '.join(facts)}"] if verbosity > 1 else [])
 
 
-def described(error: Exception) -> dict[str, Any]:
+def error_as_dict(error: Exception) -> dict[str, Any]:
     """A fault as the JSON of every command tells it."""
     return {
         "kind": type(error).__name__,

@@ -26,7 +26,7 @@ _CLEAR = "\r\x1b[K"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-class Progress:
+class ProgressLine:
     """The line, for all relays that are running. Where stderr is no terminal it is nothing.
 
     say() is for every other line on stderr meanwhile: it takes the progress away first.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from netkat.commands.report.connection_report import Account
-from netkat.commands.report.progress_line import Progress
-from netkat.commands.report.session_dump import Record
+from netkat.commands.report.connection_report import ConnectionReport
+from netkat.commands.report.progress_line import ProgressLine
+from netkat.commands.report.session_dump import SessionDump
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-class Reports:
+class Reporter:
     """Opened before privileges go, since the files may need them. Errors: BadArgument.
 
     ``say`` takes a line for stderr. With --json, and nobody who asked for more
-    (``wordy``), the lines of ``alone`` go into the JSON: stderr is one line then.
+    (``verbose``), the lines of ``alone`` go into the JSON: stderr is one line then.
     """
 
     def __init__(
@@ -30,21 +30,23 @@ class Reports:
         options: RelayOptions,
         say: Say,
         *,
-        alone: Account | None = None,
-        wordy: bool = False,
+        quiet_report: ConnectionReport | None = None,
+        verbose: bool = False,
     ) -> None:
         self._json = options.json
-        self.progress = Progress(say, wanted=options.progress)
-        quiet = options.json and not wordy
-        self.say: Say = self.progress.say if alone is None or not quiet else alone.note
-        self.record = Record(options, self.say)
+        self.progress = ProgressLine(say, wanted=options.progress)
+        quiet = options.json and not verbose
+        self.say: Say = (
+            self.progress.say if quiet_report is None or not quiet else quiet_report.add_message
+        )
+        self.dump = SessionDump(options, self.say)
 
-    def tell(self, account: Account, error: Exception | None = None) -> bool:
+    def emit(self, report: ConnectionReport, error: Exception | None = None) -> bool:
         """The JSON of a connection that is over, where it was asked for: then True."""
         if error is not None:
-            account.failed(error)
+            report.set_error(error)
         if self._json:
-            self.progress.say(account.line())
+            self.progress.say(report.to_json())
         return self._json
 
     def __enter__(self) -> Self:
@@ -57,4 +59,4 @@ class Reports:
         traceback: TracebackType | None,
     ) -> None:
         self.progress.close()
-        self.record.close()
+        self.dump.close()

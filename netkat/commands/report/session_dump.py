@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from netkat.errors import BadArgument, LocalStreamFailed
 
 if TYPE_CHECKING:
-    from netkat.commands.relay.directions import Conn, Progress, StreamConn
+    from netkat.commands.relay.directions import Conn, StreamConn, TransferState
     from netkat.commands.relay.relay_options import RelayOptions
     from netkat.flow import Protocol
 
@@ -20,7 +20,7 @@ _ROW = 16
 _SHOWN = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 
 
-class Record:
+class SessionDump:
     """The files of one run; every connection of a listener writes to the same.
 
     A file that fails, on a full disk say, is told of at once and given up: the
@@ -36,22 +36,22 @@ class Record:
             self._hex_dump = self._open(options.hex_dump, "--hex-dump", options.append, say)
             undo.pop_all()
 
-    def of(self, conn: Conn, name: str = "") -> Conn:
+    def tee(self, conn: Conn, name: str = "") -> Conn:
         """The same connection, with a copy. ``name`` tells one from others in the hex dump."""
         if not self._files:
             return conn
-        return Recorded(conn, self._taker(f"{name}> "), self._taker(f"{name}< "))
+        return TeeConnection(conn, self._writer(f"{name}> "), self._writer(f"{name}< "))
 
-    def received(self, name: str) -> Callable[[memoryview], None]:
+    def writer_for(self, name: str) -> Callable[[memoryview], None]:
         """Takes what came from one that is no connection: a datagram's sender."""
-        return self._taker(f"{name}< ")
+        return self._writer(f"{name}< ")
 
     def close(self) -> None:
         """Close the files; more than once is once."""
         for file in self._files:
             file.close()
 
-    def raise_fault(self) -> None:
+    def raise_error(self) -> None:
         """After close(). Errors: LocalStreamFailed for a file that does not hold everything."""
         for file in self._files:
             if file.fault:
@@ -66,7 +66,7 @@ class Record:
         self._files.append(_File(path, option, append=append, say=say))
         return self._files[-1]
 
-    def _taker(self, mark: str) -> Callable[[memoryview], None]:
+    def _writer(self, mark: str) -> Callable[[memoryview], None]:
         output, dump = self._output, self._hex_dump
         offset = 0
 
@@ -139,7 +139,7 @@ class _File:
         self._say(f"netkat: {self.title}: {self.fault}; the connection goes on without it")
 
 
-class Recorded:
+class TeeConnection:
     """A connection whose bytes are told to ``sent`` and ``received``; all else is its own."""
 
     def __init__(
@@ -179,7 +179,7 @@ class Recorded:
         """The connection's."""
         self._conn.settimeout(seconds)
 
-    def info(self) -> Progress:
+    def info(self) -> TransferState:
         """The connection's."""
         return self._conn.info()
 

@@ -46,32 +46,32 @@ class Target(NamedTuple):
         except OSError:
             return "*"
 
-    def succeeded(self) -> str:
+    def succeeded_line(self) -> str:
         """As nc says it."""
         return (
             f"Connection to {self.where} {self.port} port"
             f" [{self.protocol}/{self.service}] succeeded!"
         )
 
-    def ready(self) -> str:
+    def ready_line(self) -> str:
         """UDP has no handshake: nobody has answered yet."""
         return (
             f"Datagrams go to {self.where} {self.port} port [{self.protocol}/{self.service}];"
             " nobody has answered yet"
         )
 
-    def failed(self, message: str) -> str:
+    def failed_line(self, message: str) -> str:
         """As nc says it, with what netkat knows of the cause."""
         return f"connect to {self._place} ({self.protocol}) failed: {message}"
 
-    def silent(self, sent: int) -> str:
+    def no_reply_line(self, sent: int) -> str:
         """A UDP port that says nothing may be open as well."""
         return (
             f"connect to {self.where} port {self.port} ({self.protocol}):"
             f" no answer (open or filtered) [no reply to {datagrams(sent)}]"
         )
 
-    def ended(self, message: str) -> str:
+    def ended_line(self, message: str) -> str:
         """A connection that had been open."""
         return f"{self._place} ({self.protocol}): {message}"
 
@@ -81,6 +81,6 @@ def datagrams(count: int) -> str:
     return f"{count} datagram{'' if count == 1 else 's'}"
 
 
-def idle(seconds: float | None) -> str:
+def idle_line(seconds: float | None) -> str:
     """-w has ended it."""
     return f"netkat: nothing moved for {seconds:g} s, ending"
