@@ -18,7 +18,7 @@ import pytest
 from netkat.commands import demo
 from netkat.commands.demo import namespaces, probes
 from netkat.commands.demo.cluster import Cluster
-from netkat.commands.demo.measure import Block, measure
+from netkat.commands.demo.measure import ResultBlock, measure
 from tests.helpers.schemas import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,9 @@ def marked(cell: dict[str, Any]) -> str:
     return ("!" if cell["wrong"] else "") + text + ("*" if cell["captured"] else "")
 
 
-def cells(blocks: list[Block], protocol: str = "tcp") -> dict[tuple[str, str], tuple[str, ...]]:
+def cells(
+    blocks: list[ResultBlock], protocol: str = "tcp"
+) -> dict[tuple[str, str], tuple[str, ...]]:
     """As TRUTH, out of blocks of one mode."""
     return {
         (block.policy, row.choice): tuple(
@@ -94,7 +96,7 @@ def test_only_what_bypasses_the_rules_reaches_the_wire(cluster: Cluster) -> None
     (block,) = measure(cluster, modes=["iptables"], policies=["Cluster"])
     for row in block.rows:
         for outcome in row.outcomes:
-            past = outcome.probe.asker == "client" or outcome.probe.path == "netkat"
+            past = outcome.probe.source_node == "client" or outcome.probe.path == "netkat"
             assert outcome.reached == past, outcome
         assert not row.via.reached
 

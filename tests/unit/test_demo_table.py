@@ -8,14 +8,14 @@ import pytest
 
 from netkat.commands import demo
 from netkat.commands.demo import show, tools
-from netkat.commands.demo.colour import Paint
+from netkat.commands.demo.colour import Colourizer
 from netkat.commands.demo.demo_report import as_data
-from netkat.commands.demo.measure import SEATS, Block, Row
-from netkat.commands.demo.probes import Outcome, Probe
+from netkat.commands.demo.measure import VANTAGE_POINTS, ResultBlock, Row
+from netkat.commands.demo.probes import Probe, ProbeResult
 from netkat.commands.demo.table import WIDTH, heading, legend, table, via_table
 from netkat.errors import SetupError
 
-PLAIN = Paint(False)
+PLAIN = Colourizer(False)
 
 
 def outcome(
@@ -25,19 +25,19 @@ def outcome(
     protocol: str = "tcp",
     reached: bool = True,
     via: str | None = None,
-) -> Outcome:
+) -> ProbeResult:
     """``answer`` is a source address or the kind of a failure."""
     probe = Probe(*seat, protocol, via)
     if answer[0].isdigit():
-        return Outcome(probe, "answer", answer, reached, "")
-    return Outcome(probe, answer, None, reached, f"netkat: {answer}")
+        return ProbeResult(probe, "answer", answer, reached, "")
+    return ProbeResult(probe, answer, None, reached, f"netkat: {answer}")
 
 
 def row(choice: str, *answers: str, protocol: str = "tcp", via: str = "no answer") -> Row:
     """An answer that ends in * never got to the load balancer."""
     outcomes = tuple(
         outcome(seat, answer.rstrip("*"), protocol=protocol, reached="*" not in answer)
-        for seat, answer in zip(SEATS, answers, strict=True)
+        for seat, answer in zip(VANTAGE_POINTS, answers, strict=True)
     )
     by_node = outcome(("node3", "netkat"), via, protocol=protocol, reached=False, via=choice)
     return Row(choice, protocol, outcomes, by_node)
@@ -47,8 +47,8 @@ LOCAL = ("no answer", "172.30.0.11*", "172.30.0.13*", "hairpin", "no answer")
 OPEN = ("172.31.0.10", "172.30.0.11*", "172.30.0.13*", "172.30.0.11", "172.30.0.13")
 
 
-def block(*rows: Row) -> Block:
-    return Block("iptables", "Local", rows)
+def block(*rows: Row) -> ResultBlock:
+    return ResultBlock("iptables", "Local", rows)
 
 
 def both(choice: str, *answers: str, via: str = "no answer") -> list[Row]:
@@ -107,7 +107,7 @@ def test_an_error_shows_the_tools_own_words_once() -> None:
 
 def test_via_says_whether_the_source_was_preserved() -> None:
     rows = [*both("node1", *LOCAL), *both("node2", *OPEN, via="172.30.0.13")]
-    rewritten = Block("nftables", "Cluster", tuple(both("node2", *OPEN, via="10.244.2.1")))
+    rewritten = ResultBlock("nftables", "Cluster", tuple(both("node2", *OPEN, via="10.244.2.1")))
     text = "\n".join(via_table([block(*rows), rewritten], "node2", PLAIN))
     assert "no answer" in text
     assert "172.30.0.13 preserved" in text
@@ -141,7 +141,7 @@ def test_nothing_is_wider_than_a_hundred_columns() -> None:
 
 def test_colour_only_when_asked_and_without_moving_a_column() -> None:
     rows = [*both("node1", *LOCAL), *both("node2", *OPEN)]
-    plain, painted = (table(block(*rows), "node2", Paint(colour)) for colour in (False, True))
+    plain, painted = (table(block(*rows), "node2", Colourizer(colour)) for colour in (False, True))
     assert "\x1b" not in "".join(plain)
     assert "\x1b[1;31mWRONG 172.30.0.11*\x1b[0m" in painted[3]
     for style in ("", "1", "2", "32", "1;31", "33"):

@@ -11,7 +11,7 @@ from netkat.commands.demo.tools import ENVIRONMENT, DemoFailed
 _READY_SECONDS = 5
 
 
-class Child:
+class BackgroundProcess:
     """Runs ``argv`` until ``close()``; returns once it has printed "ready".
 
     Its stdin is a pipe that it watches: even after our SIGKILL the kernel closes that.

@@ -19,7 +19,7 @@ from importlib import resources
 from typing import Any
 
 from netkat.commands.demo import pod
-from netkat.commands.demo.background_process import Child
+from netkat.commands.demo.background_process import BackgroundProcess
 from netkat.commands.demo.namespaces import Namespaces
 from netkat.commands.demo.tools import call, inside, ip_batch
 
@@ -69,7 +69,7 @@ class Cluster:
     def __init__(self, *, pod_node: str = "node2") -> None:
         self.pod_node = pod_node
         self.namespaces = Namespaces(["switch", "lb", "client", *NODES, "pod"])
-        self._server: Child | None = None
+        self._server: BackgroundProcess | None = None
 
     def build(self) -> None:
         """Make it, with the pod answering and no rules yet. Errors: DemoFailed."""
@@ -97,7 +97,7 @@ class Cluster:
             "route add default via 172.31.0.1",
         )
         self._place_pod(self.pod_node)
-        self._server = Child(self._in("pod", *pod.command("web")))
+        self._server = BackgroundProcess(self._in("pod", *pod.command("web")))
         call(self._in("lb", "nft", "-f", "-"), text=_ARRIVALS)
 
     def close(self) -> None:

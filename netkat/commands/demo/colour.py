@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Style(Enum):
+class TextStyle(Enum):
     """What a text is, with the SGR parameters (ECMA-48) that show it."""
 
     PLAIN = ""
@@ -16,14 +16,14 @@ class Style(Enum):
     ASIDE = "33"
 
 
-class Paint:
+class Colourizer:
     """Paints a text after its style; hands it through where colour is off."""
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
 
-    def __call__(self, text: str, style: Style) -> str:
-        if not self._colour or style is Style.PLAIN or not text.strip():
+    def __call__(self, text: str, style: TextStyle) -> str:
+        if not self._colour or style is TextStyle.PLAIN or not text.strip():
             return text
         bare = text.rstrip()
         return f"\x1b[{style.value}m{bare}\x1b[0m{text[len(bare) :]}"

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from netkat.commands.demo.cluster import CLIENT, GATEWAY, NODES, POD, SERVICE
-from netkat.commands.demo.measure import Block, Row
-from netkat.commands.demo.probes import Outcome
+from netkat.commands.demo.measure import ResultBlock, Row
+from netkat.commands.demo.probes import ProbeResult
 
 VERSION = 1
 
 
-def as_data(blocks: Iterable[Block], pod_node: str, seconds: float) -> dict[str, Any]:
+def as_data(blocks: Iterable[ResultBlock], pod_node: str, seconds: float) -> dict[str, Any]:
     """Everything measured: the cluster, and one flat entry a probe under "cells"."""
     return {
         "version": VERSION,
@@ -32,13 +32,13 @@ def as_data(blocks: Iterable[Block], pod_node: str, seconds: float) -> dict[str,
     }
 
 
-def _cell(block: Block, row: Row, outcome: Outcome) -> dict[str, Any]:
+def _cell(block: ResultBlock, row: Row, outcome: ProbeResult) -> dict[str, Any]:
     return {
         "mode": block.mode,
         "policy": block.policy,
         "load_balancer_sends_to": row.choice,
         "protocol": row.protocol,
-        "from": outcome.probe.asker,
+        "from": outcome.probe.source_node,
         "path": outcome.probe.path,
         "via": outcome.probe.via,
         "outcome": outcome.kind,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM)
 
 
-class Interrupted(BaseException):
+class DemoInterrupted(BaseException):
     """A signal asked the demo to end. Not an Exception, so that nobody swallows it."""
 
     def __init__(self, number: int) -> None:
@@ -27,7 +27,7 @@ def ignore() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within, the first signal raises Interrupted and the later ones are ignored.
+    """Within, the first signal raises DemoInterrupted and the later ones are ignored.
 
     A signal that was ignored before stays ignored (nohup). The exception may come between any
     two steps: what is taken down must be found by its name, not by what was remembered of it.
@@ -38,7 +38,7 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, _frame: object) -> None:
         ignore()
-        raise Interrupted(number)
+        raise DemoInterrupted(number)
 
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}

@@ -1,4 +1,4 @@
-"""The demo's questions: every mode and policy, both choices of the load balancer, every asker."""
+"""The demo's questions: every mode and policy, both choices of the load balancer, every source."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netkat.commands.demo.cluster import MODES, POLICIES, Cluster
-from netkat.commands.demo.probes import Outcome, Probe, ask
+from netkat.commands.demo.probes import Probe, ProbeResult, ask
 
 # 53/udp goes the same ways; asking for it too takes twice the time for the same table.
 PROTOCOLS = ("tcp", "udp")
-CHOICES = ("node1", "node2")
-CLIENT_SEAT = ("client", "kernel")
-SEATS = (
-    CLIENT_SEAT,
+LB_BACKENDS = ("node1", "node2")
+CLIENT_POINT = ("client", "kernel")
+VANTAGE_POINTS = (
+    CLIENT_POINT,
     ("node1", "kernel"),
     ("node3", "kernel"),
     ("node1", "netkat"),
     ("node3", "netkat"),
 )
-VIA_ASKER = "node3"
+VIA_SOURCE = "node3"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One choice of the load balancer and one protocol: the outcomes in the order of SEATS.
+    """One choice of the load balancer and one protocol: outcomes as in VANTAGE_POINTS.
 
     ``via`` is what netkat got with that node as its next hop, past the load balancer.
     """
 
     choice: str
     protocol: str
-    outcomes: tuple[Outcome, ...]
-    via: Outcome
+    outcomes: tuple[ProbeResult, ...]
+    via: ProbeResult
 
     @property
-    def client(self) -> Outcome:
+    def client(self) -> ProbeResult:
         """What the client outside got: the measure of the others."""
-        return self.outcomes[SEATS.index(CLIENT_SEAT)]
+        return self.outcomes[VANTAGE_POINTS.index(CLIENT_POINT)]
 
-    def wrong(self, outcome: Outcome) -> bool:
+    def wrong(self, outcome: ProbeResult) -> bool:
         """Does it say another thing about the Service than the external client saw?
 
         A hairpin says nothing about it, and an error is no answer to any question.
@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Block:
+class ResultBlock:
     """One kube-proxy mode and one externalTrafficPolicy."""
 
     mode: str
@@ -63,15 +63,15 @@ def measure(
     *,
     modes: Sequence[str] = MODES,
     policies: Sequence[str] = POLICIES,
-    choices: Sequence[str] = CHOICES,
+    choices: Sequence[str] = LB_BACKENDS,
     protocols: Sequence[str] = PROTOCOLS,
-) -> Iterator[Block]:
+) -> Iterator[ResultBlock]:
     """Measure block after block; nothing is remembered from one to the next."""
     for mode in modes:
         for policy in policies:
             cluster.load(mode, policy)
             rows = [row for choice in choices for row in _rows(cluster, choice, protocols)]
-            yield Block(mode, policy, tuple(rows))
+            yield ResultBlock(mode, policy, tuple(rows))
 
 
 def _rows(cluster: Cluster, choice: str, protocols: Sequence[str]) -> list[Row]:
@@ -80,12 +80,12 @@ def _rows(cluster: Cluster, choice: str, protocols: Sequence[str]) -> list[Row]:
         probe
         for protocol in protocols
         for probe in (
-            *(Probe(asker, path, protocol) for asker, path in SEATS),
-            Probe(VIA_ASKER, "netkat", protocol, via=choice),
+            *(Probe(source_node, path, protocol) for source_node, path in VANTAGE_POINTS),
+            Probe(VIA_SOURCE, "netkat", protocol, via=choice),
         )
     ]
     outcomes = iter(ask(cluster, probes))
     return [
-        Row(choice, protocol, tuple(next(outcomes) for _ in SEATS), via=next(outcomes))
+        Row(choice, protocol, tuple(next(outcomes) for _ in VANTAGE_POINTS), via=next(outcomes))
         for protocol in protocols
     ]

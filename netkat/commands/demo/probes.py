@@ -16,7 +16,7 @@ from pathlib import Path
 
 import netkat
 from netkat.commands.demo.cluster import CLIENT, NODES, SERVICE, SERVICE_PORTS, Arrival, Cluster
-from netkat.commands.demo.processes import Ended, run_all
+from netkat.commands.demo.processes import Finished, run_all
 from netkat.commands.demo.tools import inside
 
 WAIT_SECONDS = 1
@@ -41,21 +41,21 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Probe:
-    """``asker`` is the namespace's role; ``path`` "kernel" (nc) or "netkat"; ``via`` a node."""
+    """``source_node`` is a namespace; ``path`` "kernel" (nc) or "netkat"; ``via`` a node."""
 
-    asker: str
+    source_node: str
     path: str
     protocol: str = "tcp"
     via: str | None = None
 
     @property
     def address(self) -> str:
-        """The asker's own address."""
-        return CLIENT if self.asker == "client" else NODES[self.asker]
+        """The address of the source node."""
+        return CLIENT if self.source_node == "client" else NODES[self.source_node]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProbeResult:
     """What one probe got.
 
     ``kind`` is "answer", "no answer", "hairpin", "refused", "unreachable" or "error" (the tool
@@ -81,7 +81,7 @@ class Outcome:
 
     @property
     def preserved(self) -> bool:
-        """The pod saw the asker's own address."""
+        """The pod saw the address of the source node."""
         return self.source == self.probe.address
 
 
@@ -101,15 +101,15 @@ def netkat_command(probe: Probe, port: int) -> list[str]:
     return [sys.executable, "-m", "netkat", *how, *wait, *_destination(probe)]
 
 
-Command = Callable[[Probe, int], Sequence[str]]
-COMMANDS: dict[str, Command] = {"kernel": nc_command, "netkat": netkat_command}
+CommandBuilder = Callable[[Probe, int], Sequence[str]]
+COMMANDS: dict[str, CommandBuilder] = {"kernel": nc_command, "netkat": netkat_command}
 
 
-def ask(cluster: Cluster, probes: Sequence[Probe]) -> list[Outcome]:
+def ask(cluster: Cluster, probes: Sequence[Probe]) -> list[ProbeResult]:
     """Run all probes at once; their outcomes in the same order."""
     ports = [next(_source_ports) for _ in probes]
     commands = [
-        inside(cluster.namespaces[probe.asker], COMMANDS[probe.path](probe, port))
+        inside(cluster.namespaces[probe.source_node], COMMANDS[probe.path](probe, port))
         for probe, port in zip(probes, ports, strict=True)
     ]
     ended = run_all(
@@ -132,12 +132,12 @@ def _destination(probe: Probe) -> list[str]:
     return [SERVICE, str(SERVICE_PORTS[probe.protocol])]
 
 
-def _judge(probe: Probe, port: int, ended: Ended, arrivals: set[Arrival]) -> Outcome:
+def _judge(probe: Probe, port: int, ended: Finished, arrivals: set[Arrival]) -> ProbeResult:
     reached = (probe.address, probe.protocol, port) in arrivals
     words = _telling_line(ended.errors.decode(errors="replace"))
     if answer := _ANSWER.fullmatch(ended.output.decode(errors="replace")):
-        return Outcome(probe, "answer", answer[2], reached, words)
-    return Outcome(probe, _kind(probe, ended, words), None, reached, words)
+        return ProbeResult(probe, "answer", answer[2], reached, words)
+    return ProbeResult(probe, _kind(probe, ended, words), None, reached, words)
 
 
 def _telling_line(said: str) -> str:
@@ -146,7 +146,7 @@ def _telling_line(said: str) -> str:
     return next((line for line in lines if line.startswith("netkat: ")), lines[-1])
 
 
-def _kind(probe: Probe, ended: Ended, words: str) -> str:
+def _kind(probe: Probe, ended: Finished, words: str) -> str:
     if ended.output:
         return "error"  # something answered, and it was not the pod
     # A datagram that nobody answered is no fault to a netcat; nc's exit status says nothing.

@@ -19,7 +19,7 @@ _END_SECONDS = 2
 
 
 @dataclass
-class Ended:
+class Finished:
     """What a process said until it ended; ``status`` as in subprocess."""
 
     output: bytes = b""
@@ -30,7 +30,7 @@ class Ended:
 @dataclass
 class _Runner:
     process: subprocess.Popen[bytes]
-    ended: Ended = field(default_factory=Ended)
+    ended: Finished = field(default_factory=Finished)
 
 
 def run_all(
@@ -40,7 +40,7 @@ def run_all(
     directory: Path,
     enough: Callable[[bytes], bool],
     seconds: float,
-) -> list[Ended]:
+) -> list[Finished]:
     """Run ``commands`` together until each has ended; the results in the same order.
 
     A process whose output is ``enough``, or that runs longer than ``seconds``, gets SIGTERM.

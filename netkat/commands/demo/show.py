@@ -12,9 +12,9 @@ from typing import TextIO
 
 from netkat.commands.demo import interrupt
 from netkat.commands.demo.cluster import Cluster
-from netkat.commands.demo.colour import Paint
+from netkat.commands.demo.colour import Colourizer
 from netkat.commands.demo.demo_report import as_data
-from netkat.commands.demo.measure import Block, measure
+from netkat.commands.demo.measure import ResultBlock, measure
 from netkat.commands.demo.table import heading, legend, table, via_table
 from netkat.commands.demo.tools import DemoFailed, missing_tools
 
@@ -34,7 +34,7 @@ def show(*, out: TextIO | None, colour: bool, json: bool) -> int:
             finally:
                 interrupt.ignore()
                 cluster.close()
-        except interrupt.Interrupted as interrupted:
+        except interrupt.DemoInterrupted as interrupted:
             cluster.close()  # the signal may have come just before the line above
             return 128 + interrupted.number
         except BrokenPipeError:
@@ -45,8 +45,8 @@ def show(*, out: TextIO | None, colour: bool, json: bool) -> int:
     return 0 if _netkat_is_right(blocks) else 1
 
 
-def _measure(cluster: Cluster, out: TextIO, colour: bool, json: bool) -> list[Block]:
-    begun, paint, blocks = time.monotonic(), Paint(colour), []
+def _measure(cluster: Cluster, out: TextIO, colour: bool, json: bool) -> list[ResultBlock]:
+    begun, paint, blocks = time.monotonic(), Colourizer(colour), []
     if not json:
         _print(heading(cluster.pod_node, paint), out)
     for block in measure(cluster):
@@ -62,7 +62,7 @@ def _measure(cluster: Cluster, out: TextIO, colour: bool, json: bool) -> list[Bl
     return blocks
 
 
-def _netkat_is_right(blocks: Sequence[Block]) -> bool:
+def _netkat_is_right(blocks: Sequence[ResultBlock]) -> bool:
     return not any(
         row.wrong(outcome) or outcome.captured or outcome.kind == "error"
         for block in blocks

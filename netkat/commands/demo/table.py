@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netkat.commands.demo.cluster import CLIENT, GATEWAY, NODES, POD, SERVICE, SERVICE_PORTS
-from netkat.commands.demo.colour import Paint, Style
-from netkat.commands.demo.measure import PROTOCOLS, SEATS, VIA_ASKER, Block, Row
-from netkat.commands.demo.probes import Outcome
+from netkat.commands.demo.colour import Colourizer, TextStyle
+from netkat.commands.demo.measure import PROTOCOLS, VANTAGE_POINTS, VIA_SOURCE, ResultBlock, Row
+from netkat.commands.demo.probes import ProbeResult
 
 WIDTH = 100
 _COLUMNS = (16, 13, 19, 19, 14, 14)
 _VIA_COLUMNS = (22, 26, 26)
 
-Cell = tuple[str, Style]
+Cell = tuple[str, TextStyle]
 
 
-def heading(pod_node: str, paint: Paint) -> list[str]:
+def heading(pod_node: str, paint: Colourizer) -> list[str]:
     """The question, the cluster as a picture, and how to read a cell."""
     trunk = f"  client {CLIENT} ── load balancer {GATEWAY} ──"
     lines = []
@@ -28,7 +28,7 @@ def heading(pod_node: str, paint: Paint) -> list[str]:
     ports = " and ".join(f"{SERVICE_PORTS[protocol]}/{protocol}" for protocol in PROTOCOLS)
     question = f"Does the LoadBalancer address {SERVICE}, port {ports}, work from outside?"
     return [
-        paint(question, Style.STRONG),
+        paint(question, TextStyle.STRONG),
         "",
         *lines,
         "",
@@ -38,28 +38,28 @@ def heading(pod_node: str, paint: Paint) -> list[str]:
     ]
 
 
-def table(block: Block, pod_node: str, paint: Paint) -> list[str]:
+def table(block: ResultBlock, pod_node: str, paint: Colourizer) -> list[str]:
     """One mode and policy: a title, the heads of the columns, a row for each choice."""
     title = f"externalTrafficPolicy {block.policy}, kube-proxy in {block.mode} mode"
-    lines = [paint(title, Style.STRONG) + _fate([row.client for row in block.rows])]
-    for heads in zip(("load balancer", "sends to"), *map(_head, SEATS), strict=True):
-        lines.append(_line([(head, Style.FAINT) for head in heads], _COLUMNS, paint))
+    lines = [paint(title, TextStyle.STRONG) + _fate([row.client for row in block.rows])]
+    for heads in zip(("load balancer", "sends to"), *map(_head, VANTAGE_POINTS), strict=True):
+        lines.append(_line([(head, TextStyle.FAINT) for head in heads], _COLUMNS, paint))
     for choice in dict.fromkeys(row.choice for row in block.rows):
         rows = [row for row in block.rows if row.choice == choice]
         lines += [_line(cells, _COLUMNS, paint) for cells in _cells(rows, pod_node)]
     return [*lines, *_errors(block, paint), ""]
 
 
-def via_table(blocks: Sequence[Block], pod_node: str, paint: Paint) -> list[str]:
+def via_table(blocks: Sequence[ResultBlock], pod_node: str, paint: Colourizer) -> list[str]:
     """netkat with a node as its next hop: a row for each mode and policy."""
     choices = list(dict.fromkeys(row.choice for block in blocks for row in block.rows))
     heads = ["", *(f"--via {_node(choice, pod_node)}" for choice in choices)]
     lines = [
-        paint(f"netkat --via NODE, from {VIA_ASKER}: past the load balancer", Style.STRONG),
-        _line([(head, Style.FAINT) for head in heads], _VIA_COLUMNS, paint),
+        paint(f"netkat --via NODE, from {VIA_SOURCE}: past the load balancer", TextStyle.STRONG),
+        _line([(head, TextStyle.FAINT) for head in heads], _VIA_COLUMNS, paint),
     ]
     for block in blocks:
-        cells: list[Cell] = [(f"{block.policy}, {block.mode}", Style.PLAIN)]
+        cells: list[Cell] = [(f"{block.policy}, {block.mode}", TextStyle.PLAIN)]
         for choice in choices:
             cells.append(_via_cell([row for row in block.rows if row.choice == choice]))
         lines.append(_line(cells, _VIA_COLUMNS, paint))
@@ -69,13 +69,13 @@ def via_table(blocks: Sequence[Block], pod_node: str, paint: Paint) -> list[str]
     return [*lines, ""]
 
 
-def legend(blocks: Sequence[Block], seconds: float, paint: Paint) -> list[str]:
+def legend(blocks: Sequence[ResultBlock], seconds: float, paint: Colourizer) -> list[str]:
     """What the marks mean, and how often each path earned one."""
     return [
-        paint("WRONG", Style.WRONG) + "    is not what the client outside got.",
+        paint("WRONG", TextStyle.WRONG) + "    is not what the client outside got.",
         "*        never got to the load balancer: the node's own kube-proxy rules took it straight",
         "         to the pod. Where the client gets through as well, it is right by luck.",
-        paint("hairpin", Style.ASIDE)
+        paint("hairpin", TextStyle.ASIDE)
         + "  the load balancer sent the packet back to the node that it came from, which drops it.",
         "         This says nothing about the Service: ask from another node.",
         "",
@@ -86,17 +86,17 @@ def legend(blocks: Sequence[Block], seconds: float, paint: Paint) -> list[str]:
 
 
 def _head(seat: tuple[str, str]) -> tuple[str, str]:
-    asker, path = seat
-    if asker == "client":
+    source_node, path = seat
+    if source_node == "client":
         return "client", "outside"
-    return ("nc" if path == "kernel" else path), f"on {asker}"
+    return ("nc" if path == "kernel" else path), f"on {source_node}"
 
 
 def _node(node: str, pod_node: str) -> str:
     return f"{node} (pod)" if node == pod_node else f"{node} (no pod)"
 
 
-def _fate(clients: Sequence[Outcome]) -> str:
+def _fate(clients: Sequence[ProbeResult]) -> str:
     """What became of the client's address on its way, as far as answers tell."""
     seen = {outcome.preserved for outcome in clients if outcome.answered}
     words = {(True,): "preserved", (False,): "rewritten", (False, True): "in part rewritten"}
@@ -109,16 +109,16 @@ def _cells(rows: Sequence[Row], pod_node: str) -> list[list[Cell]]:
     labels = [_node(rows[0].choice, pod_node)]
     if any(line != lines[0] for line in lines):
         labels += [f"  {SERVICE_PORTS[row.protocol]}/{row.protocol}" for row in rows[1:]]
-    return [[(label, Style.PLAIN), *line] for label, line in zip(labels, lines, strict=False)]
+    return [[(label, TextStyle.PLAIN), *line] for label, line in zip(labels, lines, strict=False)]
 
 
-def _cell(row: Row, outcome: Outcome) -> Cell:
+def _cell(row: Row, outcome: ProbeResult) -> Cell:
     text = (outcome.source or outcome.kind) + ("*" if outcome.captured else "")
     if row.wrong(outcome):
-        return f"WRONG {text}", Style.WRONG
+        return f"WRONG {text}", TextStyle.WRONG
     if outcome.answered:
-        return text, Style.PLAIN if outcome.captured else Style.GOOD
-    return text, Style.FAINT if outcome.kind == "no answer" else Style.ASIDE
+        return text, TextStyle.PLAIN if outcome.captured else TextStyle.GOOD
+    return text, TextStyle.FAINT if outcome.kind == "no answer" else TextStyle.ASIDE
 
 
 def _via_cell(rows: Sequence[Row]) -> Cell:
@@ -129,16 +129,16 @@ def _via_cell(rows: Sequence[Row]) -> Cell:
             text += " preserved" if row.via.preserved else " rewritten"
         cells[row.protocol] = (text, style)
     if not cells:
-        return "not asked", Style.FAINT
+        return "not asked", TextStyle.FAINT
     if len(set(cells.values())) == 1:
         return next(iter(cells.values()))
     texts = ", ".join(f"{protocol} {text}" for protocol, (text, _) in cells.items())
     return texts, max(
-        (style for _, style in cells.values()), key=lambda style: style is Style.WRONG
+        (style for _, style in cells.values()), key=lambda style: style is TextStyle.WRONG
     )
 
 
-def _errors(block: Block, paint: Paint) -> list[str]:
+def _errors(block: ResultBlock, paint: Colourizer) -> list[str]:
     """The tools' own words where they did not come to the network, each once."""
     askers: dict[str, list[str]] = {}
     for row in block.rows:
@@ -147,25 +147,28 @@ def _errors(block: Block, paint: Paint) -> list[str]:
                 askers.setdefault(outcome.words or "ended without a word", []).append(_who(outcome))
     return [
         paint(
-            f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {words}", Style.WRONG
+            f"{who[0]}{f' and {len(who) - 1} more' if len(who) > 1 else ''}: {words}",
+            TextStyle.WRONG,
         )
         for words, who in askers.items()
     ]
 
 
-def _who(outcome: Outcome) -> str:
+def _who(outcome: ProbeResult) -> str:
     probe = outcome.probe
     tool = "nc" if probe.path == "kernel" else "netkat"
-    return f"{probe.asker}, {tool}{f' --via {probe.via}' if probe.via else ''}, {probe.protocol}"
+    return (
+        f"{probe.source_node}, {tool}{f' --via {probe.via}' if probe.via else ''}, {probe.protocol}"
+    )
 
 
-def _tally(blocks: Iterable[Block], path: str) -> str:
+def _tally(blocks: Iterable[ResultBlock], path: str) -> str:
     judged = [
         (row, outcome)
         for block in blocks
         for row in block.rows
         for outcome in (*row.outcomes, row.via)
-        if outcome.probe.path == path and outcome.probe.asker != "client"
+        if outcome.probe.path == path and outcome.probe.source_node != "client"
     ]
     counts = {
         "wrong": sum(row.wrong(outcome) for row, outcome in judged),
@@ -177,6 +180,6 @@ def _tally(blocks: Iterable[Block], path: str) -> str:
     return ", ".join([f"{len(judged)} probes", *said])
 
 
-def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Paint) -> str:
+def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Colourizer) -> str:
     pairs = zip(cells, widths, strict=False)
     return " ".join(paint(f"{text:<{width}}", style) for (text, style), width in pairs).rstrip()
