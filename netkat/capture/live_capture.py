@@ -16,7 +16,7 @@ from netkat.capture.reorder_buffer import ReorderBuffer
 from netkat.capture.ring_source import RingSource, open_source
 from netkat.errors import InterfaceDown, LibraryMissing, MissingCapability
 from netkat.host.capabilities import drop_all
-from netkat.host.privileges import raise_if_held
+from netkat.host.capability_hints import raise_if_held
 from netkat.system_calls import require_descriptors, system_call
 from netkat.wire.ring import BLOCK, Block
 

@@ -12,10 +12,10 @@ from netkat.bpf.guard import leftovers
 from netkat.bpf.guard.select_mode import GuardLink, GuardMode, attach
 from netkat.diagnose.check_result import Finding
 from netkat.errors import MissingCapability, NetkatError, SetupError
-from netkat.host.link import Link, addresses, link
+from netkat.host.capability_hints import how_to_get_them
+from netkat.host.links import Link, addresses, link
 from netkat.host.offloads import offloads
-from netkat.host.privileges import how_to_get_them
-from netkat.host.route import route_to
+from netkat.host.routes import route_to
 
 _OUTSIDE = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 """For documentation (RFC 5737, RFC 3849), so only a default route leads there. Nothing is sent."""

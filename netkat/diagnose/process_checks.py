@@ -9,7 +9,7 @@ from pathlib import Path
 from netkat.diagnose.check_result import Finding
 from netkat.errors import NetkatError
 from netkat.host.capabilities import held
-from netkat.host.privileges import how_to_get_them
+from netkat.host.capability_hints import how_to_get_them
 
 OLDEST_KERNEL = (4, 20)
 """PACKET_IGNORE_OUTGOING; without it every frame that netkat sends comes back to it."""

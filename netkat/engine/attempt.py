@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.flow import Flow, IPAddress
-    from netkat.host.ports import Reservation
+    from netkat.host.port_reservation import Reservation
 
 
 class Attempt(NamedTuple):

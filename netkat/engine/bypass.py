@@ -26,7 +26,7 @@ from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.conntrack import Census
-from netkat.host.ports import reserve
+from netkat.host.port_reservation import reserve
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 from netkat.system_calls import require_descriptors
 
@@ -107,7 +107,7 @@ class Bypass(Closing):
         try:
             return function() if self._netns is None else self._netns.call(function)
         except MissingCapability as lacking:
-            from netkat.host.privileges import raise_if_held
+            from netkat.host.capability_hints import raise_if_held
 
             raise_if_held(lacking)
             raise
@@ -148,7 +148,7 @@ class Bypass(Closing):
         try:
             attempt = self.inside(make_ready)
         except MissingCapability as lacking:
-            from netkat.host.privileges import how_to_get_them
+            from netkat.host.capability_hints import how_to_get_them
 
             lacking.hint = how_to_get_them()
             raise

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from netkat.errors import AddressTaken, BadArgument, GuardFailed
 from netkat.flow import IPAddress
-from netkat.host.link import Link
-from netkat.host.route import is_own, route_to
+from netkat.host.links import Link
+from netkat.host.routes import is_own, route_to
 from netkat.wire import claim as probing
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from netkat.host.nat import unseen
 
 if TYPE_CHECKING:
     from netkat.engine.bypass import Bypass
-    from netkat.host.local import Place
+    from netkat.host.listen_addresses import Place
     from netkat.options import ListenOptions
 
 _TRIES = 8

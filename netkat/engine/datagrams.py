@@ -9,7 +9,7 @@ from netkat.engine.listening import DatagramSession, claim, open_datagrams, plac
 from netkat.engine.path import Path, plan_path
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
-from netkat.host.local import Place
+from netkat.host.listen_addresses import Place
 from netkat.options import PathOptions
 
 if TYPE_CHECKING:

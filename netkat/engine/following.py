@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from netkat.errors import InterfaceNotFound, NetkatError
-from netkat.host.link import addresses, link
+from netkat.host.links import addresses, link
 
 if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.paths import Paths
     from netkat.engine.session import Session
     from netkat.engine.uplink import Uplink
-    from netkat.host.changes import Changed
+    from netkat.host.route_monitor import Changed
 
 T = TypeVar("T")
 

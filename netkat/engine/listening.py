@@ -11,9 +11,9 @@ from netkat.engine.path import Path
 from netkat.engine.session import Session
 from netkat.errors import BadArgument, PortTaken
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.host.local import Place, place_of, places_on
+from netkat.host.listen_addresses import Place, place_of, places_on
 from netkat.host.nat import rule_on
-from netkat.host.ports import Reservation, reserve
+from netkat.host.port_reservation import Reservation, reserve
 from netkat.host.reply_routes import Network, reply_routes
 
 if TYPE_CHECKING:

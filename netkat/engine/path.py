@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import Link, addresses, link
-from netkat.host.neighbor import fixed_mac
-from netkat.host.route import Route, route_past_local, route_to
+from netkat.host.links import Link, addresses, link
+from netkat.host.neighbors import fixed_mac
+from netkat.host.routes import Route, route_past_local, route_to
 from netkat.options import DEFAULT_PATH, PathOptions
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Flow(NamedTuple):
 def _number(table: int | str | None) -> int | None:
     if table is None:
         return None
-    from netkat.host.tables import table_number
+    from netkat.host.fib import table_number
 
     return table_number(table)
 

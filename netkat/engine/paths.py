@@ -12,8 +12,8 @@ import time
 
 from netkat.engine.path import Path, plan_path
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.host.changes import Changed, Changes
 from netkat.host.port_rules import ports_decide
+from netkat.host.route_monitor import Changed, Changes
 from netkat.options import PathOptions
 
 LONGEST = 1.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
-    from netkat.host.ports import Reservation
+    from netkat.host.port_reservation import Reservation
     from netkat.stack import Endpoint, Poured, StackError
 
 

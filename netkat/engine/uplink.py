@@ -28,7 +28,7 @@ from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.host.link import Link
+from netkat.host.links import Link
 from netkat.host.reply_routes import Network, reply_routes
 from netkat.system_calls import system_call
 from netkat.wire.packet_socket import PacketSocket

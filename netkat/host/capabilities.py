@@ -50,7 +50,7 @@ def require(*names: str) -> None:
     """Errors: MissingCapability, with the line to run instead."""
     lacking = missing(*names)
     if lacking:
-        from netkat.host.privileges import how_to_get_them
+        from netkat.host.capability_hints import how_to_get_them
 
         verb = "is" if len(lacking) == 1 else "are"
         raise MissingCapability(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from netkat import netlink
 from netkat.errors import MissingCapability
 from netkat.flow import IPAddress, Protocol
-from netkat.host.route import address_family, unpack_address
+from netkat.host.routes import address_family, unpack_address
 
 _CT_GET = 1 << 8 | 1
 """NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET."""

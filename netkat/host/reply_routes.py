@@ -10,9 +10,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host.policy import LOCAL_TABLE, Rule, rules_of
-from netkat.host.route import RTN_UNICAST
-from netkat.host.tables import TableRoute, table_routes
+from netkat.host.fib import TableRoute, table_routes
+from netkat.host.ip_rules import LOCAL_TABLE, Rule, rules_of
+from netkat.host.routes import RTN_UNICAST
 
 Network = IPv4Network | IPv6Network
 

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from netkat.engine.options import by_number
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
-from netkat.host.ports import bind, bind_to_device
+from netkat.host.port_reservation import bind, bind_to_device
 from netkat.options import DEFAULT_SOCKET, SocketOptions
 from netkat.stack import Option
 
@@ -60,7 +60,7 @@ def open_socket(
 ) -> socket.socket:
     """A socket of the calling thread's network namespace. It never blocks.
 
-    Errors: as netkat.host.ports.reserve: PortTaken, BadArgument, MissingCapability.
+    Errors: as netkat.host.port_reservation.reserve: PortTaken, BadArgument, MissingCapability.
     """
     family = socket.AF_INET if destination.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM

@@ -12,8 +12,8 @@ from netkat.closing import Closing
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
+from netkat.host.fib import vrf
 from netkat.host.netns import NetworkNamespace, Resident
-from netkat.host.tables import vrf
 from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.opening import Sockaddr, open_socket, sockaddr
 from netkat.kernel.session import KernelSession

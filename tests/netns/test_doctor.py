@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netkat.bpf.guard.tcx import FIRST, TcxLink, attached
-from netkat.host.privileges import how_to_get_them
+from netkat.host.capability_hints import how_to_get_them
 from tests.helpers import fault_lab
 from tests.helpers.fault_lab import Lab
 from tests.helpers.guard_lab import PASS, state, witness

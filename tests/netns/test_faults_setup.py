@@ -30,8 +30,8 @@ from netkat.errors import (
     Undelivered,
 )
 from netkat.flow import Protocol
+from netkat.host.capability_hints import how_to_get_them
 from netkat.host.netns import in_netns
-from netkat.host.privileges import how_to_get_them
 from tests.helpers.fault_lab import NETKAT, Lab, drop, egress_nft, hairpin
 from tests.helpers.guard_lab import PASS, witness
 from tests.helpers.netns import ROOT, Namespace, Pair, netns_pair

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from netkat.errors import BadArgument, MissingCapability
-from netkat.host.link import links
+from netkat.host.links import links
 from netkat.host.netns import in_netns
 from tests.helpers.netns import ROOT, Pair
 

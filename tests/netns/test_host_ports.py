@@ -17,7 +17,7 @@ import pytest
 from netkat.errors import BadArgument, InterfaceNotFound, MissingCapability, PortTaken
 from netkat.flow import Protocol
 from netkat.host.conntrack import entry_on
-from netkat.host.ports import reserve
+from netkat.host.port_reservation import reserve
 from tests.helpers.capture import capture
 from tests.helpers.netns import (
     ROOT,
@@ -39,7 +39,7 @@ import sys
 from ipaddress import ip_address
 from netkat.flow import Protocol
 from netkat.host.capabilities import held
-from netkat.host.ports import reserve
+from netkat.host.port_reservation import reserve
 held = held()
 taken = reserve(Protocol[sys.argv[1]], ip_address(sys.argv[2]))
 print(taken.port, *sorted(held), "filtered" if taken.filtered else "bare", flush=True)
@@ -148,7 +148,7 @@ def test_filter_stops_a_neighbour_with_ttl_255(pair: Pair) -> None:
     said, answers = answers_of_the_kernel(pair, Protocol.TCP, 4, CHILD, wrap=[])
     assert answers > 0 and said == []
     said, answers = answers_of_the_kernel(pair, Protocol.TCP, 4, CHILD, wrap=ONLY_NET_RAW)
-    assert answers > 0 and said == ["RST"], "the limit that ports.py tells of"
+    assert answers > 0 and said == ["RST"], "the limit that port_reservation.py tells of"
 
 
 @pytest.mark.parametrize("protocol", Protocol, ids=str)

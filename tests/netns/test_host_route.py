@@ -9,9 +9,9 @@ import pytest
 
 from netkat.errors import BadArgument, InterfaceDown, InterfaceNotFound, NoRoute
 from netkat.flow import Protocol
-from netkat.host.link import addresses, link, links
-from netkat.host.neighbor import NeighborState, fixed_mac, neighbor
-from netkat.host.route import Route, is_own, route_past_local, route_to
+from netkat.host.links import addresses, link, links
+from netkat.host.neighbors import NeighborState, fixed_mac, neighbor
+from netkat.host.routes import Route, is_own, route_past_local, route_to
 from tests.helpers.netns import Pair
 
 

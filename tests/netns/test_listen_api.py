@@ -11,7 +11,7 @@ import pytest
 
 import netkat
 from netkat.errors import BadArgument, NoRoute, OwnAddress, PortTaken
-from netkat.host.local import places_on
+from netkat.host.listen_addresses import places_on
 from tests.helpers.netns import Pair
 
 PORT = 7100

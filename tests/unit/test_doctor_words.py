@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netkat.cli import command_group
 from netkat.diagnose import host_checks, interface_checks, process_checks
 from netkat.diagnose.check_result import Finding
-from netkat.host.link import InterfaceAddress
+from netkat.host.links import InterfaceAddress
 from tests.helpers.schemas import parsed
 
 GOOD = Finding("kernel", True, "Linux 6.18")

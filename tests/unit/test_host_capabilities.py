@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from netkat.errors import BadArgument, MissingCapability
-from netkat.host import capabilities, privileges
+from netkat.host import capabilities, capability_hints
 from netkat.host.capabilities import NAMES, held, missing, require
 from netkat.host.netns import in_netns
 
@@ -64,7 +64,7 @@ def test_drop_all_leaves_none_here_and_in_children() -> None:
 
 def test_require_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "held", lambda: frozenset({"CAP_NET_RAW"}))
-    monkeypatch.setattr(privileges, "in_container", lambda: False)
+    monkeypatch.setattr(capability_hints, "in_container", lambda: False)
     monkeypatch.setattr(sys, "argv", ["/opt/my tools/netkat", "-vz", "a host", "80"])
     require("CAP_NET_RAW")
     with pytest.raises(MissingCapability) as caught:
@@ -79,14 +79,14 @@ def test_sudo_line_has_the_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert privileges.sudo_line(["netkat", "h", "80"]) == f"sudo {program} h 80"
-    module = privileges.sudo_line([str(ROOT / "netkat" / "__main__.py"), "h"])
+    assert capability_hints.sudo_line(["netkat", "h", "80"]) == f"sudo {program} h 80"
+    module = capability_hints.sudo_line([str(ROOT / "netkat" / "__main__.py"), "h"])
     assert module == f"sudo {sys.executable} -m netkat h"
 
 
 def test_in_a_container_the_line_is_kubectls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    line = privileges.how_to_get_them(["netkat", "10.1.1.1", "80"])
+    line = capability_hints.how_to_get_them(["netkat", "10.1.1.1", "80"])
     assert line.startswith(f"kubectl debug -it {os.uname().nodename} ")
     assert "--profile=netadmin" in line and line.endswith("-- netkat 10.1.1.1 80")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netkat import netlink
 from netkat.errors import SetupError
-from netkat.host.link import Link, addresses, link
+from netkat.host.links import Link, addresses, link
 from netkat.netlink import Netlink, NetlinkError
 
 ATTRIBUTES = st.lists(st.tuples(st.integers(1, 0x3FFF), st.binary(max_size=40)), max_size=8)

@@ -11,14 +11,15 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from netkat.flow import Protocol
-from netkat.host.owner import port_owner
+from netkat.host.port_owner import port_owner
 
 ROOT = Path(__file__).resolve().parents[2]
 
 ON_THE_WAY = """
 import sys
-import netkat.host.resolve, netkat.host.route, netkat.host.link
-import netkat.host.neighbor, netkat.host.ports, netkat.host.capabilities, netkat.host.netns
+import netkat.host.resolve, netkat.host.routes, netkat.host.links
+import netkat.host.neighbors, netkat.host.port_reservation, netkat.host.capabilities
+import netkat.host.netns
 print(*sys.modules)
 """
 
@@ -28,10 +29,10 @@ def test_a_connect_imports_nothing_heavy() -> None:
         [sys.executable, "-c", ON_THE_WAY], capture_output=True, text=True, check=True, cwd=ROOT
     )
     loaded = set(done.stdout.split())
-    assert "netkat.host.ports" in loaded
+    assert "netkat.host.port_reservation" in loaded
     heavy = {"pyroute2", "cffi", "ctypes", "typer", "asyncio", "difflib", "subprocess", "shlex"}
     assert loaded & heavy == set()
-    errors_and_rare_ways = {"netkat.host.owner", "netkat.host.tables", "netkat.host.policy"}
+    errors_and_rare_ways = {"netkat.host.port_owner", "netkat.host.fib", "netkat.host.ip_rules"}
     assert loaded & errors_and_rare_ways == set()
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from netkat import netlink
 from netkat.errors import BadArgument
-from netkat.host.link import link
-from netkat.host.tables import table_number, vrf
+from netkat.host.fib import table_number, vrf
+from netkat.host.links import link
 
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 3, 4, 18, 1, 2
 

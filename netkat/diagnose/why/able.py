@@ -11,7 +11,7 @@ from netkat.diagnose.check_result import Finding
 from netkat.diagnose.why.nft.owned_table import OwnedTable
 from netkat.diagnose.why.nft.trace import TraceSocket
 from netkat.errors import SetupError
-from netkat.host.privileges import how_to_get_them
+from netkat.host.capability_hints import how_to_get_them
 
 _NOTHING = bytes(12) + b"\x88\xb5" + bytes(46)
 """A frame of an EtherType for experiments (IEEE 802), which the kernel drops."""

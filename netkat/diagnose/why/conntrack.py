@@ -11,7 +11,7 @@ from typing import NamedTuple
 from netkat import netlink
 from netkat.flow import IPAddress
 from netkat.host.conntrack import Census, Direction
-from netkat.host.route import address_family, unpack_address
+from netkat.host.routes import address_family, unpack_address
 from netkat.netlink import attribute, nested
 
 _CT_GET = 1 << 8 | 1

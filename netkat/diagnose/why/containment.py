@@ -19,8 +19,8 @@ from netkat.diagnose.why.frames import Client
 from netkat.diagnose.why.nft import build, uapi
 from netkat.diagnose.why.nft.owned_table import Chain
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import Link, links
-from netkat.host.tables import table_routes
+from netkat.host.fib import table_routes
+from netkat.host.links import Link, links
 
 _FIRST = -310
 """Before every table of the host: raw is at -300."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from netkat.diagnose.why.evidence import Host
 from netkat.errors import NetkatError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import addresses, link
-from netkat.host.neighbor import neighbor
-from netkat.host.route import Route, is_own, route_to
+from netkat.host.links import addresses, link
+from netkat.host.neighbors import neighbor
+from netkat.host.routes import Route, is_own, route_to
 
 _ANYWHERE: dict[int, IPAddress] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
 """For documentation (RFC 5737, RFC 3849), so only a default route leads there."""

@@ -17,7 +17,7 @@ from netkat.diagnose.why.icmp import icmp_name
 from netkat.diagnose.why.sock_diag import real_peer
 from netkat.errors import SetupError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.route import address_family
+from netkat.host.routes import address_family
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ERROR = struct.Struct("=IBBBxII")

@@ -15,7 +15,7 @@ from netkat.bpf.filters.cbpf import AD_PROTOCOL, JEQ, LD_B, LD_H, LD_W, RET, Ass
 from netkat.closing import Closing
 from netkat.diagnose.why.evidence import Frames
 from netkat.flow import IPAddress
-from netkat.host.link import WITH_ETHERNET_HEADER
+from netkat.host.links import WITH_ETHERNET_HEADER
 
 _ETH_P_ALL = 3
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33

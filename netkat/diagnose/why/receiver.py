@@ -27,8 +27,8 @@ from netkat.diagnose.why.request import Request
 from netkat.diagnose.why.steps import StepReader
 from netkat.errors import BadArgument, SetupError
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import link
-from netkat.host.route import is_own, route_to
+from netkat.host.links import link
+from netkat.host.routes import is_own, route_to
 from netkat.netlink import NetlinkError
 
 _CLIENTS = {4: "203.0.113.7", 6: "2001:db8::7"}

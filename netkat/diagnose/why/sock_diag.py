@@ -8,7 +8,7 @@ import struct
 
 from netkat import netlink
 from netkat.diagnose.why.evidence import endpoint
-from netkat.host.route import unpack_address
+from netkat.host.routes import unpack_address
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20

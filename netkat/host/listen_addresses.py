@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceDown, NoRoute, OwnAddress
 from netkat.flow import IPAddress
-from netkat.host.link import InterfaceAddress, Link, addresses, link
-from netkat.host.route import foreign_source
-from netkat.host.tables import lookup
+from netkat.host.fib import lookup
+from netkat.host.links import InterfaceAddress, Link, addresses, link
+from netkat.host.routes import foreign_source
 
 _MAIN_TABLE = 254
 _VERSIONS = (4, 6)

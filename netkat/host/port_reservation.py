@@ -31,8 +31,8 @@ from typing import NamedTuple
 from netkat.errors import BadArgument, MissingCapability, NetkatError, PortTaken, SetupError
 from netkat.flow import IPAddress, Protocol
 from netkat.host import conntrack
-from netkat.host.link import addresses, link
-from netkat.host.route import foreign_source
+from netkat.host.links import addresses, link
+from netkat.host.routes import foreign_source
 from netkat.system_calls import is_local, system_call, system_error
 
 _IP_FREEBIND, _IP_MINTTL, _IPV6_MINHOPCOUNT = 15, 21, 73
@@ -237,7 +237,7 @@ def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int)
     if error.errno == errno.EADDRINUSE and not port:
         return PortTaken(f"no free {protocol} port on {local}: every one is held by a socket")
     if error.errno == errno.EADDRINUSE:
-        from netkat.host.owner import port_owner
+        from netkat.host.port_owner import port_owner
 
         owner = port_owner(protocol, local, port)
         who = owner or "a socket that the kernel does not list"

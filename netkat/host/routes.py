@@ -15,7 +15,7 @@ from typing import NamedTuple
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceDown, NoRoute
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import link
+from netkat.host.links import link
 
 RTM_GETROUTE = 26
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 2, 4, 5, 6, 7
@@ -82,7 +82,7 @@ def route_to(
         raise BadArgument(f"source {source} is not of the same family as {destination}")
     index = _outgoing(destination, source, interface)
     if table is not None:
-        from netkat.host.tables import route_in_table
+        from netkat.host.fib import route_in_table
 
         return route_in_table(destination, table, source=source, index=index)
     flow = _flow_attributes(protocol, local_port, remote_port)
@@ -115,7 +115,7 @@ def route_past_local(
     here in its stead.
     Errors: as route_to.
     """
-    from netkat.host.policy import walk_rules
+    from netkat.host.ip_rules import walk_rules
 
     return walk_rules(
         destination,
@@ -132,7 +132,7 @@ def is_own(address: IPAddress) -> bool:
     zone = _zone(address)
     index = _zone_index(zone) if zone else None
     if index is None and address.version == 6 and address.is_link_local:
-        from netkat.host.link import addresses
+        from netkat.host.links import addresses
 
         return any(entry.address.packed == address.packed for entry in addresses())
     with netlink.Netlink() as kernel:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host.link import IFINFO
-from netkat.host.neighbor import NDMSG, NeighborState, neighbor_of
+from netkat.host.links import IFINFO
+from netkat.host.neighbors import NDMSG, NeighborState, neighbor_of
 from netkat.system_calls import is_local, system_call, system_error
 
 _LINK, _NEIGHBOR, _IPV4_ADDRESS, _IPV4_ROUTE, _IPV4_RULE = 1, 3, 5, 7, 8

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress, Protocol
-from netkat.host.link import addresses, link
-from netkat.host.route import Route, no_route
-from netkat.host.tables import covers, lookup, resolved
+from netkat.host.fib import covers, lookup, resolved
+from netkat.host.links import addresses, link
+from netkat.host.routes import Route, no_route
 
 _RTM_GETRULE = 34
 _FIB_RULE = struct.Struct("=BBBBBBBBI")

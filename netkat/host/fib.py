@@ -17,8 +17,8 @@ from typing import NamedTuple
 from netkat import netlink
 from netkat.errors import BadArgument, InterfaceNotFound
 from netkat.flow import IPAddress
-from netkat.host.link import InterfaceAddress, addresses, link
-from netkat.host.route import (
+from netkat.host.links import InterfaceAddress, addresses, link
+from netkat.host.routes import (
     RTA_DST,
     RTA_METRICS,
     RTA_MULTIPATH,
