@@ -10,7 +10,7 @@ from netkat.errors import AddressTaken, BadArgument, GuardFailed
 from netkat.flow import IPAddress
 from netkat.host.links import Link
 from netkat.host.routes import is_own, route_to
-from netkat.wire import claim as probing
+from netkat.wire import address_probe as probing
 
 if TYPE_CHECKING:
     from netkat.bpf.guard.select_mode import Guard

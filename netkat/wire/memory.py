@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netkat.errors import InterfaceDown
-from netkat.wire.base import WireStatistics
 from netkat.wire.batch import VNET_LENGTH
 from netkat.wire.libc import ffi, libc
+from netkat.wire.wire import WireStatistics
 
 if TYPE_CHECKING:
     from netkat.wire.batch import ReceiveBatch, SendBatch

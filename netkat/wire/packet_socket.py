@@ -25,9 +25,9 @@ from netkat.errors import (
     NetkatError,
 )
 from netkat.system_calls import is_local, system_call, system_error
-from netkat.wire import uapi
-from netkat.wire.base import WireStatistics
+from netkat.wire import if_packet
 from netkat.wire.libc import ffi
+from netkat.wire.wire import WireStatistics
 
 if TYPE_CHECKING:
     from netkat.wire.batch import ReceiveBatch, SendBatch
@@ -46,7 +46,7 @@ STUCK = 1.0
 """Seconds that a frame waits for room in the send buffer. A device that completes nothing
 for so long is stuck, and waiting on would keep close() and signals waiting too."""
 
-_BLOCK_ALL: list[uapi.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
+_BLOCK_ALL: list[if_packet.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
 _GONE = frozenset({errno.ENODEV, errno.ENXIO})
 """What a send says once the interface is deleted."""
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
@@ -68,7 +68,7 @@ class PacketSocket:
         index: int,
         *,
         ethernet: bool,
-        filter: Sequence[uapi.Instruction],  # noqa: A002, the word for it everywhere
+        filter: Sequence[if_packet.Instruction],  # noqa: A002, the word for it everywhere
         qdisc_bypass: bool = False,
     ) -> None:
         self.interface, self.index, self.ethernet = interface, index, ethernet
@@ -96,7 +96,7 @@ class PacketSocket:
         """Polls readable while frames wait, or the interface went down; -1 once closed."""
         return self._socket.fileno()
 
-    def set_filter(self, instructions: Sequence[uapi.Instruction]) -> None:
+    def set_filter(self, instructions: Sequence[if_packet.Instruction]) -> None:
         """Change the filter, from one frame to the next.
 
         Errors: NetkatError when the kernel has no room for it.
@@ -116,23 +116,23 @@ class PacketSocket:
         Errors: NetkatError.
         """
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_BPF, descriptor)
+            self._socket.setsockopt(socket.SOL_SOCKET, if_packet.SO_ATTACH_BPF, descriptor)
         except OSError as error:
             raise self.fault(error) from None
 
     def join(self, group: bytes) -> None:
         """Have the interface take in frames for a multicast MAC, until close()."""
-        self._member(uapi.PACKET_MR_MULTICAST, group)
+        self._member(if_packet.PACKET_MR_MULTICAST, group)
 
     def be_promiscuous(self) -> None:
         """Have the interface take in frames for every MAC, until close()."""
-        self._member(uapi.PACKET_MR_PROMISC, b"")
+        self._member(if_packet.PACKET_MR_PROMISC, b"")
         self.promiscuous = True
 
     def _member(self, kind: int, address: bytes) -> None:
-        request = uapi.PACKET_MREQ.pack(self.index, kind, len(address), address)
+        request = if_packet.PACKET_MREQ.pack(self.index, kind, len(address), address)
         try:
-            self._socket.setsockopt(uapi.SOL_PACKET, uapi.PACKET_ADD_MEMBERSHIP, request)
+            self._socket.setsockopt(if_packet.SOL_PACKET, if_packet.PACKET_ADD_MEMBERSHIP, request)
         except OSError as error:
             raise self.fault(error) from None
 
@@ -181,9 +181,9 @@ class PacketSocket:
             if self._socket.fileno() >= 0:
                 # The kernel clears them with every read.
                 raw = self._socket.getsockopt(
-                    uapi.SOL_PACKET, uapi.PACKET_STATISTICS, uapi.TPACKET_STATS.size
+                    if_packet.SOL_PACKET, if_packet.PACKET_STATISTICS, if_packet.TPACKET_STATS.size
                 )
-                received, without_room = uapi.TPACKET_STATS.unpack(raw)
+                received, without_room = if_packet.TPACKET_STATS.unpack(raw)
                 self._received += received
                 self._dropped += without_room
             dropped = self._dropped + self.tally[TALLY - 1]
@@ -204,23 +204,23 @@ class PacketSocket:
 
     def _set_options(self, qdisc_bypass: bool) -> None:
         sock = self._socket
-        sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_VNET_HDR, 1)
+        sock.setsockopt(if_packet.SOL_PACKET, if_packet.PACKET_VNET_HDR, 1)
         try:
-            sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_IGNORE_OUTGOING, 1)
+            sock.setsockopt(if_packet.SOL_PACKET, if_packet.PACKET_IGNORE_OUTGOING, 1)
         except OSError as error:
             # Before Linux 4.20: the filter refuses them one by one.
             if error.errno != errno.ENOPROTOOPT:
                 raise
-        _buffer(sock, uapi.SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        _buffer(sock, uapi.SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+        _buffer(sock, if_packet.SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _buffer(sock, if_packet.SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
         if qdisc_bypass:
-            sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_QDISC_BYPASS, 1)
+            sock.setsockopt(if_packet.SOL_PACKET, if_packet.PACKET_QDISC_BYPASS, 1)
 
     def _bind(self) -> None:
         try:
             # Python binds by name; the index is what the caller means by it.
             name = socket.if_indextoname(self.index)
-            self._socket.bind((name, uapi.ETH_P_ALL))
+            self._socket.bind((name, if_packet.ETH_P_ALL))
         except OSError as error:
             if is_local(error):
                 operation = f"bind the packet socket to {self.interface} (bind)"
@@ -248,12 +248,12 @@ class PacketSocket:
             except OSError as error:
                 raise self.fault(error) from None
 
-    def _attach(self, program: Sequence[uapi.Instruction]) -> None:
-        value, alive = uapi.sock_fprog(program)
-        self._socket.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_FILTER, value)
+    def _attach(self, program: Sequence[if_packet.Instruction]) -> None:
+        value, alive = if_packet.sock_fprog(program)
+        self._socket.setsockopt(socket.SOL_SOCKET, if_packet.SO_ATTACH_FILTER, value)
         del alive
 
-    def _attach_alone(self, program: Sequence[uapi.Instruction]) -> None:
+    def _attach_alone(self, program: Sequence[if_packet.Instruction]) -> None:
         """Attach with no other filter beside it.
 
         While filters change, both count against net.core.optmem_max, which was

@@ -22,7 +22,7 @@ from netkat.bpf.filters.ebpf_filter import EbpfFilter
 from netkat.bpf.filters.flow_key import fragments_key, key_of, next_hop_key
 from netkat.bpf.filters.flow_map import FlowMap
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.wire import uapi
+from netkat.wire import if_packet
 from tests.helpers.filter_oracle import Arrival, answer
 from tests.helpers.filter_strategies import ADDRESSES, arrivals, flow_tables
 from tests.helpers.guard_lab import Tun, one_cpu, packet_socket
@@ -52,7 +52,7 @@ class Filters:
         self.flows = FlowMap()
         self.filter = EbpfFilter(self.flows, ethernet=ethernet)
         self._ebpf, self._classic = packet_socket(interface), packet_socket(interface)
-        self._ebpf.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_BPF, self.filter.fd)
+        self._ebpf.setsockopt(socket.SOL_SOCKET, if_packet.SO_ATTACH_BPF, self.filter.fd)
         self._attach(BLOCK_ALL)
         for tap in self._ebpf, self._classic:
             drain(tap)
@@ -85,8 +85,8 @@ class Filters:
         self.flows.close()
 
     def _attach(self, program: Sequence[Instruction]) -> None:
-        value, alive = uapi.sock_fprog(program)
-        self._classic.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_FILTER, value)
+        value, alive = if_packet.sock_fprog(program)
+        self._classic.setsockopt(socket.SOL_SOCKET, if_packet.SO_ATTACH_FILTER, value)
         del alive
 
 

@@ -14,7 +14,7 @@ import time
 from ipaddress import IPv6Address
 
 from netkat.flow import IPAddress
-from netkat.wire import uapi
+from netkat.wire import if_packet
 
 PROBES = 3
 INTERVAL = 0.2
@@ -33,7 +33,7 @@ _ICMPV6 = 58
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 
 # Neighbour solicitations and advertisements, which have no extension headers.
-_NEIGHBORS: list[uapi.Instruction] = [
+_NEIGHBORS: list[if_packet.Instruction] = [
     (0x30, 0, 0, 20),  # ldb the next header's number
     (0x15, 0, 4, _ICMPV6),
     (0x30, 0, 0, 54),  # ldb ICMPv6's type
@@ -74,16 +74,16 @@ def _open(interface: str, address: IPAddress) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     try:
         if address.version == 6:
-            value, alive = uapi.sock_fprog(_NEIGHBORS)
-            sock.setsockopt(socket.SOL_SOCKET, uapi.SO_ATTACH_FILTER, value)
+            value, alive = if_packet.sock_fprog(_NEIGHBORS)
+            sock.setsockopt(socket.SOL_SOCKET, if_packet.SO_ATTACH_FILTER, value)
             del alive
         sock.bind((interface, protocol))
         if address.version == 6:
             group = solicited_node_mac(address)
-            request = uapi.PACKET_MREQ.pack(
-                socket.if_nametoindex(interface), uapi.PACKET_MR_MULTICAST, len(group), group
+            request = if_packet.PACKET_MREQ.pack(
+                socket.if_nametoindex(interface), if_packet.PACKET_MR_MULTICAST, len(group), group
             )
-            sock.setsockopt(uapi.SOL_PACKET, uapi.PACKET_ADD_MEMBERSHIP, request)
+            sock.setsockopt(if_packet.SOL_PACKET, if_packet.PACKET_ADD_MEMBERSHIP, request)
     except BaseException:
         sock.close()
         raise
