@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from netkat.bpf.bpf_syscall import Command, address, bpf
 from netkat.bpf.program import name_of
-from netkat.bpf.sys import Command, address, bpf
 
 HOOKS: Final = {
     "cgroup_inet4_connect": 10,

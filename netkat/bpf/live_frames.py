@@ -12,9 +12,9 @@ import struct
 import sys
 from typing import Final
 
+from netkat.bpf.bpf_syscall import Command, address, bpf
 from netkat.bpf.prebuilt import LICENSE
 from netkat.bpf.program import Program
-from netkat.bpf.sys import Command, address, bpf
 from netkat.errors import KernelTooOld, MissingCapability, SetupError
 
 NAME: Final = "netkat_arrive"

@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterator
 
 from netkat import netlink
+from netkat.bpf.bpf_syscall import Command, Descriptor, address, bpf
 from netkat.bpf.filters.embedded_flows import flows_in
 from netkat.bpf.filters.flow_key import KEY
-from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 NAME = b"netkat_flows"
 

@@ -6,7 +6,7 @@ import errno
 import struct
 from typing import Final
 
-from netkat.bpf.sys import Command, Descriptor, address, bpf
+from netkat.bpf.bpf_syscall import Command, Descriptor, address, bpf
 
 SOCKET_FILTER: Final = 1
 SCHED_CLS: Final = 3

@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
 from netkat.bpf import tc
+from netkat.bpf.bpf_syscall import HashMap
 from netkat.bpf.guard.modes import GuardLink
 from netkat.bpf.program import Program
-from netkat.bpf.sys import HashMap
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.netlink import Netlink, attribute, nested
 from tests.helpers.guard_packets import ICMP, ICMPV6, TCP, packet

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from netkat.bpf.sys import Command, address, bpf
+from netkat.bpf.bpf_syscall import Command, address, bpf
 from tests.helpers.netns import ROOT, Namespace
 
 CGROUP_SOCK_ADDR = 18

@@ -50,7 +50,7 @@ except netkat.NetkatError as error:
 
 NO_BPF = """
 import sys
-from netkat.bpf import sys as calls
+from netkat.bpf import bpf_syscall as calls
 # The kernel answers an unknown call with ENOSYS, as one without bpf(2) does.
 calls.SYSCALL_NUMBER = dict.fromkeys(calls.SYSCALL_NUMBER, 0xFFFF)
 """

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.bpf import prebuilt, sys
+from netkat.bpf import bpf_syscall, prebuilt
 from netkat.bpf.filters import flow_key
 from netkat.bpf.program import telling_line
 from netkat.errors import KernelTooOld
@@ -88,12 +88,12 @@ def test_a_big_endian_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     [("x86_64", 8, 321), ("aarch64", 8, 280), ("x86_64", 4, 357), ("aarch64", 4, 386)],
 )
 def test_the_calls_number_by_machine(machine: str, pointer: int, number: int) -> None:
-    assert sys.syscall_number(machine, pointer) == number
+    assert bpf_syscall.syscall_number(machine, pointer) == number
 
 
 def test_an_unknown_machine_is_told() -> None:
     with pytest.raises(KernelTooOld, match="no known number on pdp11 with 64-bit Python"):
-        sys.syscall_number("pdp11", 8)
+        bpf_syscall.syscall_number("pdp11", 8)
 
 
 def test_the_memory_limit_is_raised_for_the_map_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_memory_limit_is_raised_for_the_map_alone(monkeypatch: pytest.Monkey
         assert which == resource.RLIMIT_MEMLOCK
         limits.append(both)
 
-    def bpf(command: sys.Command, attributes: bytearray) -> int:
+    def bpf(command: bpf_syscall.Command, attributes: bytearray) -> int:
         calls.append(limits[-1])
         if limits[-1][0] != resource.RLIM_INFINITY:
             raise OSError(errno.EPERM, "too much locked memory")
@@ -113,8 +113,8 @@ def test_the_memory_limit_is_raised_for_the_map_alone(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
-    monkeypatch.setattr(sys, "bpf", bpf)
-    sys.HashMap("name", 4, 8, 1).close()
+    monkeypatch.setattr(bpf_syscall, "bpf", bpf)
+    bpf_syscall.HashMap("name", 4, 8, 1).close()
     assert calls == [(65536, 65536), (resource.RLIM_INFINITY,) * 2]
     assert limits[-1] == (65536, 65536)
 

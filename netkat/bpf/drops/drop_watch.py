@@ -16,10 +16,10 @@ import struct
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from netkat.bpf.bpf_syscall import Command, Descriptor, address, bpf
 from netkat.bpf.drops.btf import KernelTypes
 from netkat.bpf.drops.drop_program import EVENT, SNAPSHOT, assemble
 from netkat.bpf.drops.ring_buffer import RingBuffer
-from netkat.bpf.sys import Command, Descriptor, address, bpf
 from netkat.errors import KernelTooOld, MissingCapability, SetupError
 
 LICENSE = b"Dual BSD/GPL\0"

@@ -6,7 +6,7 @@ import mmap
 import struct
 import threading
 
-from netkat.bpf.sys import Command, Descriptor, bpf
+from netkat.bpf.bpf_syscall import Command, Descriptor, bpf
 
 _TYPE = 27  # BPF_MAP_TYPE_RINGBUF
 _BUSY, _DISCARDED = 1 << 31, 1 << 30

@@ -6,8 +6,8 @@ import errno
 import struct
 from typing import Final
 
+from netkat.bpf.bpf_syscall import HashMap
 from netkat.bpf.filters.flow_key import KEY
-from netkat.bpf.sys import HashMap
 from netkat.errors import GuardFailed, MissingCapability
 
 MAX_ENTRIES: Final = 16384

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from netkat.bpf.sys import Descriptor
+from netkat.bpf.bpf_syscall import Descriptor
 from netkat.system_calls import system_error
 
 T = TypeVar("T")

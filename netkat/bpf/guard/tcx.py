@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from netkat.bpf.bpf_errors import to_setup_error
+from netkat.bpf.bpf_syscall import Command, Descriptor, address, bpf
 from netkat.bpf.guard.ebpf_guard import NAME, EbpfGuard, Ingress
 from netkat.bpf.guard.guard_netns import Namespace
 from netkat.bpf.guard.modes import GuardLink, GuardMode
 from netkat.bpf.program import name_of
-from netkat.bpf.sys import Command, Descriptor, address, bpf
 
 if TYPE_CHECKING:
     from netkat.bpf.guard.hook_query_process import HookQueryProcess
