@@ -6,13 +6,13 @@ import atexit
 from functools import cache
 from typing import TYPE_CHECKING, overload
 
-from netkat.closing import Closing
 from netkat.engine.bypass import Bypass
 from netkat.engine.wait import CONNECT_TIMEOUT
 from netkat.errors import BadArgument, NetkatError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.resolve import resolve
 from netkat.options import PathOptions, parse_address, parse_next_hop
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
@@ -23,7 +23,7 @@ _LINGER = 2.0
 sockets the kernel would go on for them."""
 
 
-class Stack(Closing):
+class Stack(Closeable):
     """Wires, guards and a TCP/IP stack, opened once and shared by many connections.
 
     A wire is opened on each interface that the routes of its connections need,

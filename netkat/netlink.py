@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from netkat.closing import Closing
 from netkat.errors import SetupError
+from netkat.resources import Closeable
 from netkat.system_calls import is_local, system_call, system_error
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class NetlinkError(SetupError, OSError):
         self.errno, self.reason, self.strerror = code, reason, self.message
 
 
-class Netlink(Closing):
+class Netlink(Closeable):
     """One netlink socket. Cheap (some 10 µs): open it, ask, close it.
 
     It belongs to the network namespace of the thread that opened it; any thread may ask.

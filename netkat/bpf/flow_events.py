@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from netkat.bpf.filters.flow_key import KEY, key_of
-from netkat.closing import Closing
 from netkat.flow import Flow
+from netkat.resources import Closeable
 
 _USERSOCK = 2
 _GROUP = 1 << 22
@@ -38,7 +38,7 @@ def _opened() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _USERSOCK)
 
 
-class FlowAnnouncer(Closing):
+class FlowAnnouncer(Closeable):
     """Announces this process's flows in the network namespace that it was made in.
 
     It never fails: where the kernel takes no message, captures do not mark the frames.
@@ -89,7 +89,7 @@ class FlowEvent(NamedTuple):
     announcer: int
 
 
-class FlowEventListener(Closing):
+class FlowEventListener(Closeable):
     """Receives the announcements in this network namespace from now on.
 
     Receives nothing without CAP_NET_ADMIN, and ignores users other than root and this

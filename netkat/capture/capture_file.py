@@ -10,8 +10,8 @@ from typing import BinaryIO
 from netkat.bpf.filters.pcap_filter import MAX_SNAPLEN
 from netkat.capture.pcap import CaptureFileError, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
-from netkat.closing import Closing
 from netkat.errors import BadArgument
+from netkat.resources import Closeable
 
 _PCAP = {bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")}
 _PCAPNG = b"\n\r\r\n"
@@ -19,7 +19,7 @@ _BUFFER = 1 << 18
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}
 
 
-class CaptureFile(Closing):
+class CaptureFile(Closeable):
     """A capture file open for reading; iterate ``packets``. A context manager."""
 
     def __init__(self, path: str) -> None:

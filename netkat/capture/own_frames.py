@@ -22,7 +22,7 @@ from netkat.bpf.guard.guard_netns import Namespace
 from netkat.bpf.own_flows import own_flows
 from netkat.capture.flow_statistics import Segment, parse_segment
 from netkat.capture.packet import Packet
-from netkat.closing import Closing
+from netkat.resources import Closeable
 from netkat.system_calls import system_call
 
 _RESCAN_NS = 50_000_000
@@ -44,7 +44,7 @@ class _FlowLifetime:
     ended: int | None = None
 
 
-class OwnFrameMarker(Closing):
+class OwnFrameMarker(Closeable):
     """Marks packets as they pass. Made in the network namespace of the capture.
 
     Needs its rights when it is made, none afterwards. Errors: OSError.

@@ -17,8 +17,8 @@ from netkat.capture.live_capture import Counts, LiveCapture
 from netkat.capture.own_frames import OwnFrameMarker
 from netkat.capture.packet import Packet
 from netkat.capture.run_in_netns import run_in_netns
-from netkat.closing import Closing
 from netkat.errors import BadArgument, InterfaceDown
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from netkat.capture.file_filter import FileFilter
 
 
-class Sniffer(Closing):
+class Sniffer(Closeable):
     """Packets as they come, oldest first; armed when it is made, so none after that is missed.
 
     Iterate it with ``for`` or ``async for`` (asyncio), once or in pieces: what

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netkat.closing import Closing
 from netkat.commands import inherited
 from netkat.commands.relay.relay import Relay
 from netkat.commands.relay.stdio import Output, StopEvent
 from netkat.commands.relay.stop_rules import Decision, StopReason, StopRule
 from netkat.errors import CommandFailed, LocalStreamFailed
 from netkat.flow import Protocol
+from netkat.resources import Closeable
 from netkat.system_calls import is_local, system_error
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def environment(protocol: Protocol, peer: Address, local: Address) -> dict[str, 
     }
 
 
-class ChildProcess(Closing):
+class ChildProcess(Closeable):
     """A running command in a session of its own. It owns our ends of the two pipes.
 
     It inherits stderr and nothing else: no descriptor, no capability (netkat has none
@@ -188,7 +188,7 @@ class _Rule:
         return self._protocols.check_errors(now)
 
 
-class ProgramRelay(Closing):
+class ProgramRelay(Closeable):
     """A connection and a command. run() once, then the caller closes the connection, then this."""
 
     def __init__(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat import finalizers
-from netkat.closing import Closing
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.flow import IPAddress, Protocol
+from netkat.resources import Closeable
 from netkat.stack.codes import StackError, WireFailed, WouldBlock
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 """As the socket module spells it: (host, port), or (host, port, flowinfo, scope_id) for IPv6."""
 
 
-class SocketShaped(Closing):
+class SocketShaped(Closeable):
     """Shaped as a socket. Safe to use from several threads; close() wakes those that wait.
 
     ``with`` closes it. A connection that is collected while open warns

@@ -12,7 +12,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from netkat import finalizers
-from netkat.closing import Closing
 from netkat.conn.base import Address
 from netkat.conn.datagram_listener import UdpListener
 from netkat.conn.messages import (
@@ -25,6 +24,7 @@ from netkat.conn.messages import (
 )
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import InterfaceDown, TimedOut
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from netkat.flow import IPAddress
 
 
-class UdpSocket(Closing, Messages):
+class UdpSocket(Closeable, Messages):
     """Shaped as a datagram socket that is not connected: sendto, recvfrom, and the rest.
 
     One local port. An interface is opened when the first datagram leaves by it.

@@ -9,12 +9,12 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netkat.closing import Closing
 from netkat.conn import tls_faults
 from netkat.conn.patience import receive_by
 from netkat.engine.wait import deadline_after
 from netkat.errors import ConnectionReset, NetkatError, TimedOut, TlsTruncated
 from netkat.flow import Protocol
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -30,7 +30,7 @@ _PLAINTEXT = 1 << 18
 HANDSHAKE_TIMEOUT = 10.0
 
 
-class TlsConnection(Closing):
+class TlsConnection(Closeable):
     """A TcpConnection's shape over TLS; safe to use from two threads, one each way.
 
     >>> import ssl

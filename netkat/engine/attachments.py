@@ -6,9 +6,9 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from netkat.closing import Closing
 from netkat.engine.path import Path
 from netkat.engine.uplink import Uplink
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netkat.options import PathOptions, SocketOptions
 
 
-class Attachments(Closing):
+class Attachments(Closeable):
     """One for each interface. close() closes all of them; idempotent."""
 
     def __init__(

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from netkat.closing import Closing
 from netkat.engine.attachments import Attachments
 from netkat.engine.attempt import Attempt
 from netkat.engine.following import Following
@@ -28,6 +27,7 @@ from netkat.host.capabilities import drop_all
 from netkat.host.conntrack import Census
 from netkat.host.port_reservation import reserve
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
+from netkat.resources import Closeable
 from netkat.system_calls import require_descriptors
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Cancelled(Exception):
     """The caller's cancel descriptor fired while a connect was under way."""
 
 
-class Bypass(Closing):
+class Bypass(Closeable):
     """The attachments to interfaces of one caller, and all that uses them.
 
     ``options`` are the defaults of prepare(); ``socket_options`` hold for every connection.

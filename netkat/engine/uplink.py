@@ -20,7 +20,6 @@ from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard.guard_netns import Namespace
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
-from netkat.closing import close_together
 from netkat.engine.admission import Admission
 from netkat.engine.options import by_number
 from netkat.engine.process import Process
@@ -30,6 +29,7 @@ from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.links import Link
 from netkat.host.reply_routes import Network, reply_routes
+from netkat.resources import close_concurrently
 from netkat.system_calls import system_call
 from netkat.wire.packet_socket import PacketSocket
 
@@ -100,7 +100,7 @@ class Uplink:
             place = GuardLink(link.name, link.index, link.ethernet)
             self.guard: Guard = attach(place, options.guard)
             # To let go of either waits for every processor; so they are let go of at once.
-            undo.callback(close_together, self.guard.close, self.wire.close)
+            undo.callback(close_concurrently, self.guard.close, self.wire.close)
             self.admission = Admission(self.wire, self.guard)
             undo.callback(self.admission.close)
             self.add, self.remove = self.admission.add, self.admission.remove

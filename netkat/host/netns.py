@@ -17,8 +17,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeVar, cast
 
-from netkat.closing import Closing
 from netkat.errors import MissingCapability, NamespaceNotFound, SetupError
+from netkat.resources import Closeable
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> 
         return namespace.call(function)
 
 
-class NetworkNamespace(Closing):
+class NetworkNamespace(Closeable):
     """A namespace held open: the same one whatever becomes of its name or its process.
 
     Errors: NamespaceNotFound, MissingCapability.
@@ -87,7 +87,7 @@ class NetworkNamespace(Closing):
             self._descriptor = -1
 
 
-class Resident(Closing):
+class Resident(Closeable):
     """A thread that stays in a namespace and calls there what it is given, one after another.
 
     Entering takes CAP_SYS_ADMIN; whoever is in needs nothing more, so this goes on when

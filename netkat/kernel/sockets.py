@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
-from netkat.closing import Closing
 from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
@@ -18,6 +17,7 @@ from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.opening import Sockaddr, open_socket, sockaddr
 from netkat.kernel.session import KernelSession
 from netkat.options import DEFAULT_PATH, DEFAULT_SOCKET, PathOptions, SocketOptions
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     import socket
@@ -67,7 +67,7 @@ class KernelPorts:
         return session
 
 
-class KernelSockets(Closing):
+class KernelSockets(Closeable):
     """prepare() may need privileges (a low port, --netns), dial() does not."""
 
     def __init__(

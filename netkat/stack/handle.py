@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from netkat import finalizers
-from netkat.closing import Closing
+from netkat.resources import Closeable
 from netkat.stack.ffi import EndpointHandle, Loaded, StackHandle
 
 H = TypeVar("H", StackHandle, EndpointHandle)
 
 
-class Owner(Closing, Generic[H]):
+class Owner(Closeable, Generic[H]):
     """Base of Stack and Endpoint. A closed one has handle 0, which the library refuses."""
 
     def __init__(self, loaded: Loaded, handle: H) -> None:

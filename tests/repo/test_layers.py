@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.repo import tree
 
-BASE = {"closing", "errors", "finalizers", "flow", "frame", "netlink", "options", "system_calls"}
+BASE = {"resources", "errors", "finalizers", "flow", "frame", "netlink", "options", "system_calls"}
 EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
 DOOR = {
     "netkat",
@@ -22,12 +22,12 @@ DOOR = {
 }
 
 MAY_IMPORT = {
-    "closing": set[str](),
+    "resources": set[str](),
     "errors": {"flow"},
     "finalizers": set[str](),
     "flow": set[str](),
     "frame": {"errors", "flow"},
-    "netlink": {"closing", "errors", "system_calls"},
+    "netlink": {"resources", "errors", "system_calls"},
     "options": {"errors", "flow"},
     "system_calls": {"errors"},
     "_version": set[str](),

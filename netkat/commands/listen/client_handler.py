@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from netkat.closing import Closing
 from netkat.commands.listen.listen_request import ListenRequest
 from netkat.commands.relay.drain import AckWaiter
 from netkat.commands.relay.relay import Relay
@@ -17,6 +16,7 @@ from netkat.commands.report import status_lines
 from netkat.commands.report.connection_report import ConnectionReport
 from netkat.commands.signals import Signals
 from netkat.errors import NetkatError, NetworkError, TimedOut
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from netkat.commands.exec_program import ProgramRelay
@@ -60,7 +60,7 @@ def serve(
     return code
 
 
-class ClientPool(Closing):
+class ClientPool(Closeable):
     """Many at once, a thread each. Their bytes go to the output as they come."""
 
     def __init__(self, request: ListenRequest, reporter: Reporter, cancel_fd: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from netkat.closing import Closing
+from netkat.resources import Closeable
 
 if TYPE_CHECKING:
     from netkat.commands.report.frame_file import FrameFile
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Tap = Callable[[bytes, bool, str, bool, float], None]
 
 
-class Taps(Closing):
+class Taps(Closeable):
     """Opened at once, writing from start() on: threads come after capabilities are gone.
 
     Errors of the constructor: BadArgument when the file cannot be made.

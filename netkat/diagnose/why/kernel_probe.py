@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from netkat.closing import Closing
 from netkat.diagnose.why.evidence import Probe, endpoint
 from netkat.diagnose.why.icmp import icmp_name
 from netkat.diagnose.why.sock_diag import real_peer
 from netkat.errors import SetupError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.routes import address_family
+from netkat.resources import Closeable
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ERROR = struct.Struct("=IBBBxII")
@@ -30,7 +30,7 @@ _PROHIBITED = {(2, 9), (2, 10), (2, 13), (3, 1), (3, 5)}
 """Origin and code of ICMP(v6) destination unreachable that mean a rule."""
 
 
-class KernelProbe(Closing):
+class KernelProbe(Closeable):
     """A socket with a source port that conntrack does not know, so that NAT rules see it."""
 
     def __init__(

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from netkat.bpf.cgroup_programs import effective_programs, own_cgroup
 from netkat.bpf.egress import egress_hooks
-from netkat.closing import Closing
 from netkat.diagnose.why import conntrack, kube_proxy, legacy
 from netkat.diagnose.why.evidence import Connection, Evidence, Host, LegacyRule, Service, Step
 from netkat.diagnose.why.evidence import endpoint as end
@@ -32,8 +31,9 @@ from netkat.errors import SetupError
 from netkat.flow import IPAddress
 from netkat.host.conntrack import Direction
 from netkat.netlink import NetlinkError
+from netkat.resources import Closeable
 
-T = TypeVar("T", bound=Closing)
+T = TypeVar("T", bound=Closeable)
 
 FIRST = -310
 """Before every table of the host: raw is at -300."""

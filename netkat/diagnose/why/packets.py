@@ -12,10 +12,10 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from netkat.bpf.filters.cbpf import AD_PROTOCOL, JEQ, LD_B, LD_H, LD_W, RET, Assembler, Label, pack
-from netkat.closing import Closing
 from netkat.diagnose.why.evidence import Frames
 from netkat.flow import IPAddress
 from netkat.host.links import WITH_ETHERNET_HEADER
+from netkat.resources import Closeable
 
 _ETH_P_ALL = 3
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
@@ -41,7 +41,7 @@ class Headers(NamedTuple):
     inner: Headers | None = None
 
 
-class PacketSocket(Closing):
+class PacketSocket(Closeable):
     """Packets between this host and ``remote``, those of ``local_port``, and ICMP errors.
 
     Errors: OSError (EPERM without CAP_NET_RAW).

@@ -7,9 +7,9 @@ import struct
 from typing import NamedTuple
 
 from netkat import netlink
-from netkat.closing import Closing
 from netkat.diagnose.why.nft import expressions, uapi
 from netkat.netlink import attribute, nested
+from netkat.resources import Closeable
 
 
 class Rule(NamedTuple):
@@ -47,7 +47,7 @@ class Element(NamedTuple):
     comment: str
 
 
-class RuleSet(Closing):
+class RuleSet(Closeable):
     """Asks the rule set of the network namespace that it was opened in. Needs CAP_NET_ADMIN."""
 
     def __init__(self) -> None:

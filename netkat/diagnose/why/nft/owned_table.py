@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netkat import netlink
-from netkat.closing import Closing
 from netkat.diagnose.why.nft import uapi
 from netkat.errors import KernelTooOld, MissingCapability, SetupError
 from netkat.netlink import attribute, nested
+from netkat.resources import Closeable
 
 _SUBSYSTEM = 10
 _ERROR = 2
@@ -36,7 +36,7 @@ class Chain(NamedTuple):
     rules: Sequence[bytes]
 
 
-class OwnedTable(Closing):
+class OwnedTable(Closeable):
     """The table, as long as this object is open.
 
     The name holds the pid and a random part: two runs at once need two names.

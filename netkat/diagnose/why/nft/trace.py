@@ -13,8 +13,8 @@ import time
 from typing import NamedTuple
 
 from netkat import netlink
-from netkat.closing import Closing
 from netkat.diagnose.why.nft import uapi
+from netkat.resources import Closeable
 
 _GROUP_NFTRACE = 9
 _ADD_MEMBERSHIP = 1
@@ -50,7 +50,7 @@ class TraceEvent(NamedTuple):
     mark: int
 
 
-class TraceSocket(Closing):
+class TraceSocket(Closeable):
     """Hears every trace of the network namespace that it was opened in. Needs CAP_NET_ADMIN."""
 
     def __init__(self) -> None:

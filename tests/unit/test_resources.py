@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from netkat.closing import close_together
+from netkat.resources import close_concurrently
 
 
 def test_each_is_closed_while_the_others_are() -> None:
@@ -15,7 +15,7 @@ def test_each_is_closed_while_the_others_are() -> None:
     def meet() -> None:
         meeting.wait()
 
-    close_together(meet, meet, meet)
+    close_concurrently(meet, meet, meet)
     assert meeting.n_waiting == 0 and not meeting.broken
 
 
@@ -26,10 +26,10 @@ def test_a_fault_of_one_is_raised_when_all_are_closed() -> None:
         raise OSError("of the first")
 
     with pytest.raises(OSError, match="of the first"):
-        close_together(fails, closed.set)
+        close_concurrently(fails, closed.set)
     assert closed.is_set()
     with pytest.raises(OSError, match="of the first"):
-        close_together(closed.clear, fails)
+        close_concurrently(closed.clear, fails)
     assert not closed.is_set()
 
 
@@ -41,5 +41,5 @@ def test_where_no_thread_is_to_be_had_one_is_closed_after_the_other(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     closed: list[int] = []
-    close_together(lambda: closed.append(1), lambda: closed.append(2), lambda: closed.append(3))
+    close_concurrently(lambda: closed.append(1), lambda: closed.append(2), lambda: closed.append(3))
     assert sorted(closed) == [1, 2, 3]

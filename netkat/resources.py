@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Closing(ABC):
+class Closeable(ABC):
     """Base of everything with an idempotent close(): the end of a ``with`` block calls it."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Closing(ABC):
         self.close()
 
 
-def close_together(first: Callable[[], None], *others: Callable[[], None]) -> None:
+def close_concurrently(first: Callable[[], None], *others: Callable[[], None]) -> None:
     """Close several things, each in a thread of its own but the first: who waits, waits once.
 
     Errors: the first that any of them raised, when all are done.
