@@ -12,7 +12,9 @@ from netkat.diagnose.why import names
 from netkat.diagnose.why.evidence import LegacyRule, Service, Step
 from netkat.diagnose.why.nft import uapi
 from netkat.diagnose.why.nft.lookup import Element, RuleSet, concatenation
+from netkat.diagnose.why.request import Request
 from netkat.flow import IPAddress, Protocol
+from netkat.netlink import NetlinkError
 
 TABLE = "kube-proxy"
 NFTABLES, IPTABLES, LEGACY = "nftables", "iptables-nft", "iptables-legacy"
@@ -48,9 +50,8 @@ def mode(rules: RuleSet, version: int, moved: Sequence[LegacyRule]) -> str:
 
 def service(
     rules: RuleSet,
-    address: IPAddress,
-    port: int,
-    protocol: Protocol,
+    asked: Request,
+    unchecked: list[str],
     *,
     local: bool,
     steps: Iterable[Step],
@@ -59,13 +60,19 @@ def service(
     """What kube-proxy's rules say of a target, whichever mode they are of.
 
     ``steps`` and ``moved`` are the rules that the probe met: only the nftables mode can be asked
-    by key. ``local``: the address is this host's, so NodePorts count.
+    by key. ``local``: the address is this host's, so NodePorts count. What cannot be read is noted
+    in ``unchecked``.
     """
-    used = mode(rules, address.version, moved)
-    if used == NFTABLES:
-        return look_up(rules, address, port, protocol, local=local)
-    if used == IPTABLES:
-        return from_steps(rules, address.version, steps)
+    version = asked.address.version
+    try:
+        used = mode(rules, version, moved)
+        if used == NFTABLES:
+            return look_up(rules, asked.address, asked.port, asked.protocol, local=local)
+        if used == IPTABLES:
+            return from_steps(rules, version, steps)
+    except NetlinkError as error:
+        unchecked.append(f"kube-proxy's rules: {error}")
+        return Service()
     if used == LEGACY:
         return from_legacy(moved)
     return Service(running=running())

@@ -84,7 +84,14 @@ class Observers:
         if self._events is not None and self._events.lost:
             self._unchecked.append("rule traces: the kernel's queue overflowed")
         moved = self._moved_rules()
-        service = self._service(steps, moved)
+        service = kube_proxy.service(
+            self._rules,
+            self._request,
+            self._unchecked,
+            local=self._host.local,
+            steps=steps,
+            moved=moved,
+        )
         return replace(
             evidence,
             steps=steps,
@@ -128,22 +135,6 @@ class Observers:
             return ()
         after = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         return legacy.moved(self._legacy, after, self._request.address, self._request.port)
-
-    def _service(self, steps: tuple[Step, ...], moved: tuple[LegacyRule, ...]) -> Service:
-        asked = self._request
-        try:
-            return kube_proxy.service(
-                self._rules,
-                asked.address,
-                asked.port,
-                asked.protocol,
-                local=self._host.local,
-                steps=steps,
-                moved=moved,
-            )
-        except NetlinkError as error:
-            self._unchecked.append(f"kube-proxy's rules: {error}")
-            return Service()
 
     def _connection(self, evidence: Evidence) -> Connection | None:
         probe = evidence.kernel

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from netkat.bpf.drops.drop_watch import DropWatch
 from netkat.bpf.live_frames import Arrivals
 from netkat.diagnose.why import containment, host_facts, kube_proxy, legacy
-from netkat.diagnose.why.evidence import Evidence, LegacyRule, Service, Step, Target
+from netkat.diagnose.why.evidence import Evidence, LegacyRule, Step, Target
 from netkat.diagnose.why.frames import Client
 from netkat.diagnose.why.kernel_drops import drops_of, watch_drops
 from netkat.diagnose.why.nft.lookup import RuleSet
@@ -29,7 +29,6 @@ from netkat.errors import BadArgument, SetupError
 from netkat.flow import IPAddress, Protocol
 from netkat.host.links import link
 from netkat.host.routes import is_own, route_to
-from netkat.netlink import NetlinkError
 
 _CLIENTS = {4: "203.0.113.7", 6: "2001:db8::7"}
 """For documentation (RFC 5737, RFC 3849): no machine has them."""
@@ -138,7 +137,14 @@ class Arrival:
         changed = self._rules.generation() != self._generation
         drops = () if self._drops is None else drops_of(self._drops, self._client.source_port)
         moved = self._moved_rules()
-        service = self._service(evidence, steps, moved)
+        service = kube_proxy.service(
+            self._rules,
+            self._request,
+            self._unchecked,
+            local=evidence.host.local,
+            steps=steps,
+            moved=moved,
+        )
         if self._opened(steps):
             self._reset()
             self._events.take(_SETTLE)
@@ -178,32 +184,14 @@ class Arrival:
 
     def _opened(self, steps: tuple[Step, ...]) -> bool:
         """Whether the packet reached a socket or a pod: then its state here must be ended."""
-        sent = [step for step in steps if not answers(step, str(self._client.source))]
-        return not any(step.stops for step in sent)
+        client = str(self._client.source)
+        return not any(step.stops for step in steps if step.source == client)
 
     def _moved_rules(self) -> tuple[LegacyRule, ...]:
         if not self._legacy:
             return ()
         after = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
         return legacy.moved(self._legacy, after, self._request.address, self._request.port)
-
-    def _service(
-        self, evidence: Evidence, steps: tuple[Step, ...], moved: tuple[LegacyRule, ...]
-    ) -> Service:
-        asked = self._request
-        try:
-            return kube_proxy.service(
-                self._rules,
-                asked.address,
-                asked.port,
-                asked.protocol,
-                local=evidence.host.local,
-                steps=steps,
-                moved=moved,
-            )
-        except NetlinkError as error:
-            self._unchecked.append(f"kube-proxy's rules: {error}")
-            return Service()
 
 
 def answers(step: Step, client: str) -> bool:

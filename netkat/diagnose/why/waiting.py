@@ -40,13 +40,7 @@ def _collect(request: Request) -> Evidence:
             after = legacy.snapshot_or_note(client.version, unchecked)
             moved = legacy.moved(counted, after, request.address, request.port)
         service = kube_proxy.service(
-            rules,
-            request.address,
-            request.port,
-            request.protocol,
-            local=evidence.host.local,
-            steps=steps,
-            moved=moved,
+            rules, request, unchecked, local=evidence.host.local, steps=steps, moved=moved
         )
     note = f"made nftables table inet {table.name} and waited for a packet of {client}"
     return replace(
