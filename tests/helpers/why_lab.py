@@ -51,6 +51,7 @@ class WhyCluster(Cluster):
                 for words in (["-F"], ["-X"]):
                     space.run(["iptables-legacy", "-t", table, *words])
             space.run(["conntrack", "-F"])
+        self.node("pod").run(["nft", "flush", "ruleset"])
 
     def without_endpoints(self, node: str, mode: str, cluster_ip: str) -> None:
         """One more Service, default/empty, that has no endpoints; as kube-proxy writes it."""

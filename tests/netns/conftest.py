@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,6 +17,7 @@ from netkat.flow import Flow, Protocol
 from netkat.stack import Stack
 from tests.helpers import netns
 from tests.helpers.forwarder import impaired_pair
+from tests.helpers.why_lab import WhyCluster
 
 SETTLE = 2.0
 """Seconds that a process or a descriptor may take to go away after a test."""
@@ -116,3 +117,18 @@ def path(request: pytest.FixtureRequest) -> Iterator[tuple[str, netns.Pair]]:
     made: AbstractContextManager[netns.Pair] = PATHS[name]()
     with made as pair:
         yield name, pair
+
+
+@pytest.fixture(scope="module")
+def built_cluster(root_needed: None) -> Iterator[WhyCluster]:
+    """The demo's cluster, without rules; one for all tests of a file."""
+    with closing(WhyCluster()) as made:
+        made.build()
+        yield made
+
+
+@pytest.fixture
+def cluster(built_cluster: WhyCluster) -> Iterator[WhyCluster]:
+    """The same, cleared of rules and conntrack entries afterwards."""
+    yield built_cluster
+    built_cluster.clear()

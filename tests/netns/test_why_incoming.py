@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -22,20 +22,6 @@ from tests.helpers.rules import nft, nft_chain, nft_table
 from tests.helpers.why_lab import MODES, WhyCluster, examined
 
 DOCUMENTATION = "203.0.113.7"
-
-
-@pytest.fixture(scope="module")
-def built() -> Iterator[WhyCluster]:
-    with closing(WhyCluster()) as cluster:
-        cluster.build()
-        yield cluster
-
-
-@pytest.fixture
-def cluster(built: WhyCluster) -> Iterator[WhyCluster]:
-    yield built
-    built.clear()
-    built.node("pod").run(["nft", "flush", "ruleset"])
 
 
 class Leaving:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
 from netkat.commands.demo.cluster import NODES, SERVICE
@@ -14,19 +11,6 @@ from tests.helpers.why_lab import MODES, WhyCluster, examined
 
 EMPTY = "10.96.0.81"
 CAPTURED = {"captured_nat", "different_servers"}
-
-
-@pytest.fixture(scope="module")
-def built() -> Iterator[WhyCluster]:
-    with closing(WhyCluster()) as cluster:
-        cluster.build()
-        yield cluster
-
-
-@pytest.fixture
-def cluster(built: WhyCluster) -> Iterator[WhyCluster]:
-    yield built
-    built.clear()
 
 
 @pytest.mark.parametrize("policy", ["Local", "Cluster"])

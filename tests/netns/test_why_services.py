@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,19 +13,6 @@ from tests.helpers.why_lab import MODES, WhyCluster, examined
 
 CLUSTER_IP = "10.96.0.80"
 EMPTY = "10.96.0.81"
-
-
-@pytest.fixture(scope="module")
-def built() -> Iterator[WhyCluster]:
-    with closing(WhyCluster()) as cluster:
-        cluster.build()
-        yield cluster
-
-
-@pytest.fixture
-def cluster(built: WhyCluster) -> Iterator[WhyCluster]:
-    yield built
-    built.clear()
 
 
 @pytest.mark.parametrize("mode", MODES)

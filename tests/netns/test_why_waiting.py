@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,19 +13,6 @@ from netkat.diagnose.why.result import WhyResult
 from netkat.errors import BadArgument
 from tests.helpers.netns import Pair
 from tests.helpers.why_lab import WhyCluster, examined
-
-
-@pytest.fixture(scope="module")
-def built() -> Iterator[WhyCluster]:
-    with closing(WhyCluster()) as cluster:
-        cluster.build()
-        yield cluster
-
-
-@pytest.fixture
-def cluster(built: WhyCluster) -> Iterator[WhyCluster]:
-    yield built
-    built.clear()
 
 
 @contextmanager
