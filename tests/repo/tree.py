@@ -39,6 +39,7 @@ class Import:
     line: int
     module: str
     for_types: bool  # under `if TYPE_CHECKING:`, so never executed
+    names: tuple[str, ...] = ()  # of `from module import names`
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} imports {self.module}"
@@ -55,16 +56,18 @@ def imports(path: Path) -> Iterator[Import]:
         for inner in ast.walk(part)
     }
     for node in ast.walk(tree):
+        names: tuple[str, ...] = ()
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = absolute(path, node)
             # `from netkat import wire` names the room in the second part.
             modules = [f"{base}.{a.name}" for a in node.names] if base == "netkat" else [base]
+            names = () if base == "netkat" else tuple(alias.name for alias in node.names)
         else:
             continue
         for module in modules:
-            yield Import(path, node.lineno, module, id(node) in typed)
+            yield Import(path, node.lineno, module, id(node) in typed, names)
 
 
 def absolute(path: Path, node: ast.ImportFrom) -> str:
