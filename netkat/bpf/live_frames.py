@@ -14,7 +14,7 @@ from typing import Final
 
 from netkat.bpf.bpf_syscall import Command, address, bpf
 from netkat.bpf.prebuilt import LICENSE
-from netkat.bpf.program import Program
+from netkat.bpf.program import LoadedProgram
 from netkat.errors import KernelTooOld, MissingCapability, SetupError
 
 NAME: Final = "netkat_arrive"
@@ -31,7 +31,7 @@ _CONTEXT = struct.Struct("=IIIIII")
 """struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex."""
 
 
-class Arrivals(Program):
+class FrameInjector(LoadedProgram):
     """Makes frames arrive in the network namespace of the calling thread.
 
     Errors: MissingCapability, KernelTooOld, SetupError.
@@ -43,7 +43,7 @@ class Arrivals(Program):
         except OSError as error:
             raise _explain(error) from None
 
-    def arrive(self, interface: int, frame: bytes) -> None:
+    def inject(self, interface: int, frame: bytes) -> None:
         """One Ethernet frame arrives on an interface, by index."""
         data = bytearray(frame)
         context = bytearray(_CONTEXT.pack(0, len(data), 0, interface, 0, 0))

@@ -28,7 +28,7 @@ class VerifierRefused(Exception):
         self.log = log
 
 
-class Program(Descriptor):
+class LoadedProgram(Descriptor):
     """A loaded program; ``terms`` is its license string. Errors: VerifierRefused, OSError."""
 
     def __init__(self, name: str, instructions: bytes, terms: str, kind: int = SCHED_CLS) -> None:
@@ -74,10 +74,10 @@ def _load(name: str, instructions: bytearray, terms: str, kind: int) -> int:
         text = bytes(log).split(b"\0", 1)[0].decode(errors="replace")
         if not text:
             raise refusal from None
-        raise VerifierRefused(telling_line(text), text) from None
+        raise VerifierRefused(verifier_reason(text), text) from None
 
 
-def telling_line(log: str) -> str:
+def verifier_reason(log: str) -> str:
     """The one line of a verifier's log that says why: the last that is not statistics."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     while len(lines) > 1 and lines[-1].startswith(

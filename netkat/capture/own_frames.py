@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from netkat.bpf.filters.flow_key import KEY
 from netkat.bpf.flow_events import FlowEvent, FlowEventListener, announcers
-from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.own_flows import own_flows
 from netkat.capture.flow_statistics import Segment, parse_segment
 from netkat.capture.packet import Packet
@@ -56,7 +56,7 @@ class OwnFrameMarker(Closeable):
             # Listening first, then searching: no flow begins in between.
             with system_call("listen for netkat's own flows (socket, ioctl, setsockopt, bind)"):
                 self._events = undo.enter_context(FlowEventListener())
-            self._namespace = Namespace()
+            self._namespace = NetnsHandle()
             undo.callback(self._namespace.close)
             self._scan()
             self._undo = undo.pop_all()

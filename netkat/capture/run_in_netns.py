@@ -12,9 +12,9 @@ def run_in_netns(netns: str | int | None, function: Callable[[], T]) -> T:
     """Call ``function`` in the namespace (a name, a path, a pid) or, for None, right here."""
     if netns is None:
         return function()
-    from netkat.host.netns import in_netns
+    from netkat.host import netns as namespaces
 
-    return in_netns(netns, function)
+    return namespaces.run_in_netns(netns, function)
 
 
 def pod_netns(pod: str) -> str:

@@ -12,7 +12,7 @@ from netkat.bpf.guard import leftovers
 from netkat.bpf.guard.select_mode import GuardLink, GuardMode, attach
 from netkat.diagnose.check_result import Finding
 from netkat.errors import MissingCapability, NetkatError, SetupError
-from netkat.host.capability_hints import how_to_get_them
+from netkat.host.capability_hints import capability_hint
 from netkat.host.links import Link, addresses, link
 from netkat.host.offloads import offloads
 from netkat.host.routes import route_to
@@ -54,7 +54,7 @@ def usable(found: Link) -> Finding:
             tap.bind((found.name, 0))
     except PermissionError:
         what = "a packet socket is not permitted (CAP_NET_RAW)"
-        return Finding(about, False, what, how_to_get_them(), needed=True)
+        return Finding(about, False, what, capability_hint(), needed=True)
     except (OSError, NetkatError) as error:
         return Finding(about, False, str(error), "choose another with -i", needed=True)
     own = [str(entry.address) for entry in addresses(found.index)]
@@ -94,7 +94,7 @@ def guard(found: Link) -> Finding:
 
 def _remedy(refused: list[NetkatError]) -> str | None:
     if any(isinstance(error, MissingCapability) for error in refused):
-        return how_to_get_them()
+        return capability_hint()
     return next((error.hint for error in refused if error.hint), None)
 
 
@@ -133,7 +133,7 @@ def egress(found: Link) -> Finding:
         return Finding("egress hooks", False, what, look)
     if hooks.unseen:
         what = f"{' and '.join(hooks.unseen)} cannot be looked at without CAP_NET_ADMIN"
-        return Finding("egress hooks", False, what, how_to_get_them())
+        return Finding("egress hooks", False, what, capability_hint())
     return Finding("egress hooks", True, "none: no tc filter, no tcx program, no nft chain")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from netkat.diagnose.check_result import Finding
 from netkat.errors import NetkatError
 from netkat.host.capabilities import held
-from netkat.host.capability_hints import how_to_get_them
+from netkat.host.capability_hints import capability_hint
 
 OLDEST_KERNEL = (4, 20)
 """PACKET_IGNORE_OUTGOING; without it every frame that netkat sends comes back to it."""
@@ -33,10 +33,10 @@ def capabilities() -> Finding:
     lacking = [name for name in _FOR if name not in have | stands_in]
     if "CAP_NET_RAW" not in have:
         what = "CAP_NET_RAW is missing: no packet socket"
-        return Finding("capabilities", False, what, how_to_get_them(), needed=True)
+        return Finding("capabilities", False, what, capability_hint(), needed=True)
     if lacking:
         what = "; ".join(f"without {name}: not {_FOR[name]}" for name in lacking)
-        return Finding("capabilities", False, what, how_to_get_them(), needed=False)
+        return Finding("capabilities", False, what, capability_hint(), needed=False)
     return Finding("capabilities", True, "CAP_NET_RAW, " + ", ".join(_FOR))
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.flow import Flow, IPAddress
-    from netkat.host.port_reservation import Reservation
+    from netkat.host.port_reservation import PortReservation
 
 
 class Attempt(NamedTuple):
@@ -22,7 +22,7 @@ class Attempt(NamedTuple):
     flow: Flow
     path: Path
     uplink: Uplink
-    reservation: Reservation
+    reservation: PortReservation
     address: IPAddress
     port: int
     plan: Callable[[], Path]

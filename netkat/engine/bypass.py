@@ -24,7 +24,7 @@ from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
-from netkat.host.conntrack import Census
+from netkat.host.conntrack import EntryCounter
 from netkat.host.port_reservation import reserve
 from netkat.options import DEFAULT_LISTEN, DEFAULT_PATH, ListenOptions, PathOptions
 from netkat.resources import Closeable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from netkat.engine.pump import Tap
     from netkat.engine.session import Session
     from netkat.engine.shared_port import SharedPort
-    from netkat.host.netns import NetworkNamespace, Resident
+    from netkat.host.netns import NetnsThread, NetworkNamespace
     from netkat.options import SocketOptions
     from netkat.stack import StackError
     from netkat.stack.codes import WouldBlock
@@ -75,7 +75,7 @@ class Bypass(Closeable):
         self._undo = ExitStack()
         self.paths = Paths()
         self._undo.callback(self.paths.close)
-        self._census = Census()
+        self._census = EntryCounter()
         self._undo.callback(self._census.close)
         self._undo.callback(lambda: self._resident.close() if self._resident else None)
         self._attachments = Attachments(
@@ -88,7 +88,7 @@ class Bypass(Closeable):
         self._undo.callback(self.following.close)
         self._waiting: set[Attempt | PortClaim] = set()
         self._netns: NetworkNamespace | None = None
-        self._resident: Resident | None = None
+        self._resident: NetnsThread | None = None
         if options.netns is not None:
             from netkat.host.netns import NetworkNamespace
 
@@ -148,9 +148,9 @@ class Bypass(Closeable):
         try:
             attempt = self.inside(make_ready)
         except MissingCapability as lacking:
-            from netkat.host.capability_hints import how_to_get_them
+            from netkat.host.capability_hints import capability_hint
 
-            lacking.hint = how_to_get_them()
+            lacking.hint = capability_hint()
             raise
         self._attachments.load_if_wanted(attempt.uplink)
         return attempt
@@ -252,10 +252,10 @@ class Bypass(Closeable):
         for uplink in self._attachments.usable():
             uplink.guard.keep_sight()
         if self._netns is not None:
-            from netkat.host.netns import Resident
+            from netkat.host.netns import NetnsThread
 
             # Entering again would need CAP_SYS_ADMIN.
-            self._resident = Resident(self._netns)
+            self._resident = NetnsThread(self._netns)
             self._resident.call(drop_all)
         drop_all()
 

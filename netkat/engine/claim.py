@@ -53,7 +53,7 @@ def take(address: IPAddress, link: Link, wire: PacketSocket, guard: Guard) -> by
         return None
     if address.version == 6:
         wire.join(probing.solicited_node_mac(address))
-    found = probing.holder(link.name, address, mac)
+    found = probing.current_owner(link.name, address, mac)
     if found is not None:
         raise AddressTaken(
             f"{address} is in use on {link.name} by {found.hex(':')}", address=address, mac=found

@@ -16,11 +16,11 @@ from netkat.engine.listening import (
 )
 from netkat.errors import BadArgument, NetkatError, OwnAddress, PortTaken
 from netkat.flow import IPAddress, Protocol
-from netkat.host.nat import unseen
+from netkat.host.nat import unlisted_nat
 
 if TYPE_CHECKING:
     from netkat.engine.bypass import Bypass
-    from netkat.host.listen_addresses import Place
+    from netkat.host.listen_addresses import ListenAddress
     from netkat.options import ListenOptions
 
 _TRIES = 8
@@ -81,7 +81,7 @@ def claim_ports(
 ) -> ClaimedPorts:
     """As Bypass.claim_ports. Of several addresses, those that nothing can reach are left out."""
     # Asked while privileges are held.
-    unknown = None if options.take_over else unseen()
+    unknown = None if options.take_over else unlisted_nat()
     wanted, left_out = bypass.inside(lambda: _places(addresses, options))
     for attempt in range(_TRIES):
         try:
@@ -96,8 +96,8 @@ def claim_ports(
 
 def _places(
     addresses: Sequence[IPAddress], options: ListenOptions
-) -> tuple[list[Place], list[str]]:
-    found: list[Place] = []
+) -> tuple[list[ListenAddress], list[str]]:
+    found: list[ListenAddress] = []
     faults: list[NetkatError] = []
     for interface in options.interfaces or (None,):
         for address in addresses or (None,):
@@ -112,7 +112,7 @@ def _places(
 
 def _claim_all(
     bypass: Bypass,
-    wanted: Iterable[Place],
+    wanted: Iterable[ListenAddress],
     port: int,
     protocol: Protocol,
     options: ListenOptions,

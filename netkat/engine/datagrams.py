@@ -9,7 +9,7 @@ from netkat.engine.listening import DatagramSession, claim, open_datagrams, plac
 from netkat.engine.path import Path, plan_path
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
-from netkat.host.listen_addresses import Place
+from netkat.host.listen_addresses import ListenAddress
 from netkat.options import PathOptions
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ class DatagramPort:
         return next((one for one in self.sessions if one.flow.local == source), None)
 
     def _open_on(self, path: Path, destination: IPAddress) -> DatagramSession:
-        session = self._open(Place(path.link, path.source), self._port)
+        session = self._open(ListenAddress(path.link, path.source), self._port)
         session.uplink.reach(path.source, destination, path.next_hop, path.next_hop_mac)
         return session
 
-    def _open(self, place: Place, port: int) -> DatagramSession:
+    def _open(self, place: ListenAddress, port: int) -> DatagramSession:
         session = open_datagrams(claim(self._bypass, place, port, protocol=Protocol.UDP))
         self._port = session.flow.local_port
         self.sessions.append(session)

@@ -11,9 +11,9 @@ from netkat.engine.path import Path
 from netkat.engine.session import Session
 from netkat.errors import BadArgument, PortTaken
 from netkat.flow import Flow, IPAddress, Protocol
-from netkat.host.listen_addresses import Place, place_of, places_on
+from netkat.host.listen_addresses import ListenAddress, find_listen_address, list_listen_addresses
 from netkat.host.nat import rule_on
-from netkat.host.port_reservation import Reservation, reserve
+from netkat.host.port_reservation import PortReservation, reserve
 from netkat.host.reply_routes import Network, reply_routes
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class PortClaim:
         bypass: Bypass,
         uplink: Uplink,
         flow: Flow,
-        place: Place,
-        reservation: Reservation,
+        place: ListenAddress,
+        reservation: PortReservation,
         routes: list[tuple[Network, IPAddress | None]],
     ) -> None:
         self._bypass = bypass
@@ -196,7 +196,7 @@ class DatagramSession(Session):
 
 def places(
     local: IPAddress | None, *, interface: str | None = None, version: int | None = None
-) -> list[Place]:
+) -> list[ListenAddress]:
     """Where to listen: one address, or all of an interface, the default route's without a name.
 
     Errors: BadArgument, OwnAddress, NoRoute, InterfaceNotFound, InterfaceDown.
@@ -204,13 +204,13 @@ def places(
     if local is not None:
         if version not in (None, local.version):
             raise BadArgument(f"{local} is no IPv{version} address")
-        return [place_of(local, interface)]
-    return places_on(interface, (4, 6) if version is None else (version,))
+        return [find_listen_address(local, interface)]
+    return list_listen_addresses(interface, (4, 6) if version is None else (version,))
 
 
 def claim(
     bypass: Bypass,
-    place: Place,
+    place: ListenAddress,
     port: int,
     *,
     protocol: Protocol = Protocol.TCP,
@@ -297,8 +297,8 @@ def listen(
     return open_listener(claim(bypass, place, port, take_over=take_over), backlog=backlog)
 
 
-def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> Reservation:
-    refused: list[Reservation] = []
+def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> PortReservation:
+    refused: list[PortReservation] = []
     try:
         while True:
             held = _held(protocol, address, port, take_over)
@@ -319,13 +319,15 @@ def _reserve(protocol: Protocol, address: IPAddress, port: int, take_over: bool)
             other.close()
 
 
-def _held(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> Reservation:
+def _held(protocol: Protocol, address: IPAddress, port: int, take_over: bool) -> PortReservation:
     try:
         return reserve(protocol, address, port)
     except PortTaken as taken:
         if not port:
             raise
         if take_over:
-            return Reservation.over(port, taken.owner or "somebody whom the kernel does not list")
+            return PortReservation.over(
+                port, taken.owner or "somebody whom the kernel does not list"
+            )
         taken.hint = _HOW
         raise

@@ -13,7 +13,7 @@ import time
 from netkat.engine.path import Path, plan_path
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.port_rules import ports_decide
-from netkat.host.route_monitor import Changed, Changes
+from netkat.host.route_monitor import Changed, RouteMonitor
 from netkat.options import PathOptions
 
 LONGEST = 1.0
@@ -28,7 +28,7 @@ class Paths:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._changes: Changes | None = None
+        self._changes: RouteMonitor | None = None
         self._known: dict[tuple[object, ...], Path] = {}
         self._ports_decide: bool | None = None
         self._until = 0.0
@@ -119,9 +119,9 @@ class Paths:
                 self._changes.close()
                 self._changes = None
 
-    def _open(self) -> Changes:
+    def _open(self) -> RouteMonitor:
         if self._changes is None:
-            self._changes = Changes()
+            self._changes = RouteMonitor()
         return self._changes
 
     def _forget_what_changed(self) -> None:

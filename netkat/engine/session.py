@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
-    from netkat.host.port_reservation import Reservation
+    from netkat.host.port_reservation import PortReservation
     from netkat.stack import Endpoint, Poured, StackError
 
 
@@ -55,7 +55,7 @@ class Session:
         uplink: Uplink,
         flow: Flow,
         path: Path,
-        reservation: Reservation | None,
+        reservation: PortReservation | None,
     ) -> None:
         self.endpoint, self.uplink = endpoint, uplink
         self.flow, self.path = flow, path

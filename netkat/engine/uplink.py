@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
-from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
 from netkat.engine.admission import Admission
 from netkat.engine.options import by_number
@@ -110,7 +110,7 @@ class Uplink:
                 self._mac = take(claim, link, self.wire, self.guard)
             # Looked at while privileges are held: once they are dropped, nobody may.
             self._hooks = egress_hooks(link.index)
-            self._namespace = Namespace()
+            self._namespace = NetnsHandle()
             undo.callback(self._namespace.close)
             self._undo = undo.pop_all()
 

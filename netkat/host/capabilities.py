@@ -50,13 +50,13 @@ def require(*names: str) -> None:
     """Errors: MissingCapability, with the line to run instead."""
     lacking = missing(*names)
     if lacking:
-        from netkat.host.capability_hints import how_to_get_them
+        from netkat.host.capability_hints import capability_hint
 
         verb = "is" if len(lacking) == 1 else "are"
         raise MissingCapability(
             f"{' and '.join(lacking)} {verb} missing",
             capability=lacking[0],
-            hint=how_to_get_them(),
+            hint=capability_hint(),
         )
 
 

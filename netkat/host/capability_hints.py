@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from netkat.errors import MissingCapability, SystemCallDenied
 
 
-def how_to_get_them(argv: Sequence[str] | None = None) -> str:
+def capability_hint(argv: Sequence[str] | None = None) -> str:
     """The line that fits this place: sudo, or in a container kubectl."""
     return kubectl_line(argv) if in_container() else sudo_line(argv)
 

@@ -30,7 +30,7 @@ _NFGENMSG = 4
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 
 
-class Direction(NamedTuple):
+class ConntrackTuple(NamedTuple):
     """One direction of an entry: what a packet of it carries."""
 
     source: IPAddress
@@ -42,17 +42,19 @@ class Direction(NamedTuple):
         source = _end(self.source, self.source_port)
         return f"{source} → {_end(self.destination, self.destination_port)}"
 
-    def reverse(self) -> Direction:
+    def reverse(self) -> ConntrackTuple:
         """What an answer carries where nothing is rewritten."""
-        return Direction(self.destination, self.destination_port, self.source, self.source_port)
+        return ConntrackTuple(
+            self.destination, self.destination_port, self.source, self.source_port
+        )
 
 
 class Entry(NamedTuple):
     """A connection as conntrack knows it."""
 
     protocol: int
-    original: Direction
-    reply: Direction
+    original: ConntrackTuple
+    reply: ConntrackTuple
 
     @property
     def translated(self) -> bool:
@@ -64,13 +66,13 @@ class Entry(NamedTuple):
         return f"a conntrack entry of the {kind}flow {self.original}"
 
 
-def entry_on(
+def find_entry(
     protocol: Protocol,
     local: IPAddress,
     local_port: int,
     remote: IPAddress | None = None,
     remote_port: int = 0,
-    census: Census | None = None,
+    census: EntryCounter | None = None,
 ) -> Entry | None:
     """An entry with packets between these ends on the wire, in either direction; None without one.
 
@@ -84,7 +86,7 @@ def entry_on(
         try:
             if remote is None:
                 return _search(kernel, protocol, local, local_port)
-            outgoing = Direction(local, local_port, remote, remote_port)
+            outgoing = ConntrackTuple(local, local_port, remote, remote_port)
             # One hash holds both directions of every entry, so one question finds
             # an entry whichever of its directions this tuple is.
             return _lookup(kernel, protocol, outgoing.reverse()) or _lookup(
@@ -98,7 +100,7 @@ def entry_on(
             ) from None
 
 
-class Census:
+class EntryCounter:
     """How many entries there are in the network namespace of the thread that asked first.
 
     Any thread may ask, also one that is late and finds it closed.
@@ -130,9 +132,9 @@ class Census:
                 os.close(descriptor)
 
 
-def _in_use(census: Census | None) -> bool:
+def _in_use(census: EntryCounter | None) -> bool:
     """False where no entry can be: asking would load the conntrack modules."""
-    asked = census or Census()
+    asked = census or EntryCounter()
     try:
         return not asked.empty()
     except OSError:
@@ -142,7 +144,7 @@ def _in_use(census: Census | None) -> bool:
             asked.close()
 
 
-def _lookup(kernel: netlink.Netlink, protocol: Protocol, wanted: Direction) -> Entry | None:
+def _lookup(kernel: netlink.Netlink, protocol: Protocol, wanted: ConntrackTuple) -> Entry | None:
     version = wanted.source.version
     addresses = netlink.nested(
         _CTA_TUPLE_IP,
@@ -196,13 +198,13 @@ def _parse(body: bytes) -> Entry | None:
     return Entry(original[0], original[1], reply[1])
 
 
-def _direction(data: bytes) -> tuple[int, Direction] | None:
+def _direction(data: bytes) -> tuple[int, ConntrackTuple] | None:
     parts = netlink.attributes(data)
     ip = netlink.attributes(parts.get(_CTA_TUPLE_IP, b""))
     transport = netlink.attributes(parts.get(_CTA_TUPLE_PROTO, b""))
     version = 4 if _CTA_IP_SRC[4] in ip else 6
     try:
-        return transport[_CTA_PROTO_NUM][0], Direction(
+        return transport[_CTA_PROTO_NUM][0], ConntrackTuple(
             unpack_address(ip[_CTA_IP_SRC[version]]),
             int.from_bytes(transport[_CTA_PROTO_SRC_PORT], "big"),
             unpack_address(ip[_CTA_IP_DST[version]]),

@@ -148,7 +148,7 @@ def route_in_table(
             family = "" if destination.version == 4 else " -6"
             fault.hint = f"ip{family} route show table {table} lists what is in it"
             raise fault
-        return resolved(kernel, destination, found, table, source=source, index=index)
+        return resolve_route(kernel, destination, found, table, source=source, index=index)
 
 
 def lookup(
@@ -186,7 +186,7 @@ def lookup(
     return None if best is None or best.kind == _RTN_THROW else best
 
 
-def resolved(
+def resolve_route(
     kernel: netlink.Netlink,
     destination: IPAddress,
     found: TableRoute,

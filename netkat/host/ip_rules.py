@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress, Protocol
-from netkat.host.fib import covers, lookup, resolved
+from netkat.host.fib import covers, lookup, resolve_route
 from netkat.host.links import addresses, link
 from netkat.host.routes import Route, no_route
 
@@ -46,7 +46,7 @@ class _Packet(NamedTuple):
     remote_port: int
 
 
-class Rule(NamedTuple):
+class PolicyRule(NamedTuple):
     """One policy rule; ``found`` are its attributes."""
 
     priority: int
@@ -179,11 +179,11 @@ def walk_rules(
             )
             if route is None or rule.suppresses(route.prefix_length):
                 continue
-            return resolved(kernel, destination, route, rule.table, source=source, index=index)
+            return resolve_route(kernel, destination, route, rule.table, source=source, index=index)
     raise no_route(destination, "besides that of its being this host's own address")
 
 
-def rules_of(kernel: netlink.Netlink, version: int) -> list[Rule]:
+def rules_of(kernel: netlink.Netlink, version: int) -> list[PolicyRule]:
     """Every rule for an IP version, in the order of their priorities."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     rules = []
@@ -195,7 +195,7 @@ def rules_of(kernel: netlink.Netlink, version: int) -> list[Rule]:
             continue
         found = netlink.attributes(answer, _FIB_RULE.size)
         rules.append(
-            Rule(
+            PolicyRule(
                 priority=netlink.u32(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0,
                 action=action,
                 flags=flags,

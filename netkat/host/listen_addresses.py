@@ -19,14 +19,14 @@ _ANY: dict[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenAddress:
     """One address of this host, and the interface that packets for it come in by."""
 
     link: Link
     address: IPAddress
 
 
-def place_of(address: IPAddress, interface: str | None = None) -> Place:
+def find_listen_address(address: IPAddress, interface: str | None = None) -> ListenAddress:
     """The interface that holds an address of this host.
 
     Errors: BadArgument (not this host's), OwnAddress (loopback), InterfaceDown.
@@ -52,17 +52,19 @@ def place_of(address: IPAddress, interface: str | None = None) -> Place:
     if found.loopback or address.is_loopback:
         raise _on_loopback(f"{address} is on {found.name}")
     _refuse_down(found)
-    return Place(found, address)
+    return ListenAddress(found, address)
 
 
-def places_on(interface: str | None, versions: Iterable[int] = _VERSIONS) -> list[Place]:
+def list_listen_addresses(
+    interface: str | None, versions: Iterable[int] = _VERSIONS
+) -> list[ListenAddress]:
     """Every usable address of an interface; without one, of the default routes' interfaces.
 
     Where one version alone has a default route, its interface is that of the other as well.
     Errors: InterfaceNotFound, InterfaceDown, OwnAddress (loopback), NoRoute (no default
     route, or no address).
     """
-    found: list[Place] = []
+    found: list[ListenAddress] = []
     versions = list(versions)
     out: Link | None = None
     named = link(interface) if interface is not None else None
@@ -74,7 +76,7 @@ def places_on(interface: str | None, versions: Iterable[int] = _VERSIONS) -> lis
         if out is None:
             continue
         _refuse_down(out)
-        found += [Place(out, own) for own in _usable(addresses(out.index), version)]
+        found += [ListenAddress(out, own) for own in _usable(addresses(out.index), version)]
     if found:
         return found
     if out is None:

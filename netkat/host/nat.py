@@ -35,12 +35,12 @@ _LEGACY_TABLES = {
 def rule_on(protocol: Protocol, local: IPAddress, port: int) -> str | None:
     """The NAT rule that takes what comes in for this port; None without one.
 
-    None as well where nobody can look: see unseen().
+    None as well where nobody can look: see unlisted_nat().
     """
     return _iptables_rule(protocol, local, port) or _nftables_rule(protocol, local, port)
 
 
-def unseen() -> str | None:
+def unlisted_nat() -> str | None:
     """Why the NAT rules cannot be read here; None where they can."""
     if missing("CAP_NET_ADMIN"):
         return "CAP_NET_ADMIN is missing"

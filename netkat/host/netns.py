@@ -37,7 +37,7 @@ def netns_path(where: str | int | os.PathLike[str]) -> str:
     return text if "/" in text else f"{NAMED}/{text}"
 
 
-def in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> T:
+def run_in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> T:
     """Call ``function`` in the namespace and return what it returns; its exceptions pass through.
 
     Errors: NamespaceNotFound, MissingCapability (CAP_SYS_ADMIN).
@@ -57,7 +57,7 @@ class NetworkNamespace(Closeable):
         self._descriptor = _open(where)
 
     def call(self, function: Callable[[], T]) -> T:
-        """As in_netns(); the namespace must not be closed yet."""
+        """As run_in_netns(); the namespace must not be closed yet."""
         outcome: list[T] = []
         failure: list[BaseException] = []
 
@@ -87,11 +87,11 @@ class NetworkNamespace(Closeable):
             self._descriptor = -1
 
 
-class Resident(Closeable):
+class NetnsThread(Closeable):
     """A thread that stays in a namespace and calls there what it is given, one after another.
 
     Entering takes CAP_SYS_ADMIN; whoever is in needs nothing more, so this goes on when
-    every capability is dropped. Errors: as in_netns().
+    every capability is dropped. Errors: as run_in_netns().
     """
 
     def __init__(self, namespace: NetworkNamespace) -> None:

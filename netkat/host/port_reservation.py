@@ -43,7 +43,7 @@ TRIES = 16
 """How many ports may turn out to be in a NAT's hands before we say that all are."""
 
 
-class Reservation:
+class PortReservation:
     """A port that is ours until close().
 
     ``conntrack_checked`` False: nobody could say whether a masqueraded flow uses
@@ -66,7 +66,7 @@ class Reservation:
         self._socket, self.taken_from = holder, taken_from
 
     @classmethod
-    def over(cls, port: int, owner: str) -> Reservation:
+    def over(cls, port: int, owner: str) -> PortReservation:
         """A port that somebody else holds: a guard at the interface takes its packets away."""
         return cls(port, True, True, None, owner)
 
@@ -89,8 +89,8 @@ def reserve(
     remote_port: int = 0,
     interface: str | None = None,
     foreign: bool = False,
-    census: conntrack.Census | None = None,
-) -> Reservation:
+    census: conntrack.EntryCounter | None = None,
+) -> PortReservation:
     """Take a local port for one peer (or without ``remote`` for any); ``port`` 0 is any free one.
 
     ``interface`` binds the socket to a device, which a VRF needs. ``foreign`` allows
@@ -99,7 +99,7 @@ def reserve(
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
-    wish = _Wish(protocol, local, remote, remote_port, interface, foreign, census)
+    wish = _PortRequest(protocol, local, remote, remote_port, interface, foreign, census)
     if port:
         held, entry = _try(wish, port)
         # An entry without NAT is the trace of this host's own earlier connection:
@@ -112,7 +112,7 @@ def reserve(
             owner=str(entry),
             hint="leave -p away and netkat takes a free one",
         )
-    refused: list[Reservation] = []
+    refused: list[PortReservation] = []
     try:
         while len(refused) < TRIES:
             held, entry = _try(wish, 0)
@@ -133,7 +133,7 @@ def reserve(
     )
 
 
-class _Wish(NamedTuple):
+class _PortRequest(NamedTuple):
     """What reserve() was called with, but for the port."""
 
     protocol: Protocol
@@ -142,10 +142,10 @@ class _Wish(NamedTuple):
     remote_port: int
     interface: str | None
     foreign: bool
-    census: conntrack.Census | None
+    census: conntrack.EntryCounter | None
 
 
-def _try(wish: _Wish, port: int) -> tuple[Reservation, conntrack.Entry | None]:
+def _try(wish: _PortRequest, port: int) -> tuple[PortReservation, conntrack.Entry | None]:
     """Hold a port, and what conntrack has on it."""
     held = _hold(wish, port)
     try:
@@ -155,7 +155,7 @@ def _try(wish: _Wish, port: int) -> tuple[Reservation, conntrack.Entry | None]:
         raise
 
 
-def _hold(wish: _Wish, port: int) -> Reservation:
+def _hold(wish: _PortRequest, port: int) -> PortReservation:
     protocol, local = wish.protocol, wish.local
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
@@ -173,7 +173,7 @@ def _hold(wish: _Wish, port: int) -> Reservation:
         bind(holder, protocol, local, port)
         if protocol is Protocol.TCP:
             _listen_silently(holder, local)
-        return Reservation(holder.getsockname()[1], False, filtered, holder)
+        return PortReservation(holder.getsockname()[1], False, filtered, holder)
     except BaseException:
         holder.close()
         raise
@@ -265,10 +265,10 @@ def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int)
     return SetupError(f"cannot reserve {protocol} port {port} on {local}: {error.strerror}")
 
 
-def _flow_on(held: Reservation, wish: _Wish) -> conntrack.Entry | None:
+def _flow_on(held: PortReservation, wish: _PortRequest) -> conntrack.Entry | None:
     protocol, local, remote, remote_port = wish[:4]
     try:
-        found = conntrack.entry_on(
+        found = conntrack.find_entry(
             protocol, local, held.port, remote, remote_port, census=wish.census
         )
     except SetupError:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from netkat import netlink
 from netkat.flow import IPAddress
 from netkat.host.fib import TableRoute, table_routes
-from netkat.host.ip_rules import LOCAL_TABLE, Rule, rules_of
+from netkat.host.ip_rules import LOCAL_TABLE, PolicyRule, rules_of
 from netkat.host.routes import RTN_UNICAST
 
 Network = IPv4Network | IPv6Network
@@ -46,7 +46,7 @@ def reply_routes(source: IPAddress, index: int) -> list[tuple[Network, IPAddress
     return found
 
 
-def _best(kernel: netlink.Netlink, version: int, rule: Rule) -> dict[Network, TableRoute]:
+def _best(kernel: netlink.Netlink, version: int, rule: PolicyRule) -> dict[Network, TableRoute]:
     """The routes of a rule's table, each to what the rule selects of its network."""
     best: dict[Network, TableRoute] = {}
     selected = rule.destination(version)

@@ -57,7 +57,7 @@ class Changed(NamedTuple):
     lost: bool = False
 
 
-class Changes:
+class RouteMonitor:
     """The changes in the network namespace of the thread that made it.
 
     The kernel queues a message before the call that makes the change returns. There is none

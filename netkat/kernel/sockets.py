@@ -12,7 +12,7 @@ from netkat.errors import BadArgument
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.fib import vrf
-from netkat.host.netns import NetworkNamespace, Resident
+from netkat.host.netns import NetnsThread, NetworkNamespace
 from netkat.kernel.endpoint import KernelEndpoint
 from netkat.kernel.opening import Sockaddr, open_socket, sockaddr
 from netkat.kernel.session import KernelSession
@@ -82,11 +82,11 @@ class KernelSockets(Closeable):
         self._sessions: WeakSet[KernelSession] = WeakSet()
         self._kept: list[socket.socket] = []
         self._undo = ExitStack()
-        self._resident: Resident | None = None
+        self._resident: NetnsThread | None = None
         if options.netns is not None:
             namespace = self._undo.enter_context(NetworkNamespace(options.netns))
             try:
-                self._resident = self._undo.enter_context(Resident(namespace))
+                self._resident = self._undo.enter_context(NetnsThread(namespace))
             except BaseException:
                 self._undo.close()
                 raise

@@ -44,7 +44,7 @@ _NEIGHBORS: list[if_packet.Instruction] = [
 ]
 
 
-def holder(interface: str, address: IPAddress, mac: bytes) -> bytes | None:
+def current_owner(interface: str, address: IPAddress, mac: bytes) -> bytes | None:
     """The MAC of whoever has the address, or asks for it as we do; None: nobody. Takes 0.6 s.
 
     ``mac`` is the one that we would have it with. Errors: OSError.

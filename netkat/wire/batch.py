@@ -22,7 +22,7 @@ SEND_IOVECS = 72
 """Iovecs that a frame to be sent has at most; gostack.h's GS_TX_IOVECS."""
 
 
-class Batch:
+class MessageBatch:
     """``capacity`` entries of struct mmsghdr. ``pointer`` is the array, for whoever fills it."""
 
     def __init__(self, frames: int, iovecs: int) -> None:
@@ -51,7 +51,7 @@ class Batch:
         return b"".join(ffi.buffer(part.iov_base, part.iov_len) for part in parts if part.iov_len)
 
 
-class ReceiveBatch(Batch):
+class ReceiveBatch(MessageBatch):
     """Where received frames go. Armed by the stack (gs_arm) before the first receive."""
 
     def __init__(self, frames: int = 64) -> None:
@@ -86,7 +86,7 @@ class ReceiveBatch(Batch):
         return super().whole(i)[: self.pointer[i].msg_len]
 
 
-class SendBatch(Batch):
+class SendBatch(MessageBatch):
     """What the stack wants sent, filled by gs_drain and valid until the next one."""
 
     def __init__(self, frames: int = 64) -> None:

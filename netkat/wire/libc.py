@@ -22,7 +22,7 @@ CData = Any
 """A cffi object: it has no type of its own that Python could check."""
 
 
-class Ffi(Protocol):
+class LibcFfi(Protocol):
     """What is used of cffi's FFI object."""
 
     NULL: CData
@@ -42,5 +42,5 @@ class Libc(Protocol):
     def timerfd_settime(self, fd: int, flags: int, fresh: CData, old: CData) -> int: ...
 
 
-ffi = cast(Ffi, _libc.ffi)
+ffi = cast(LibcFfi, _libc.ffi)
 libc = cast(Libc, _libc.ffi.dlopen(None))

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from netkat.bpf import tc
 from netkat.bpf.bpf_syscall import HashMap
 from netkat.bpf.guard.modes import GuardLink
-from netkat.bpf.program import Program
+from netkat.bpf.program import LoadedProgram
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.netlink import Netlink, attribute, nested
 from tests.helpers.guard_packets import ICMP, ICMPV6, TCP, packet
@@ -215,7 +215,7 @@ class Witness:
     def __init__(self, verdict: int = NEXT, name: str = "witness") -> None:
         self._counts = HashMap("witness", 4, 8, 1)
         self._counts.insert(bytes(4), bytes(8))
-        self.program = Program(name, counting(self._counts.fd, verdict), "Apache-2.0")
+        self.program = LoadedProgram(name, counting(self._counts.fd, verdict), "Apache-2.0")
 
     @property
     def count(self) -> int:

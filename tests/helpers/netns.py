@@ -28,7 +28,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
 
-from netkat.host.netns import in_netns
+from netkat.host.netns import run_in_netns
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class Namespace:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function of this process inside, in a thread that has entered the namespace."""
-        return in_netns(self.name, function)
+        return run_in_netns(self.name, function)
 
     def sysctl(self, name: str, value: object | None = None) -> str:
         """Read a net.* sysctl inside, or write it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netkat.bpf.guard.tcx import FIRST, TcxLink, attached
-from netkat.host.capability_hints import how_to_get_them
+from netkat.host.capability_hints import capability_hint
 from tests.helpers import fault_lab
 from tests.helpers.fault_lab import Lab
 from tests.helpers.guard_lab import PASS, state, witness
@@ -78,7 +78,7 @@ def test_without_net_raw_connect_cannot_work(pair: Pair) -> None:
     assert code == 1
     assert found["capabilities"]["needed"] and not found["capabilities"]["ok"]
     program = str(ROOT / "netkat" / "__main__.py")
-    assert found["capabilities"]["remedy"] == how_to_get_them([program, "doctor", "--json"])
+    assert found["capabilities"]["remedy"] == capability_hint([program, "doctor", "--json"])
     _, found = examine(
         pair.host, prefix=without("net_raw"), env={"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     )

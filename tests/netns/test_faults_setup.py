@@ -30,8 +30,8 @@ from netkat.errors import (
     Undelivered,
 )
 from netkat.flow import Protocol
-from netkat.host.capability_hints import how_to_get_them
-from netkat.host.netns import in_netns
+from netkat.host.capability_hints import capability_hint
+from netkat.host.netns import run_in_netns
 from tests.helpers.fault_lab import NETKAT, Lab, drop, egress_nft, hairpin
 from tests.helpers.guard_lab import PASS, witness
 from tests.helpers.netns import ROOT, Namespace, Pair, netns_pair
@@ -102,7 +102,7 @@ def test_missing_capability(pair: Pair, container: bool) -> None:
         assert lines[1].startswith(f"  next: kubectl debug -it {os.uname().nodename} --image=")
         assert lines[1].endswith(f"--profile=netadmin -- netkat {pair.peer.ipv4} 81")
     else:
-        line = how_to_get_them([PROGRAM, pair.peer.ipv4, "81"])
+        line = capability_hint([PROGRAM, pair.peer.ipv4, "81"])
         assert lines[1:] == [f"  next: {line}"]
     error = ask(pair.host, pair.peer.ipv4, prefix=prefix)
     assert (error["type"], error["capability"]) == ("MissingCapability", "CAP_NET_RAW")
@@ -159,7 +159,7 @@ def test_interface_deleted_in_the_middle(pair: Pair) -> None:
 @pytest.mark.parametrize("where", ["nosuch", "/nosuch/net", 4194305])
 def test_no_such_namespace(where: str | int) -> None:
     with pytest.raises(NamespaceNotFound, match=r"no (network namespace|process)") as caught:
-        in_netns(where, lambda: None)
+        run_in_netns(where, lambda: None)
     assert caught.value.namespace == str(where)
     assert caught.value.hint and "ip netns list" in caught.value.hint
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 
 from netkat.errors import BadArgument, MissingCapability
 from netkat.host.links import links
-from netkat.host.netns import in_netns
+from netkat.host.netns import run_in_netns
 from tests.helpers.netns import ROOT, Pair
 
 
@@ -27,37 +27,39 @@ def test_by_name_path_and_pid(pair: Pair) -> None:
     while os.stat(f"/proc/{child.pid}/ns/net").st_ino != wanted:
         assert child.poll() is None
     for where in (name, f"/run/netns/{name}", child.pid):
-        assert in_netns(where, inode) == wanted
+        assert run_in_netns(where, inode) == wanted
     assert inode() != wanted
 
 
 def test_results_exceptions_and_threads(pair: Pair) -> None:
     before = threading.active_count()
-    assert {entry.name for entry in in_netns(pair.host.name, links)} == {"lo", "eth0"}
+    assert {entry.name for entry in run_in_netns(pair.host.name, links)} == {"lo", "eth0"}
 
     def fail() -> None:
         raise ZeroDivisionError("as it was")
 
     with pytest.raises(ZeroDivisionError, match="as it was"):
-        in_netns(pair.host.name, fail)
+        run_in_netns(pair.host.name, fail)
     assert threading.active_count() == before
 
 
 def test_sockets_keep_their_namespace(pair: Pair) -> None:
-    with in_netns(pair.host.name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as out:
+    with run_in_netns(
+        pair.host.name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ) as out:
         out.connect((pair.peer.ipv4, 9))
         assert out.getsockname()[0] == pair.host.ipv4
 
 
 def test_a_file_that_is_no_namespace() -> None:
     with pytest.raises(BadArgument, match="no network namespace"):
-        in_netns("/dev/null", inode)
+        run_in_netns("/dev/null", inode)
 
 
 def test_without_sys_admin(pair: Pair) -> None:
     code = (
-        "from netkat.host.netns import in_netns; from netkat.errors import MissingCapability\n"
-        f"try: in_netns({pair.peer.name!r}, int)\n"
+        "from netkat.host.netns import run_in_netns; from netkat.errors import MissingCapability\n"
+        f"try: run_in_netns({pair.peer.name!r}, int)\n"
         "except MissingCapability as fault: print(fault.capability)"
     )
     done = pair.host.run(

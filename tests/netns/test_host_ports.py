@@ -16,7 +16,7 @@ import pytest
 
 from netkat.errors import BadArgument, InterfaceNotFound, MissingCapability, PortTaken
 from netkat.flow import Protocol
-from netkat.host.conntrack import entry_on
+from netkat.host.conntrack import find_entry
 from netkat.host.port_reservation import reserve
 from tests.helpers.capture import capture
 from tests.helpers.netns import (
@@ -283,10 +283,10 @@ def test_conntrack_entry_found_both_ways(pair: Pair, protocol: Protocol, version
         port = flow.getsockname()[1]
 
         def look(local_port: int, remote_port: int) -> str:
-            return str(entry_on(protocol, local, local_port, remote, remote_port))
+            return str(find_entry(protocol, local, local_port, remote, remote_port))
 
         def look_any(local_port: int) -> str:
-            return str(entry_on(protocol, local, local_port))
+            return str(find_entry(protocol, local, local_port))
 
         assert str(port) in pair.host.call(lambda: look(port, server.port))
         assert pair.host.call(lambda: look(port, server.port + 1)) == "None"
@@ -312,7 +312,7 @@ def test_own_past_connection_is_no_obstacle(pair: Pair) -> None:
         port = pair.host.call(talk)
 
         def again() -> int:
-            assert entry_on(Protocol.UDP, local, port, remote, server.port) is not None
+            assert find_entry(Protocol.UDP, local, port, remote, server.port) is not None
             held = reserve(Protocol.UDP, local, port, remote=remote, remote_port=server.port)
             held.close()
             return held.port

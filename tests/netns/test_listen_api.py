@@ -11,7 +11,7 @@ import pytest
 
 import netkat
 from netkat.errors import BadArgument, NoRoute, OwnAddress, PortTaken
-from netkat.host.listen_addresses import places_on
+from netkat.host.listen_addresses import list_listen_addresses
 from tests.helpers.netns import Pair
 
 PORT = 7100
@@ -242,7 +242,7 @@ def test_one_default_route_is_enough_for_both_families(
     pair: Pair, default: str, versions: tuple[int, ...], found: list[str]
 ) -> None:
     pair.host.ip(default)
-    places = pair.host.call(lambda: places_on(None, versions))
+    places = pair.host.call(lambda: list_listen_addresses(None, versions))
     assert [(str(place.address), place.link.name) for place in places] == [
         (address, "eth0") for address in found
     ]
@@ -261,4 +261,4 @@ def test_where_nobody_can_listen(
 ) -> None:
     pair.host.ip("addr del fd99::1/64 dev eth0")
     with pytest.raises(error, match=words):
-        pair.host.call(lambda: places_on(interface, (6,)))
+        pair.host.call(lambda: list_listen_addresses(interface, (6,)))

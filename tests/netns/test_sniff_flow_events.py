@@ -14,7 +14,7 @@ from pathlib import Path
 from netkat.bpf.filters.flow_key import key_of
 from netkat.bpf.flow_events import FlowAnnouncer, FlowEventListener, announcers
 from netkat.flow import Flow, Protocol
-from netkat.host.netns import in_netns
+from netkat.host.netns import run_in_netns
 from tests.helpers.netns import ROOT, Pair
 from tests.helpers.sniffing import Sniffing
 
@@ -131,17 +131,17 @@ announcer.withdraw(flow)
 
 
 def test_what_is_told_is_heard_in_the_namespace_alone(pair: Pair) -> None:
-    heard = in_netns(pair.host.name, FlowEventListener)
-    elsewhere = in_netns(pair.peer.name, FlowEventListener)
+    heard = run_in_netns(pair.host.name, FlowEventListener)
+    elsewhere = run_in_netns(pair.peer.name, FlowEventListener)
     before = time.time_ns()
     with heard, elsewhere:
-        announcer = in_netns(pair.host.name, FlowAnnouncer)
+        announcer = run_in_netns(pair.host.name, FlowAnnouncer)
         with announcer:
             announcer.announce(FLOW)
             (begun,) = heard.take()
             assert begun is not None and (begun.key, begun.begins) == (key_of(FLOW), True)
             assert before <= begun.time_ns <= time.time_ns()
-            assert begun.announcer in in_netns(pair.host.name, announcers)
+            assert begun.announcer in run_in_netns(pair.host.name, announcers)
             for _ in range(100):
                 assert heard.is_open(begun.announcer)
         (ended,) = heard.take()
@@ -153,8 +153,8 @@ def test_what_is_told_is_heard_in_the_namespace_alone(pair: Pair) -> None:
 
 def test_too_much_at_once_is_known_to_be_lost(pair: Pair) -> None:
     with (
-        in_netns(pair.host.name, FlowEventListener) as listener,
-        in_netns(pair.host.name, FlowAnnouncer) as announcer,
+        run_in_netns(pair.host.name, FlowEventListener) as listener,
+        run_in_netns(pair.host.name, FlowAnnouncer) as announcer,
     ):
         for _ in range(20_000):
             announcer.announce(FLOW)
@@ -164,7 +164,7 @@ def test_too_much_at_once_is_known_to_be_lost(pair: Pair) -> None:
 
 def test_what_other_users_say_is_not_believed(pair: Pair) -> None:
     """Anybody may send to a netlink group."""
-    with in_netns(pair.host.name, FlowEventListener) as listener:
+    with run_in_netns(pair.host.name, FlowEventListener) as listener:
         pair.host.run([sys.executable, "-c", AS_ANOTHER_USER], cwd=ROOT)
         (news,) = listener.take()
         assert news is not None and news.begins

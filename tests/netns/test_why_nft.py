@@ -20,7 +20,7 @@ from netkat.diagnose.why.nft.lookup import Rule, RuleSet, concatenation
 from netkat.diagnose.why.nft.owned_table import Chain, OwnedTable
 from netkat.diagnose.why.nft.trace import TraceEvent, TraceSocket
 from netkat.errors import MissingCapability
-from netkat.host.conntrack import Direction
+from netkat.host.conntrack import ConntrackTuple
 from tests.helpers.netns import ROOT, Namespace, Pair, namespace
 from tests.helpers.rules import nft, track_connections
 
@@ -246,7 +246,7 @@ def test_conntrack_by_tuple_and_by_destination(pair: Pair) -> None:
     def inside() -> None:
         with socket.create_connection((str(peer), 8000), timeout=5) as probe:
             host, port = probe.getsockname()
-            there = Direction(ip_address(host), port, peer, 8000)
+            there = ConntrackTuple(ip_address(host), port, peer, 8000)
             entry = tracked(6, there)
             assert entry is not None
             assert entry == tracked(6, there.reverse())

@@ -13,7 +13,7 @@ import pytest
 from netkat.errors import BadArgument, MissingCapability
 from netkat.host import capabilities, capability_hints
 from netkat.host.capabilities import NAMES, held, missing, require
-from netkat.host.netns import in_netns
+from netkat.host.netns import run_in_netns
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,13 +86,13 @@ def test_sudo_line_has_the_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_in_a_container_the_line_is_kubectls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    line = capability_hints.how_to_get_them(["netkat", "10.1.1.1", "80"])
+    line = capability_hints.capability_hint(["netkat", "10.1.1.1", "80"])
     assert line.startswith(f"kubectl debug -it {os.uname().nodename} ")
     assert "--profile=netadmin" in line and line.endswith("-- netkat 10.1.1.1 80")
 
 
 def test_unknown_namespaces_are_named() -> None:
     with pytest.raises(BadArgument, match="'nosuch'"):
-        in_netns("nosuch", lambda: None)
+        run_in_netns("nosuch", lambda: None)
     with pytest.raises(BadArgument, match="no process"):
-        in_netns(2**22 + 1, lambda: None)
+        run_in_netns(2**22 + 1, lambda: None)

@@ -12,7 +12,7 @@ import pytest
 
 from netkat.bpf import bpf_syscall, prebuilt
 from netkat.bpf.filters import flow_key
-from netkat.bpf.program import telling_line
+from netkat.bpf.program import verifier_reason
 from netkat.errors import KernelTooOld
 from netkat.flow import Flow, Protocol
 
@@ -137,4 +137,4 @@ def test_the_memory_limit_is_raised_for_the_map_alone(monkeypatch: pytest.Monkey
     ],
 )
 def test_the_telling_line_of_a_verifiers_log(log: str, line: str) -> None:
-    assert telling_line(log) == line
+    assert verifier_reason(log) == line

@@ -11,7 +11,7 @@ import pytest
 
 from netkat.bpf import bpf_errors
 from netkat.bpf.guard import select_mode
-from netkat.bpf.guard.filter_owner import HANDLE, Owner, Tag, alive, tag_of
+from netkat.bpf.guard.filter_owner import HANDLE, FilterOwner, Tag, is_owner_alive, tag_of
 from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode, check
 from netkat.bpf.guard.select_mode import Unattached
 from netkat.bpf.tc import Filter
@@ -170,10 +170,10 @@ def test_a_filter_of_others_has_no_tag(other: Filter) -> None:
 
 
 def test_an_owner_lives_until_it_is_closed() -> None:
-    owner = Owner()
-    assert alive(owner.token)
+    owner = FilterOwner()
+    assert is_owner_alive(owner.token)
     owner.close()
-    assert not alive(owner.token)
+    assert not is_owner_alive(owner.token)
     owner.close()
 
 

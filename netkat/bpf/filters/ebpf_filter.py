@@ -8,7 +8,7 @@ from typing import Final
 from netkat.bpf.filters.flow_key import fragments_key, local_key, next_hop_key
 from netkat.bpf.filters.flow_map import FlowMap
 from netkat.bpf.prebuilt import LICENSE, instructions
-from netkat.bpf.program import SOCKET_FILTER, Program
+from netkat.bpf.program import SOCKET_FILTER, LoadedProgram
 from netkat.flow import Flow, IPAddress
 
 NAME: Final = "netkat_filter"
@@ -24,7 +24,7 @@ class EbpfFilter:
         self._flows, self._ethernet = flows, ethernet
         self._users: Counter[bytes] = Counter()
         code = instructions("socket_filter", flows.fd, ethernet=ethernet)
-        self._program = Program(NAME, code, LICENSE, SOCKET_FILTER)
+        self._program = LoadedProgram(NAME, code, LICENSE, SOCKET_FILTER)
         self.close = self._program.close
 
     @property

@@ -19,7 +19,7 @@ import sys
 from typing import Final
 
 from netkat.bpf.guard.filter_attach import FilterPlace
-from netkat.bpf.guard.restrict_process import confine
+from netkat.bpf.guard.restrict_process import restrict_process
 
 PROGRAM, CLASSIC, REPLACE, REMOVE = b"P", b"C", b"R", b"X"
 PLACE: Final = struct.Struct("=i16s")
@@ -75,7 +75,7 @@ def main() -> None:
     os.chdir("/")
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
-        confine("netkat-cleanup")
+        restrict_process("netkat-cleanup")
     except OSError as error:
         channel.send(ANSWER.pack(error.errno or errno.EPERM) + b"keeping CAP_NET_ADMIN")
         return

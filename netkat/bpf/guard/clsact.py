@@ -12,7 +12,7 @@ from netkat.bpf.filters.cbpf import ProgramTooLong, pack
 from netkat.bpf.guard.classic_guard import guard_program
 from netkat.bpf.guard.ebpf_guard import EbpfGuard, Ingress
 from netkat.bpf.guard.filter_owner import tag_of
-from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode, check
 from netkat.bpf.guard.persistent_filter import PersistentFilter
 from netkat.bpf.guard.tcx import foreign
@@ -38,7 +38,7 @@ class Hook:
         with ExitStack() as undo:
             # Made now, so that it stays in this thread's network namespace.
             self._netlink = undo.enter_context(Netlink())
-            self._namespace = Namespace()
+            self._namespace = NetnsHandle()
             undo.callback(self._namespace.close)
             self._look()
             self.filter = PersistentFilter(link.index, self._netlink)
@@ -65,7 +65,7 @@ class Hook:
             if found.pref < tc.PREF or (found.pref == tc.PREF and not found.may_share_pref):
                 raise GuardFailed(f"{found} on {name} is already first", program=str(found))
 
-    def ahead(self) -> str | None:
+    def programs_before(self) -> str | None:
         """Return what runs before netkat's filter, or that it was deleted; None if neither."""
         try:
             names = self._namespace.call(lambda: foreign(self._link.index))
@@ -116,7 +116,7 @@ class ClsactGuard(EbpfGuard):
         )
 
     def explain_miss(self) -> str | None:
-        return self._hook.ahead()
+        return self._hook.programs_before()
 
     def close(self) -> None:
         self._undo.close()
@@ -178,7 +178,7 @@ class ClassicGuard(Guard):
         return 0 if before is not None and self._hook.drops() == before else None
 
     def explain_miss(self) -> str | None:
-        return self._hook.ahead()
+        return self._hook.programs_before()
 
     def close(self) -> None:
         self._undo.close()

@@ -11,7 +11,7 @@ from netkat.bpf.filters.flow_key import claimed_key, key_of
 from netkat.bpf.filters.flow_map import FlowMap
 from netkat.bpf.guard.modes import Guard, GuardLink, check
 from netkat.bpf.prebuilt import LICENSE, instructions
-from netkat.bpf.program import Program, VerifierRefused
+from netkat.bpf.program import LoadedProgram, VerifierRefused
 from netkat.errors import GuardFailed, SetupError
 from netkat.flow import Flow, IPAddress
 
@@ -33,7 +33,7 @@ class Ingress:
                 self.flows = FlowMap()
                 undo.callback(self.flows.close)
                 code = instructions("ingress", self.flows.fd)
-                self.program = Program(NAME, code, LICENSE)
+                self.program = LoadedProgram(NAME, code, LICENSE)
                 undo.callback(self.program.close)
             except VerifierRefused as refused:
                 raise GuardFailed(f"loading the eBPF guard: the verifier says: {refused}") from None

@@ -49,7 +49,7 @@ class FilterPlace:
     def remove(self) -> None:
         """Remove this filter, and the qdisc if netkat made it and it is empty."""
         try:
-            take_away(self._netlink, self._interface, self._token)
+            remove_filter(self._netlink, self._interface, self._token)
         finally:
             self._netlink.close()
 
@@ -77,7 +77,7 @@ class FilterPlace:
             raise
 
 
-def take_away(netlink: Netlink, interface: int, token: str) -> bool:
+def remove_filter(netlink: Netlink, interface: int, token: str) -> bool:
     """Delete the token's filters; True when there was one. Errors: OSError."""
     found = False
     made_qdisc = False

@@ -29,7 +29,7 @@ _OP = struct.Struct("=HBBI")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Owner's token, and whether the qdisc was made for netkat (and may go with its filters)."""
+    """The owner's token, and whether netkat added the qdisc (then it is deleted with the filters)."""
 
     token: str
     made_qdisc: bool
@@ -66,7 +66,7 @@ def tag_of(found: Filter) -> Tag | None:
     return tag if magic == _MAGIC and tail == tag.ops() else None
 
 
-class Owner:
+class FilterOwner:
     """Being alive, under a token of its own, in this thread's network namespace."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Owner:
         self._socket.close()
 
 
-def alive(token: str) -> bool:
+def is_owner_alive(token: str) -> bool:
     """True while the owner of the token lives."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -17,7 +17,7 @@ _CLONE_NEWNET = 0x40000000
 _OF_THIS_THREAD = "/proc/thread-self/ns/net"
 
 
-class Namespace(Descriptor):
+class NetnsHandle(Descriptor):
     """This thread's network namespace. bpf(2) looks interfaces up in its caller's."""
 
     def __init__(self) -> None:

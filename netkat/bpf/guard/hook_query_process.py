@@ -19,8 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import NoReturn
 
-from netkat.bpf.guard.guard_netns import Namespace
-from netkat.bpf.guard.restrict_process import confine
+from netkat.bpf.guard.guard_netns import NetnsHandle
+from netkat.bpf.guard.restrict_process import restrict_process
 
 _ERRNO = struct.Struct("=I")
 _PATIENCE = 2
@@ -32,7 +32,7 @@ _MAX_ANSWER = 1 << 12
 class HookQueryProcess:
     """Runs ``query`` in a child process, inside ``namespace``. Errors: OSError."""
 
-    def __init__(self, namespace: Namespace, query: Callable[[], bytes]) -> None:
+    def __init__(self, namespace: NetnsHandle, query: Callable[[], bytes]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_PATIENCE)
 
@@ -61,13 +61,13 @@ class HookQueryProcess:
             raise OSError(number, os.strerror(number))
         return answer[_ERRNO.size :]
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Have the child end, without waiting for it; close() is still to follow."""
         self._channel.close()
 
     def close(self) -> None:
         """End the child. Idempotent."""
-        self.dismiss()
+        self.stop()
         if self._pid:
             os.waitpid(self._pid, 0)
             self._pid = 0
@@ -80,7 +80,7 @@ def _serve(channel: int, query: Callable[[], bytes]) -> NoReturn:
         os.closerange(0, channel)
         os.closerange(channel + 1, os.sysconf("SC_OPEN_MAX"))
         os.chdir("/")
-        confine("netkat-hooks")
+        restrict_process("netkat-hooks")
         with socket.socket(fileno=channel) as theirs:
             while theirs.recv(1):
                 try:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from netkat.bpf import tc
 from netkat.bpf.bpf_errors import to_setup_error
-from netkat.bpf.guard.filter_attach import take_away
-from netkat.bpf.guard.filter_owner import Tag, alive, tag_of
+from netkat.bpf.guard.filter_attach import remove_filter
+from netkat.bpf.guard.filter_owner import Tag, is_owner_alive, tag_of
 from netkat.netlink import Netlink
 
 
@@ -48,7 +48,7 @@ def find(interface: int | None = None) -> list[Leftover]:
             Leftover(index, found.handle, tag)
             for index in guarded
             for found in tc.filters(netlink, index)
-            if (tag := tag_of(found)) is not None and not alive(tag.token)
+            if (tag := tag_of(found)) is not None and not is_owner_alive(tag.token)
         ]
 
 
@@ -61,7 +61,7 @@ def remove(interface: int | None = None) -> list[Leftover]:
     for leftover in find(interface):
         try:
             with Netlink() as netlink:
-                if take_away(netlink, leftover.interface, leftover.tag.token):
+                if remove_filter(netlink, leftover.interface, leftover.tag.token):
                     removed.append(leftover)
         except OSError as error:
             raise to_setup_error(

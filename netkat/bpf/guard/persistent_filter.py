@@ -19,8 +19,8 @@ from netkat.bpf.guard.cleanup_process import (
     REMOVE,
     REPLACE,
 )
-from netkat.bpf.guard.filter_attach import take_away
-from netkat.bpf.guard.filter_owner import Owner
+from netkat.bpf.guard.filter_attach import remove_filter
+from netkat.bpf.guard.filter_owner import FilterOwner
 from netkat.errors import GuardFailed
 from netkat.netlink import Netlink
 
@@ -48,7 +48,7 @@ class PersistentFilter:
         self.interface = interface
         self._netlink = netlink
         self._lock = threading.Lock()
-        self._owner = Owner()
+        self._owner = FilterOwner()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_PATIENCE)
         try:
@@ -106,7 +106,7 @@ class PersistentFilter:
 
     def _remove_here(self) -> None:
         try:
-            take_away(self._netlink, self.interface, self.token)
+            remove_filter(self._netlink, self.interface, self.token)
         except OSError as error:
             _log.warning("a filter stays on interface %d: %s", self.interface, error)
 

@@ -13,7 +13,7 @@ _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 15, 38
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 
 
-def confine(name: str) -> None:
+def restrict_process(name: str) -> None:
     """Be called ``name`` (15 characters at most), keep CAP_NET_ADMIN alone, for good.
 
     A terminal's signals are for netkat, whose end is this process's end.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from netkat.bpf.bpf_errors import to_setup_error
 from netkat.bpf.bpf_syscall import Command, Descriptor, address, bpf
 from netkat.bpf.guard.ebpf_guard import NAME, EbpfGuard, Ingress
-from netkat.bpf.guard.guard_netns import Namespace
+from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.modes import GuardLink, GuardMode
 from netkat.bpf.program import name_of
 
@@ -110,7 +110,7 @@ class TcxGuard(EbpfGuard):
                 link.name,
             ) from None
         self._number = self._ingress.program.id()
-        self._namespace = Namespace()
+        self._namespace = NetnsHandle()
         self._hook_query: HookQueryProcess | None = None
 
     def _attachment(self) -> str:
@@ -151,7 +151,7 @@ class TcxGuard(EbpfGuard):
 
     def close(self) -> None:
         if self._hook_query is not None:
-            self._hook_query.dismiss()  # it ends while the kernel detaches the link
+            self._hook_query.stop()  # it ends while the kernel detaches the link
         self._link.close()
         self._ingress.close()
         self._namespace.close()

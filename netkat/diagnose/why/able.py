@@ -6,12 +6,12 @@ import socket
 from contextlib import closing
 
 from netkat.bpf.cgroup_programs import own_cgroup
-from netkat.bpf.live_frames import Arrivals
+from netkat.bpf.live_frames import FrameInjector
 from netkat.diagnose.check_result import Finding
 from netkat.diagnose.why.nft.owned_table import OwnedTable
 from netkat.diagnose.why.nft.trace import TraceSocket
 from netkat.errors import SetupError
-from netkat.host.capability_hints import how_to_get_them
+from netkat.host.capability_hints import capability_hint
 
 _NOTHING = bytes(12) + b"\x88\xb5" + bytes(46)
 """A frame of an EtherType for experiments (IEEE 802), which the kernel drops."""
@@ -26,7 +26,7 @@ def traces() -> Finding:
         return Finding("why", False, f"--read-only alone: {error}", error.hint)
     except OSError as error:
         what = f"--read-only alone: rule traces: {error.strerror}"
-        return Finding("why", False, what, how_to_get_them())
+        return Finding("why", False, what, capability_hint())
     if own_cgroup() is None:
         what = "rule traces work; cgroup programs cannot be listed: no cgroup2 is mounted here"
         return Finding("why", False, what, "run it outside of ip netns exec, with --netns")
@@ -36,9 +36,9 @@ def traces() -> Finding:
 def arrivals() -> Finding:
     """A frame made to arrive on lo: ``netkat why --incoming``."""
     try:
-        with closing(Arrivals()) as program:
-            program.arrive(socket.if_nametoindex("lo"), _NOTHING)
+        with closing(FrameInjector()) as program:
+            program.inject(socket.if_nametoindex("lo"), _NOTHING)
     except (SetupError, OSError) as error:
-        remedy = getattr(error, "hint", None) or how_to_get_them()
+        remedy = getattr(error, "hint", None) or capability_hint()
         return Finding("why --incoming", False, str(error), remedy)
     return Finding("why --incoming", True, "frames can be made to arrive")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from netkat import netlink
 from netkat.flow import IPAddress
-from netkat.host.conntrack import Census, Direction
+from netkat.host.conntrack import ConntrackTuple, EntryCounter
 from netkat.host.routes import address_family, unpack_address
 from netkat.netlink import attribute, nested
 
@@ -30,8 +30,8 @@ _STATISTICS = "/proc/thread-self/net/stat/nf_conntrack"
 class Tracked(NamedTuple):
     """One entry. Packet counts are 0 where net.netfilter.nf_conntrack_acct is off."""
 
-    original: Direction
-    reply: Direction
+    original: ConntrackTuple
+    reply: ConntrackTuple
     replied: bool
     packets: int
     reply_packets: int
@@ -49,7 +49,7 @@ class Tracked(NamedTuple):
         return (self.reply.destination, self.reply.destination_port) != here
 
 
-def tracked(protocol: int, wanted: Direction) -> Tracked | None:
+def tracked(protocol: int, wanted: ConntrackTuple) -> Tracked | None:
     """The entry with this tuple in either direction; None without one.
 
     Errors: NetlinkError (EPERM without CAP_NET_ADMIN).
@@ -129,7 +129,7 @@ def statistics() -> dict[str, int]:
 
 def _unused() -> bool:
     """Whether this namespace has no entries: then a question would only load kernel modules."""
-    census = Census()
+    census = EntryCounter()
     try:
         return census.empty()
     except OSError:
@@ -157,12 +157,12 @@ def _parse(body: bytes) -> Tracked | None:
     )
 
 
-def _direction(data: bytes) -> Direction | None:
+def _direction(data: bytes) -> ConntrackTuple | None:
     parts = netlink.attributes(data)
     ip, transport = (netlink.attributes(parts.get(each, b"")) for each in (_IP, _PROTO))
     version = 4 if _SOURCE[4] in ip else 6
     try:
-        return Direction(
+        return ConntrackTuple(
             unpack_address(ip[_SOURCE[version]]),
             int.from_bytes(transport[_SOURCE_PORT], "big"),
             unpack_address(ip[_DESTINATION[version]]),

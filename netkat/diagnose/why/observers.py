@@ -29,7 +29,7 @@ from netkat.diagnose.why.request import Request
 from netkat.diagnose.why.steps import StepReader
 from netkat.errors import SetupError
 from netkat.flow import IPAddress
-from netkat.host.conntrack import Direction
+from netkat.host.conntrack import ConntrackTuple
 from netkat.netlink import NetlinkError
 from netkat.resources import Closeable
 
@@ -145,7 +145,7 @@ class Observers:
             source = self._host.source
         if not source:
             return None
-        wanted = Direction(
+        wanted = ConntrackTuple(
             ip_address(source), probe.source_port, self._request.address, self._request.port
         )
         try:
@@ -218,7 +218,7 @@ def is_fresh(
 ) -> bool:
     """Whether conntrack has no entry of this flow: with one, NAT rules do not see its packets."""
     try:
-        wanted = Direction(source, source_port, address, port)
+        wanted = ConntrackTuple(source, source_port, address, port)
         return conntrack.tracked(protocol, wanted) is None
     except NetlinkError as error:
         if error.errno in (errno.EPERM, errno.EINVAL):

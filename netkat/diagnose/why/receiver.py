@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from netkat.bpf.drops.drop_watch import DropWatch
-from netkat.bpf.live_frames import Arrivals
+from netkat.bpf.live_frames import FrameInjector
 from netkat.diagnose.why import containment, host_facts, kube_proxy, legacy
 from netkat.diagnose.why.evidence import Evidence, LegacyRule, Step, Target
 from netkat.diagnose.why.frames import Client
@@ -115,7 +115,7 @@ class Arrival:
         if with_drops:
             self._drops, unchecked = watch_drops(open_now)
             self._unchecked += unchecked
-        self._program = Arrivals()
+        self._program = FrameInjector()
         open_now.callback(self._program.close)
         self._events = open_now.enter_context(TraceSocket())
         self._legacy = legacy.snapshot_or_note(self._request.address.version, self._unchecked)
@@ -127,7 +127,7 @@ class Arrival:
     def follow(self, evidence: Evidence) -> Evidence:
         """Inject the packet, wait for its end, and end what it opened."""
         begun = time.monotonic()
-        self._program.arrive(self._index, self._client.opening(self._request.payload))
+        self._program.inject(self._index, self._client.opening(self._request.payload))
         try:
             steps = self._followed(begun + self._request.timeout)
         except BaseException:
@@ -180,7 +180,7 @@ class Arrival:
 
     def _reset(self) -> None:
         if self._request.protocol is Protocol.TCP:
-            self._program.arrive(self._index, self._client.reset())
+            self._program.inject(self._index, self._client.reset())
 
     def _opened(self, steps: tuple[Step, ...]) -> bool:
         """Whether the packet reached a socket or a pod: then its state here must be ended."""

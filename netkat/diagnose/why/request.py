@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
-from netkat.host.netns import in_netns
+from netkat.host.netns import run_in_netns
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Request:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call the function in the request's network namespace."""
-        return function() if self.netns is None else in_netns(self.netns, function)
+        return function() if self.netns is None else run_in_netns(self.netns, function)
 
 
 def datagram_for(port: int, given: bytes | None) -> bytes:
