@@ -29,7 +29,7 @@ _OP = struct.Struct("=HBBI")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The owner's token, and whether netkat added the qdisc (then it is deleted with the filters)."""
+    """The owner's token. ``made_qdisc``: netkat added the qdisc, and deletes it once empty."""
 
     token: str
     made_qdisc: bool
