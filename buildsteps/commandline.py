@@ -1,4 +1,4 @@
-"""The command line for people: `python3 build.py COMMAND`."""
+"""The command line for developers: `python3 build.py COMMAND`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from buildsteps import api, checks, debian, environment, manual, native, toolchain
+from buildsteps import api, checks, commit_message, debian, environment, manual, native, toolchain
 from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
 from buildsteps.toolchain import ROOT, CannotBuild
 
 COMMANDS = {
     "demo": "build, install into .venv, run `netkat demo` (root)",
+    "lint": "linters, type checker and gofmt",
     "test": "linters, type checker, Go's tests, pytest: ten minutes at most",
-    "check": "the same, and what takes longer",
-    "bench": "netkat beside iperf3, socat, nc, ncat and kernel sockets (root; --short, --against)",
+    "check": "the same, and tests that take longer",
+    "bench": "compare with iperf3, socat, nc, ncat and kernel sockets (root; --short, --against)",
     "bpf": "compile netkat/bpf/*/*.c with the system's BCC",
-    "build": "the shared library, cffi's modules and the manual page, where something changed",
-    "api": "docs/api.md, from the docstrings",
+    "build": "build the shared library, cffi modules and manual page, if stale",
+    "api": "write docs/api.md from the docstrings",
     "clean": "remove what was built (not .venv)",
-    "help": "this text",
+    "commit-message": "check the commit message in a file (-- FILE)",
+    "help": "print this text",
 }
 
 
@@ -50,8 +53,8 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 build.py",
-        description="\n".join(f"  {name:6} {what}" for name, what in COMMANDS.items()),
-        epilog="What stands after -- goes to pytest (test, check), netkat demo or bench.",
+        description="\n".join(f"  {name:15} {what}" for name, what in COMMANDS.items()),
+        epilog="Arguments after -- are passed to pytest (test, check), netkat demo or bench.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", default="help", choices=COMMANDS, metavar="COMMAND")
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--yes",
         action="store_true",
-        help="install missing Debian packages unasked (so does CI=true)",
+        help="install missing Debian packages without asking (also with CI=true)",
     )
     return parser
 
@@ -76,7 +79,11 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
     if command == "api":
         print(f"wrote {api.PAGE.name}" if api.build() else "nothing to write")
         return 0
+    if command == "commit-message":
+        return commit_message.check(Path(rest[0]))
     toolchain.require_linux()
+    if command == "lint":
+        return _lint()
     if command == "build":
         return _build()
     if command == "bpf":
@@ -89,6 +96,17 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
     if command == "bench":
         return _bench(rest, ask=ask)
     return _test(rest, ask=ask, slow=command == "check")
+
+
+def _lint() -> int:
+    environment.ensure(dev=True)
+    go = toolchain.fitting_go()
+    steps = checks.go_steps(go)[:1] if go else []
+    return (
+        1
+        if any(result.failed for result in checks.run_parallel(checks.python_steps(), steps))
+        else 0
+    )
 
 
 def _build() -> int:
@@ -126,29 +144,29 @@ def _bench(rest: list[str], *, ask: bool) -> int:
 
 
 def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
-    """Run what can run, and say what could not."""
+    """Run what can run, and list what did not."""
     lacking = debian.obtain([*_foundation(), *DEMO, *BPF, *PEERS], ask=ask)
     if PIP in lacking:
         raise CannotBuild("without pip there is no .venv, and without it no tests")
     environment.ensure(dev=True)
     go = toolchain.fitting_go()
     if go is None:
-        raise CannotBuild("the Go toolchain is gone")  # ensure() put one there
+        raise CannotBuild("the Go toolchain was removed")  # ensure() put one there
     folders, go_steps, left_out = ["tests/unit", "tests/repo"], [], list[str]()
     if any(need in lacking for need in BUILD):
-        left_out.append("Go's tests, tests/stack, tests/cli, tests/netns: want a C compiler")
+        left_out.append("Go's tests, tests/stack, tests/cli, tests/netns: a C compiler is required")
     else:
         environment.install()
         folders += ["tests/stack", "tests/cli"]
         go_steps = checks.go_steps(go)
         if not checks.is_root():
-            left_out.append("tests/netns: network namespaces want root")
+            left_out.append("tests/netns: network namespaces require root")
         elif lacking:
-            left_out.append("tests/netns: wants " + ", ".join(need.package for need in lacking))
+            left_out.append("tests/netns: requires " + ", ".join(need.package for need in lacking))
         else:
             folders.append("tests/netns")
-    rest_given = bool(rest)  # a choice of tests, which the measurements are none of
-    results = checks.run_lanes(checks.python_steps(), go_steps)
+    rest_given = bool(rest)  # selects tests, so no measurements
+    results = checks.run_parallel(checks.python_steps(), go_steps)
     if slow:
         rest = ["-m", "slow or not slow", *rest]
     results += checks.run_pytest(folders, rest)
@@ -158,7 +176,7 @@ def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
 
 
 def _foundation() -> list[Need]:
-    """What every build needs."""
+    """Return what every build requires."""
     return [*PYTHON, *([PIP] if environment.lacks_pip() else []), *BUILD]
 
 
