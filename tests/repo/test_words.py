@@ -12,8 +12,11 @@ import pytest
 from tests.repo import hints, tree, words
 
 CLEAN = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
+    "buildsteps",
     "docs/architecture.md",
     "docs/compatibility.md",
     "docs/decisions",
