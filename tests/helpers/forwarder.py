@@ -12,6 +12,7 @@ cable, so one loss is one packet.
 from __future__ import annotations
 
 import argparse
+import errno
 import heapq
 import itertools
 import json
@@ -227,6 +228,10 @@ def forward(link: Link, tap: socket.socket, out: socket.socket) -> None:
         try:
             frame = tap.recv(65536)
         except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # reported once, and the socket works on afterwards
+                raise
             return
         link.take(frame, out)
 

@@ -63,7 +63,15 @@ def guarded(work: Callable[[], None]) -> None:
         try:
             work()
         except Exception as error:
-            failures.append(f"{time.monotonic():.1f} {type(error).__name__}: {error}")
+            failures.append(f"{time.monotonic():.1f} {described(error)}")
+
+
+def described(error: Exception) -> str:
+    """The error, and the function of this program that met it."""
+    frame = error.__traceback__
+    assert frame is not None
+    where = frame.tb_next or frame
+    return f"{where.tb_frame.f_code.co_name}: {type(error).__name__}: {error}"
 
 
 def resources() -> dict[str, float]:
@@ -194,8 +202,11 @@ def asked(conn: netkat.UdpConnection, data: bytes) -> bool:
                 if answer[:4] == data[:4]:
                     compare("datagram", data, answer)
                     return True
-        except NetkatError:  # lost, or no route at this moment
+        except TimeoutError:  # lost
             counts["datagrams_retried"] += 1
+        except NetkatError:  # no source address or route at this moment
+            counts["datagrams_retried"] += 1
+            time.sleep(RETRY)
     failures.append(f"no answer to a datagram in {PATIENCE:g} s")
     return False
 
