@@ -97,7 +97,7 @@ def kill_commands(pair: Pair, port: int, counts: Counter[str], stop: threading.E
 
 def soak(seconds: float, connections: int) -> dict[str, Any]:
     """Run it: what was counted, what failed, and the samples."""
-    with impaired_pair("nks", loss=LOSS, seed=3) as pair:
+    with impaired_pair("nks", seed=3) as pair:
         pair.host.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
         server = Child(pair.peer, "tests.soak.servers", pair.peer.ipv4)
         ports = server.first()
@@ -105,6 +105,7 @@ def soak(seconds: float, connections: int) -> dict[str, Any]:
             pair.host, "tests.soak.bystanders", pair.peer.ipv4, ports["tcp"], connections
         )
         bystanders.first()
+        pair.extra["forwarder"].change(loss=LOSS)
         before = kernel_objects(pair.host)
         worker = Child(
             pair.host,

@@ -7,6 +7,7 @@ python -m tests.soak.servers ADDRESS        prints {"tcp": PORT, "udp": PORT}; a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -30,9 +31,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     address = sys.argv[1]
     listener = socket.create_server((address, 0), backlog=4096)
+    listener.setblocking(False)
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind((address, 0))
-    start(accept, listener)
+    start(lambda: asyncio.run(serve(listener)))
     start(echo_datagrams, udp)
     print(json.dumps({"tcp": listener.getsockname()[1], "udp": udp.getsockname()[1]}), flush=True)
     host, port = json.loads(sys.stdin.readline())["connect"]
@@ -52,18 +54,21 @@ def start(target: object, *arguments: object) -> threading.Thread:
     return thread
 
 
-def accept(listener: socket.socket) -> None:
-    while True:
-        start(echo, listener.accept()[0])
+async def serve(listener: socket.socket) -> None:
+    """Echo on thousands of connections, in one thread."""
+    server = await asyncio.start_server(echo, sock=listener)
+    await server.serve_forever()
 
 
-def echo(conn: socket.socket) -> None:
-    with conn:
-        try:
-            while data := conn.recv(BLOCK):
-                conn.sendall(data)
-        except OSError:
-            pass  # a client that was killed
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(BLOCK):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass  # a client that was killed
+    finally:
+        writer.close()
 
 
 def echo_datagrams(udp: socket.socket) -> None:

@@ -213,8 +213,12 @@ def asked(conn: netkat.UdpConnection, data: bytes) -> bool:
 
 def sniff() -> None:
     """Capture for some seconds, again and again."""
-    with netkat.sniff("tcp", interface="eth0", timeout=3.0) as sniffer:
-        counts["packets"] += sum(1 for _ in sniffer)
+    try:
+        with netkat.sniff("tcp", interface="eth0", timeout=3.0) as sniffer:
+            counts["packets"] += sum(1 for _ in sniffer)
+    except SetupError:
+        counts["captures_ended"] += 1
+        time.sleep(RETRY)
 
 
 def compare(what: str, sent: bytes, returned: bytes) -> None:
