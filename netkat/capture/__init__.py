@@ -1,5 +1,4 @@
-"""Watching a link: wire, filter and host facts put together for reading, and capture files.
+"""Packet capture: live on interfaces, from and to capture files, and packets as text.
 
-Beside the engine in the import order: it may use wire, bpf and host, and knows
-nothing of connections.
+It uses wire, bpf and host, like the engine, and does not depend on connections.
 """

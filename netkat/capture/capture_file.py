@@ -1,4 +1,4 @@
-"""Opening a capture file of either kind, from a path or standard input."""
+"""Open a pcap or pcapng file, from a path or standard input."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class CaptureFile(Closeable):
 
     @property
     def linktype(self) -> int:
-        """The file's link type; of a pcapng file with several the first interface's."""
+        """The file's link type; for pcapng that of the first interface."""
         return self.packets.linktype
 
     @property
     def snaplen(self) -> int:
-        """Bytes of a packet that it keeps at most; libpcap's maximum where the file sets none."""
+        """The snapshot length; libpcap's maximum if the file sets none."""
         return self.packets.snaplen or MAX_SNAPLEN
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close the file. Idempotent."""
         self._undo.close()
 
 
@@ -65,9 +65,9 @@ def _open(path: str, undo: ExitStack) -> BinaryIO:
 
 def _not_a_capture(path: str, magic: bytes) -> CaptureFileError:
     if not magic:
-        return CaptureFileError(f"{path}: an empty file is no capture file")
+        return CaptureFileError(f"{path}: empty file, not a capture file")
     packed = _COMPRESSED.get(magic[:2])
     return CaptureFileError(
-        f"{path}: no capture file (pcap or pcapng): it begins with {magic.hex(' ')}",
-        hint=f"it looks like {packed}: unpack it first, or pipe it into -r -" if packed else None,
+        f"{path}: not a capture file (pcap or pcapng): it begins with {magic.hex(' ')}",
+        hint=f"decompress it first ({packed}), or pipe it into -r -" if packed else None,
     )

@@ -1,4 +1,4 @@
-"""What to watch, and how."""
+"""Options of a capture."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from netkat.wire.ring import BLOCK
 DEFAULT_BUFFER = 32 * BLOCK
 ANY_NAME = "any"
 HOLD_MS = 40
-"""A block that is handed over early is a block less: on a quiet link a ring holds as many
-packets as it has blocks, and this many milliseconds times that is how long a reader
-may be busy elsewhere before packets are lost."""
+"""Milliseconds until the kernel releases a ring block that is not full. On a quiet link each block
+holds few packets, so a short time makes the ring overflow when the reader is delayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """What to watch and how; the defaults are tcpdump's."""
+    """Interfaces, filter and buffers of a capture. The defaults are tcpdump's."""
 
     interfaces: tuple[str, ...] = (ANY_NAME,)
     filter_text: str = ""
@@ -25,9 +24,9 @@ class CaptureOptions:
     promiscuous: bool = True
     snaplen: int = MAX_SNAPLEN
     buffer: int = DEFAULT_BUFFER
-    """Bytes of ring an interface."""
+    """Ring size of each interface in bytes."""
     hold_ms: int = HOLD_MS
-    """Milliseconds that a packet may wait in the ring for company."""
+    """Longest time in milliseconds that a packet stays in a ring block that is not full."""
     optimize: bool = True
     linktype: int | None = None
-    """Only LINUX_SLL2 can be asked for where another is usual."""
+    """LINUX_SLL2 to capture without link headers, or None for the interface's own type."""

@@ -1,4 +1,4 @@
-"""A capture file being written: whole records only, rotated by size or time."""
+"""Write a capture file: whole records only, rotated by size or time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Format(Protocol):
-    """What turns packets into a file's bytes: PcapFormat, PcapngFormat."""
+    """Turns packets into the bytes of a file: PcapFormat, PcapngFormat."""
 
     copier: RecordCopier | None
-    """Makes block() possible: whole ring blocks without a look at each packet."""
+    """Copies whole ring blocks for block(); None: block() is not available."""
 
     def begin(self) -> bytes: ...
     def packets(self, packets: Sequence[Packet]) -> bytes: ...
@@ -33,43 +33,44 @@ class Format(Protocol):
 
 
 class WriteFailed(SetupError, OSError):
-    """The file cannot take more: a full disk, a closed pipe. It ends with a whole packet."""
+    """Writing failed: a full disk, a closed pipe. The file ends with a whole packet."""
 
-    hint = "what it was given before is whole"
+    hint = "packets written before the error are complete"
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When to begin a new file, as tcpdump's -C, -G and -W."""
+    """When to start a new file (tcpdump's -C, -G and -W)."""
 
     size: int = 0
-    """Bytes after which the next packet goes to a new file; 0 never."""
+    """Start a new file once this many bytes are written; 0: never."""
     seconds: int = 0
-    """Age after which the next packet goes to a new file; 0 never."""
+    """Start a new file after this many seconds; 0: never."""
     files: int = 0
-    """With size: a ring of so many files; with seconds: end after so many; 0 no bound."""
+    """With size: overwrite the oldest of this many files. With seconds alone: stop after this many.
+    0: no limit."""
 
 
 class LastFileWritten(Exception):
-    """-W's count of timed files is reached: an end in order."""
+    """The number of files that -W allows is written: the capture ends normally."""
 
 
 class CaptureWriter:
     """Writes a capture to a path, or to standard output for "-". close() is idempotent.
 
-    Nothing waits in a buffer of ours: what a call was given, the file has.
+    Nothing is buffered: when a call returns, the file has its packets.
     """
 
     def __init__(self, path: str, form: Format, rotation: Rotation | None = None) -> None:
-        """Errors: BadArgument when the file cannot be made."""
+        """Errors: BadArgument if the file cannot be created."""
         self._path, self._form = path, form
         self._rotation = rotation or Rotation()
         if path == "-" and (self._rotation.size or self._rotation.seconds):
-            raise BadArgument("standard output cannot be rotated (-C, -G): name a file")
+            raise BadArgument("-C and -G cannot be used with -w -")
         self._number = self._timed = 0
         self._fd = -1
         self.written = 0
-        """Packets that are in the file, or files."""
+        """Packets written so far, in all files."""
         self._open()
 
     def packets(self, packets: Sequence[Packet]) -> None:
@@ -84,7 +85,7 @@ class CaptureWriter:
             self._write(self._form.packets([packet]), 1)
 
     def block(self, block: Block, interface: str, linktype: int) -> bool:
-        """Append a ring block at once; False where it has to come through packets()."""
+        """Append a ring block whole; return False if packets() must be used instead."""
         if self._rotation.size:
             return False
         self._rotate_by_time()
@@ -95,11 +96,11 @@ class CaptureWriter:
         return True
 
     def use(self, copier: RecordCopier | None) -> None:
-        """What block() copies with; without it nothing goes that way."""
+        """Set the copier of block(); without one, packets() must be used."""
         self._form.copier = copier
 
     def close(self) -> None:
-        """Write the closing counts and close. Errors: WriteFailed."""
+        """Write the capture statistics and close the file. Errors: WriteFailed."""
         if self._fd < 0:
             return
         try:
@@ -116,7 +117,7 @@ class CaptureWriter:
         if self._path == "-":
             self._fd = sys.__stdout__.fileno()  # type: ignore[union-attr]
             if os.isatty(self._fd):
-                raise BadArgument("-w - would write a capture to this terminal: redirect it")
+                raise BadArgument("-w - writes binary data to a terminal: redirect stdout")
         else:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -163,7 +164,7 @@ class CaptureWriter:
             length, whole = self._form.whole(data[:done])
             self.written += whole
             if self._regular:
-                # Without the torn record at its end every reader reads it all.
+                # Remove the incomplete record, so that every program can read the whole file.
                 os.ftruncate(self._fd, self._size + length)
             raise self._explain(error) from None
         self._size += done
@@ -171,6 +172,6 @@ class CaptureWriter:
 
     def _explain(self, error: OSError) -> WriteFailed:
         if error.errno == errno.EPIPE:
-            return WriteFailed("the reader of our capture closed the pipe")
-        kept = "what was captured before is kept" if self._regular else None
+            return WriteFailed("the reader of the capture closed the pipe")
+        kept = "packets written before the error are kept" if self._regular else None
         return WriteFailed(f"writing {self.name} failed: {error.strerror}", hint=kept)

@@ -1,4 +1,4 @@
-"""The kernel's own drops as packets: with the reason, and the function that gave the packet up."""
+"""Packets that the kernel dropped, with the reason and the kernel function."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _IP = (0x0800, 0x86DD)
 
 
 class DropCapture:
-    """Drops in the calling thread's network namespace that match the CaptureOptions's filter.
+    """Drops in the calling thread's network namespace that match the filter.
 
-    The filter sees the packet from its network header on. What it can only ask
-    of a link header cannot be told for a drop: then every drop is shown.
-    ``filtered`` says which. Errors: those of netkat.bpf.drops.drop_watch.DropWatch.
+    The filter is applied to the packet from its network header on. If it uses link-layer
+    headers, which a drop event does not have, all drops match and ``filtered`` is False.
+    Errors: those of netkat.bpf.drops.drop_watch.DropWatch.
     """
 
     def __init__(self, options: CaptureOptions) -> None:
@@ -42,11 +42,11 @@ class DropCapture:
         self._watch = drop_watch.DropWatch(os.stat("/proc/thread-self/ns/net").st_ino)
 
     def fileno(self) -> int:
-        """Polls readable while drops wait."""
+        """Return a descriptor that polls readable while drops are available."""
         return self._watch.fileno()
 
     def packets(self) -> list[Packet]:
-        """The drops that wait, by time; ``drop`` of each says why and where."""
+        """Return the drops since the last call, by time; ``drop`` has the reason and the place."""
         shift = _monotonic_to_real()
         found = []
         for drop in self._watch.take():
@@ -57,11 +57,11 @@ class DropCapture:
         return found
 
     def lost(self) -> int:
-        """Drops that went by untold: the buffer was full."""
+        """Return the number of drop events that were lost because the buffer was full."""
         return self._watch.lost()
 
     def close(self) -> None:
-        """Detach; more than once is once."""
+        """Detach from the tracepoint. Idempotent."""
         self._watch.close()
 
     def _packet(self, drop: drop_watch.Drop, shift: int) -> Packet | None:
@@ -91,10 +91,10 @@ class DropCapture:
 
 
 def _monotonic_to_real() -> int:
-    """Nanoseconds from one clock to the other, right to well under a microsecond.
+    """Return the difference of the two clocks in nanoseconds, exact to well under a microsecond.
 
-    A drop follows its frame by a few microseconds: a pause between reading the
-    two clocks would put it before.
+    A drop follows its frame by a few microseconds. An error of that size would sort it before
+    the frame.
     """
     best, shift = 1 << 62, 0
     for _ in range(5):
@@ -105,7 +105,7 @@ def _monotonic_to_real() -> int:
 
 
 def _length(data: bytes, protocol: int, skb: int) -> int:
-    """The packet's own length. skb->len counts from wherever it was being read when it died."""
+    """Return the length in the IP header: skb->len depends on the layer that dropped the packet."""
     if protocol == 0x0800 and len(data) >= 4:
         return int.from_bytes(data[2:4], "big") or max(skb, len(data))
     if protocol == 0x86DD and len(data) >= 6:
@@ -125,12 +125,12 @@ class _Symbols:
         except OSError:
             return
         table = sorted((int(words[0], 16), words[2]) for words in lines if words[1] in "tTwW")
-        # kptr_restrict shows all addresses as 0 to those who may not see them.
+        # With kptr_restrict an unprivileged reader gets 0 for all addresses.
         if table and table[-1][0]:
             self._addresses = [address for address, _ in table]
             self._names = [name for _, name in table]
 
     def name(self, address: int) -> str:
-        """The function that holds the address, or ""."""
+        """Return the function that contains the address, or ""."""
         at = bisect.bisect_right(self._addresses, address) - 1
         return self._names[at] if at >= 0 else ""

@@ -1,4 +1,4 @@
-"""Which packets of a file a filter keeps."""
+"""Filter packets that are read from a file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class FileFilter:
     """Applies filter, direction and snapshot length to packets read from a file."""
 
     def __init__(self, options: CaptureOptions, linktype: int) -> None:
-        """``linktype`` is the file's own: a wrong filter is refused before anything is read."""
+        """Compile the filter for the file's link type, so that errors are raised before reading."""
         self._options = options
         self._matchers: dict[int, Callable[[bytes, int], bool] | None] = {}
         self._matcher(linktype)
 
     def apply(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """Those that pass."""
+        """Yield the packets that match, cut to the snapshot length."""
         options = self._options
         for packet in packets:
             if options.direction != "inout" and packet.direction not in ("", options.direction):

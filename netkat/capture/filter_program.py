@@ -1,4 +1,4 @@
-"""The compile_for filter, for people to look at."""
+"""The compiled filter program, for -d."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from netkat.capture.run_in_netns import run_in_netns
 def compile_for(
     options: CaptureOptions, netns: str | int | None, path: str | None
 ) -> list[Instruction]:
-    """What libpcap makes of the filter for the first interface, or for a file.
+    """Return the program that libpcap compiles for the first interface or for a file.
 
-    The kernel is given this with -Q's test before it and, where there is no link
-    header, with its loads moved.
+    The program given to the kernel also has -Q's test and, for cooked captures, changed offsets.
     """
     if path is not None:
         with CaptureFile(path) as file:
@@ -38,5 +37,5 @@ def compile_for(
 
 
 def disassemble(program: list[Instruction]) -> str:
-    """As tcpdump -d prints it."""
+    """Return the program as tcpdump -d prints it."""
     return image(program)

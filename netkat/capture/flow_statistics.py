@@ -1,4 +1,4 @@
-"""What each flow did: packets, bytes, retransmissions, round-trip times."""
+"""Statistics for each flow: packets, bytes, retransmissions, round-trip times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netkat.capture.packet import Packet
 
 _FLOWS = 1 << 17
-"""Flows that are told apart; what comes after is counted together."""
+"""Most flows that are counted separately; packets of further flows count as ``other``."""
 
 _IP4 = struct.Struct("!BxHxxHxB2x4s4s")
 _IP6 = struct.Struct("!IHBx16s16s")
@@ -33,7 +33,7 @@ _NAMES = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp", 4
 
 @dataclass(slots=True)
 class Segment:
-    """The parts of a packet that flows are counted by."""
+    """The fields of a packet that the statistics use."""
 
     protocol: int
     source: str
@@ -54,15 +54,15 @@ class Side:
     bytes: int = 0
     retransmits: int = 0
     highest: int | None = None
-    """Sequence number behind the last byte seen."""
+    """Sequence number after the highest byte seen."""
     waiting: tuple[int, int] | None = None
-    """Sequence number whose acknowledgment is timed, and when its segment passed."""
+    """Sequence number whose acknowledgment is timed, and the time of its segment."""
     rtt_sum: int = 0
     rtt_count: int = 0
     rtt_least: int = 0
 
     def time(self, nanoseconds: int) -> None:
-        """Take one round trip."""
+        """Record one round-trip time."""
         self.rtt_least = min(self.rtt_least or nanoseconds, nanoseconds)
         self.rtt_sum += nanoseconds
         self.rtt_count += 1
@@ -70,7 +70,7 @@ class Side:
 
 @dataclass(slots=True)
 class FlowRecord:
-    """A flow, named by its first packet: that one's sender is ``source``."""
+    """A flow. ``source`` is the sender of its first packet."""
 
     protocol: str
     source: str
@@ -84,25 +84,24 @@ class FlowRecord:
 
     @property
     def packets(self) -> int:
-        """Both ways."""
+        """Packets in both directions."""
         return self.forth.packets + self.back.packets
 
     @property
     def bytes(self) -> int:
-        """Both ways, as on the wire."""
+        """Bytes on the wire in both directions."""
         return self.forth.bytes + self.back.bytes
 
     @property
     def retransmits(self) -> int:
-        """TCP segments that carried bytes seen before, both ways."""
+        """TCP segments with bytes that were seen before, in both directions."""
         return self.forth.retransmits + self.back.retransmits
 
     @property
     def rtt_ns(self) -> int | None:
-        """Mean time from a segment to its acknowledgment, as seen here; None where none was."""
+        """Mean time from a segment to its acknowledgment in nanoseconds, or None."""
         count = self.forth.rtt_count + self.back.rtt_count
-        # Each side's answer is timed from where we stand, so the sum of both
-        # halves is the round trip from end to end.
+        # Each direction is timed at this host; the sum is the round trip from end to end.
         halves = [
             side.rtt_sum / side.rtt_count for side in (self.forth, self.back) if side.rtt_count
         ]
@@ -115,14 +114,14 @@ class FlowRecord:
 
 
 class FlowStatistics:
-    """Counts packets by flow."""
+    """Counts packets for each flow."""
 
     def __init__(self) -> None:
         self.flows: dict[tuple[object, ...], FlowRecord] = {}
         self.packets = self.bytes = self.other = 0
 
     def add(self, packet: Packet) -> None:
-        """Count one packet."""
+        """Count a packet."""
         self.packets += 1
         self.bytes += packet.length
         try:
@@ -154,7 +153,7 @@ class FlowStatistics:
             _tcp(side, other, segment, packet.time_ns)
 
     def top(self, count: int | None = None) -> list[FlowRecord]:
-        """The flows with most bytes."""
+        """Return the flows with the most bytes."""
         return sorted(self.flows.values(), key=lambda flow: -flow.bytes)[:count]
 
 
@@ -166,10 +165,10 @@ def _tcp(side: Side, other: Side, segment: Segment, now: int) -> None:
             side.highest = end
             side.waiting = (end, now)
         elif not _behind(side.highest, end):
-            # A byte below the highest one is a keepalive's, anything else was sent before.
+            # One byte below the highest is a keepalive; everything else is a retransmission.
             if not (segment.payload == 1 and end == side.highest):
                 side.retransmits += 1
-                # An acknowledgment could now be of either copy (Karn).
+                # An acknowledgment may now be for either copy (Karn's algorithm).
                 side.waiting = None
         else:
             side.highest = end
@@ -183,12 +182,12 @@ def _tcp(side: Side, other: Side, segment: Segment, now: int) -> None:
 
 
 def _behind(number: int, other: int) -> bool:
-    """Whether ``number`` lies before ``other`` in sequence space."""
+    """Return whether ``number`` is before ``other`` in sequence space."""
     return 0 < (other - number) & 0xFFFFFFFF < 0x80000000
 
 
 def parse_segment(packet: Packet) -> Segment | None:
-    """The outermost IP packet's flow; None for what is no IP. Errors: struct.error, IndexError."""
+    """Return the outermost IP packet's fields, or None. Errors: struct.error, IndexError."""
     at = _LINK.get(packet.linktype)
     raw = packet.raw
     if at is None or len(raw) <= at:

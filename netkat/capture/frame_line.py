@@ -1,4 +1,4 @@
-"""A frame of netkat's own as one line of text, in tcpdump's words: what -d shows."""
+"""A frame of a netkat connection as one line in tcpdump's format, for connect -d."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _ICMP_HEADER, _IPV6_HEADER = 8, 40
 def frame_line(
     frame: bytes, *, ethernet: bool, time: float, outgoing: bool, interface: str | None = None
 ) -> str:
-    """The line, without a newline at its end. Never raises, whatever the bytes are.
+    """Return the line without a newline. Never raises, for any bytes.
 
-    ``frame`` begins with its Ethernet header, or with the packet where
-    ``ethernet`` is False; ``time`` is seconds since the epoch. With an
-    ``interface`` its name and the direction stand in front, as tcpdump -i any
-    has it. TCP sequence numbers count from the first that was shown of a
-    connection. An ICMP error is followed by the packet that it quotes.
+    ``frame`` begins with the Ethernet header if ``ethernet``, else with the IP header; ``time`` is
+    seconds since the epoch. With an ``interface``, its name and the direction come first, as with
+    tcpdump -i any. TCP sequence numbers are relative to the connection's first line. An ICMP
+    error is followed by the packet that it quotes.
     """
     packet = Packet(
         round(time * 1e6) * 1000,
@@ -35,7 +34,7 @@ def frame_line(
         "out" if outgoing else "in",
     )
     line = _printer(interface is not None).line(packet)
-    # What is not IP or ARP is followed by its bytes, on lines of their own.
+    # The bytes of undecoded protocols are on further lines.
     line = line.partition("\n")[0]
     quoted = _quoted(frame, _packet_offset(frame) if ethernet else 0)
     if quoted:
@@ -51,7 +50,7 @@ def _printer(interface: bool) -> Printer:
 
 @functools.cache
 def _quoting() -> Printer:
-    # Apart from the other one: a quoted SYN must not begin its connection anew there.
+    # A separate printer: a quoted SYN must not reset the sequence numbers of its connection.
     return Printer(Style(numeric=True, absolute=True))
 
 
@@ -63,7 +62,7 @@ def _packet_offset(frame: bytes) -> int:
 
 
 def _quoted(frame: bytes, at: int) -> bytes:
-    """What an ICMP error in the packet at ``at`` quotes; empty where there is none."""
+    """Return the packet that an ICMP error at ``at`` quotes, or b""."""
     version = frame[at] >> 4 if len(frame) > at else 0
     if version == 4 and len(frame) >= at + 20:
         protocol, icmp = frame[at + 9], at + (frame[at] & 15) * 4
@@ -77,7 +76,7 @@ def _quoted(frame: bytes, at: int) -> bytes:
 
 
 def _length(packet: bytes) -> int:
-    """What the packet says of itself: a quoted one is cut short by right (RFC 1812, 4.3.2.3)."""
+    """Return the length in the IP header: routers cut quoted packets (RFC 1812, 4.3.2.3)."""
     if packet[0] >> 4 == 4:
         return max(len(packet), int.from_bytes(packet[2:4], "big"))
     return max(len(packet), int.from_bytes(packet[4:6], "big") + _IPV6_HEADER)

@@ -1,4 +1,4 @@
-"""The interfaces that can be watched."""
+"""The interfaces that packets can be captured on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netkat.wire.ring import hardware_type, is_up
 
 
 class CaptureInterface(NamedTuple):
-    """One interface as -D lists it."""
+    """An interface in the list that -D prints."""
 
     name: str
     up: bool
@@ -21,7 +21,7 @@ class CaptureInterface(NamedTuple):
 
 
 def list_interfaces(netns: str | int | None = None) -> list[CaptureInterface]:
-    """Every interface of the namespace and "any"; those that are up come first, loopback last."""
+    """Return the namespace's interfaces and "any": those that are up first, loopback last."""
 
     def ask() -> list[CaptureInterface]:
         found = []
@@ -29,7 +29,7 @@ def list_interfaces(netns: str | int | None = None) -> list[CaptureInterface]:
             try:
                 found.append(CaptureInterface(name, is_up(name), hardware_type(name) == 772))
             except (OSError, InterfaceNotFound):
-                continue  # gone since the list was made
+                continue  # removed in the meantime
         found.sort(key=lambda one: (not one.up, one.loopback))
         at = next(
             (place for place, one in enumerate(found) if one.loopback or not one.up), len(found)
@@ -40,12 +40,12 @@ def list_interfaces(netns: str | int | None = None) -> list[CaptureInterface]:
 
 
 def _first(names: Sequence[str]) -> str:
-    """What is watched without -i: the first interface that is not loopback, as tcpdump does."""
+    """Return the default interface, as in tcpdump: the first that is not loopback."""
     return next((name for name in names if name != "lo"), ANY_NAME)
 
 
 def select_interfaces(words: Sequence[str], netns: str | int | None) -> tuple[str, ...]:
-    """The names that -i means: names as they are, numbers by the order of -D, none the first.
+    """Return interface names for the values of -i: names, or numbers from -D; default: the first.
 
     Errors: InterfaceNotFound.
     """
@@ -55,7 +55,7 @@ def select_interfaces(words: Sequence[str], netns: str | int | None) -> tuple[st
     found = []
     for word in words:
         if not word:
-            raise InterfaceNotFound("-i: an interface's name is empty")
+            raise InterfaceNotFound("-i: empty interface name")
         if word.isdecimal() and word not in (name for _, name in socket.if_nameindex()):
             found.append(_numbered(int(word), netns))
         else:
@@ -67,6 +67,6 @@ def _numbered(number: int, netns: str | int | None) -> str:
     interfaces = list_interfaces(netns)
     if not 1 <= number <= len(interfaces):
         raise InterfaceNotFound(
-            f"-i: no interface has the number {number}", hint="netkat sniff -D lists them"
+            f"-i: no interface with number {number}", hint="list interfaces: netkat sniff -D"
         )
     return interfaces[number - 1].name

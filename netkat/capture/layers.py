@@ -1,4 +1,4 @@
-"""A packet's headers as names and fields, for programs and --json. Read by dpkt."""
+"""A packet's headers as names and fields, for programs and --json. dpkt decodes them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 
 
 def layers(packet: Packet) -> list[Layer]:
-    """From the outside in; ends with ("payload", …) or where the bytes make no sense any more."""
+    """Return the headers, outermost first; the last is "payload", or "malformed"."""
     found: list[Layer] = []
-    _dpkt()  # outside: that it is missing is no fault of the packet
+    _dpkt()  # a missing library is not an error of the packet
     try:
         _link(found, packet.linktype, packet.raw)
     except Exception:
-        # dpkt has no bound on what it raises for bytes made to break it; what
-        # was read until there stands.
+        # For malformed bytes dpkt may raise any exception; the headers before are kept.
         found.append(("malformed", {}))
     return found
 
@@ -42,7 +41,8 @@ def _dpkt() -> Any:
         import dpkt  # type: ignore[import-untyped]  # 45 ms
     except ImportError:
         raise LibraryMissing(
-            "dpkt is not installed: it reads the layers", hint="pip install 'netkat[sniff]'"
+            "decoding layers requires dpkt, which is not installed",
+            hint="pip install 'netkat[sniff]'",
         ) from None
     return dpkt
 
@@ -249,7 +249,7 @@ def _answer(record: Any) -> str:
 
 
 def _icmp_detail(fields: dict[str, Any], number: int, data: bytes) -> None:
-    """What dpkt leaves as bytes: echo numbers, targets, quoted packets."""
+    """Decode what dpkt does not: echo numbers, targets, quoted packets."""
     kind = data[0]
     if kind in ((0, 8) if number == 1 else (128, 129)) and len(data) >= 8:
         fields["id"], fields["seq"] = struct.unpack_from("!HH", data, 4)
@@ -266,7 +266,7 @@ def _icmp_detail(fields: dict[str, Any], number: int, data: bytes) -> None:
 
 
 def _fields(header: Any) -> dict[str, Any]:
-    """A dpkt header's own fields, addresses as text and other bytes as hex."""
+    """Return the fields of a dpkt header, addresses as text and other bytes as hex."""
     fields: dict[str, Any] = {}
     for name in header.__hdr_fields__:
         if name.startswith("_"):

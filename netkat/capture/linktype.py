@@ -23,14 +23,14 @@ NAMES = {
 }
 
 _RAW_ELSEWHERE = (12, 14)
-"""What systems other than the file's reader call raw IP (DLT_RAW here and on OpenBSD)."""
+"""Numbers of raw IP in files of other systems (DLT_RAW on Linux and on OpenBSD)."""
 
 _ARPHRD = {1: ETHERNET, 772: ETHERNET, 0xFFFE: RAW}
-"""Hardware types of linux/if_arp.h whose frames are taken as they are; others cooked."""
+"""Hardware types (linux/if_arp.h) captured with their link header; others are cooked."""
 
 
 def describe(linktype: int) -> str:
-    """As tcpdump says it: "EN10MB (Ethernet)"."""
+    """Return the name as tcpdump prints it: "EN10MB (Ethernet)"."""
     if linktype not in NAMES:
         return str(linktype)
     name, words = NAMES[linktype]
@@ -38,22 +38,22 @@ def describe(linktype: int) -> str:
 
 
 def from_file(number: int) -> int:
-    """The link type of a file's header, one number per kind."""
+    """Return the link type for the number in a file's header."""
     return RAW if number in _RAW_ELSEWHERE else number
 
 
 def to_dlt(linktype: int) -> int:
-    """libpcap's own number on Linux."""
+    """Return libpcap's number on Linux."""
     return 12 if linktype == RAW else linktype
 
 
 def of_hardware(hardware: int) -> int:
-    """The link type that frames of an interface with this ARPHRD are captured as."""
+    """Return the link type for an interface's hardware type (ARPHRD)."""
     return _ARPHRD.get(hardware, LINUX_SLL2)
 
 
 def by_name(name: str) -> int | None:
-    """The link type of -y's argument, or None."""
+    """Return the link type for the value of -y, or None."""
     for number, (known, _) in NAMES.items():
         if known == name.upper():
             return number

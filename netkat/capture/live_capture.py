@@ -1,4 +1,4 @@
-"""Watching interfaces: one ring each, their packets in one stream."""
+"""Live capture: a ring for each interface, merged into one stream of packets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Counts(NamedTuple):
-    """The kernel's counters of one interface's ring."""
+    """The kernel's counters for the ring of an interface."""
 
     received: int
     dropped: int
@@ -37,7 +37,7 @@ DESCRIPTORS = 12
 
 
 class LiveCapture:
-    """Rings on the interfaces of CaptureOptions, armed when the constructor returns.
+    """Rings on the chosen interfaces, receiving when the constructor returns.
 
     Opened in the calling thread's network namespace and usable from any thread
     afterwards. close() is idempotent; wake() may be called from anywhere.
@@ -45,7 +45,7 @@ class LiveCapture:
     """
 
     def __init__(self, options: CaptureOptions, own: OwnFrameMarker | None = None) -> None:
-        """``own``, which is closed with it, marks what netkat sent."""
+        """``own``, which is closed with the capture, marks frames that netkat sent."""
         self.options = options
         self._own = own
         with system_call("list the interfaces (socket, bind, getsockname, sendto, recvmsg)"):
@@ -78,20 +78,20 @@ class LiveCapture:
 
     @property
     def sources(self) -> list[tuple[str, int]]:
-        """Each interface's name and link type."""
+        """Name and link type of each interface."""
         return [(source.name, source.linktype) for source in self._sources]
 
     def watch_descriptor(self, descriptor: int) -> None:
-        """End a wait() when this descriptor, too, becomes readable."""
+        """Make wait() return when this descriptor becomes readable, too."""
         self._poll.register(descriptor, select.POLLIN)
 
     def filenos(self) -> list[int]:
-        """Descriptors that poll readable while packets wait or after wake(), for an event loop."""
+        """Return descriptors for an event loop: readable when packets arrive or after wake()."""
         rings = [source.ring.fileno() for source in self._sources]
         return [*rings, self._wake, *([] if self._own is None else [self._own.fileno()])]
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for packets, at most ``timeout`` seconds; False after wake() or in vain."""
+        """Wait for packets, at most ``timeout`` seconds; False after wake() or the timeout."""
         timeout = self.due(timeout)
         ready = self._poll.poll(None if timeout is None else max(timeout, 0) * 1000)
         woken = any(descriptor == self._wake for descriptor, _ in ready)
@@ -101,7 +101,7 @@ class LiveCapture:
         return bool(ready) and not woken
 
     def due(self, timeout: float | None = None) -> float | None:
-        """Seconds until packets() has something no descriptor tells of; ``timeout`` at most."""
+        """Return the seconds until packets() must be called without an event, or ``timeout``."""
         if self._fault is not None:
             return 0
         if self._reorder:
@@ -109,16 +109,16 @@ class LiveCapture:
         return timeout
 
     def wake(self) -> None:
-        """End a wait() in another thread, or the next one."""
+        """End the current or next wait(), from any thread."""
         os.eventfd_write(self._wake, 1)
 
     def blocks(self) -> Iterator[tuple[str, int, Block]]:
-        """The blocks that wait, in place: each is gone when the next is asked for.
+        """Yield the blocks in the rings without copying; each is released when the next is taken.
 
         Errors: InterfaceDown when an interface went down or away.
         """
         for source in self._sources:
-            # As many as the ring has: a busy link must not starve the others.
+            # At most as many as the ring has, so that a busy link does not starve the others.
             for _ in range(max(2, self.options.buffer // BLOCK)):
                 block = source.ring.take()
                 if block is None:
@@ -130,13 +130,13 @@ class LiveCapture:
 
     @property
     def blocks_match(self) -> bool:
-        """True when blocks() holds exactly what packets() would: no filter left to user space."""
+        """True if the kernel applies the whole filter, so that blocks() may replace packets()."""
         return all(source.matches is None for source in self._sources)
 
     def packets(self) -> list[Packet]:
-        """The packets that wait, by time.
+        """Return the packets received since the last call, by time.
 
-        Errors: InterfaceDown, once what was taken before it has been given.
+        Errors: InterfaceDown, after the packets before it were returned.
         """
         if self._fault is not None:
             if self._reorder:
@@ -167,7 +167,7 @@ class LiveCapture:
         return found
 
     def read(self, name: str, block: Block) -> list[Packet]:
-        """The packets of a block that blocks() gave."""
+        """Return the packets of a block from blocks()."""
         source = next(source for source in self._sources if source.name == name)
         return self._read(source, block)
 
@@ -188,8 +188,8 @@ class LiveCapture:
     def _name(self, index: int) -> str:
         name = self._names.get(index)
         if name is None:
-            # An interface made after we began. This asks the namespace of the
-            # calling thread, so within --netns it may not be known.
+            # An interface created after the start. This looks in the calling thread's namespace,
+            # so with --netns it may not find the name.
             try:
                 name = socket.if_indextoname(index)
             except OSError:
@@ -198,17 +198,17 @@ class LiveCapture:
         return name
 
     def drop_privileges(self, *, but: Collection[str] = ()) -> None:
-        """Give up this thread's capabilities but the named ones, for good: watching needs none.
+        """Drop this thread's capabilities, except those in ``but``: capturing requires none.
 
         Errors: SetupError when some are still held.
         """
         drop_all(but=but)
 
     def stop(self) -> list[Packet]:
-        """Let nothing more in; what was in the rings until now."""
+        """Stop receiving; return the packets that are in the rings."""
         for source in self._sources:
             source.ring.stop()
-        # The kernel hands over a block that is not full when its time is up.
+        # The kernel releases an incomplete block when its timeout expires.
         limit = time.monotonic() + self.options.hold_ms / 1000 * 2 + 0.01
         rest: list[Packet] = []
         while (left := limit - time.monotonic()) > 0:
@@ -218,16 +218,16 @@ class LiveCapture:
         return rest
 
     def counts(self) -> dict[str, Counts]:
-        """The kernel's counters, by interface."""
+        """Return the kernel's counters for each interface."""
         return {source.name: Counts(*source.ring.statistics()) for source in self._sources}
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close the rings. Idempotent."""
         self._undo.close()
 
 
 def block_copier() -> RecordCopier | None:
-    """What copies whole blocks into files; None without the library, and Python does it, slower."""
+    """Return the library's copier of whole blocks, or None if the library is missing."""
     from netkat.stack.records import RecordCopier
 
     try:

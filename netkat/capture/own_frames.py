@@ -1,9 +1,9 @@
-"""Frames that netkat sent, told apart from the kernel's.
+"""Mark frames that netkat sent, in captures that also contain the kernel's.
 
-Each netkat announces its flows as they begin and end (netkat/bpf/flow_events.py); what had
-begun before is asked for once, in the filters of its packet sockets and the maps of its guards
-(netkat/bpf/own_flows.py). An outgoing frame of such a flow, from between the two, is netkat's,
-whichever process it is. Where this process may not ask or listen, frames stay unmarked.
+Each netkat process announces its flows when they begin and end (netkat/bpf/flow_events.py). Flows
+that began before the capture are found once, in the filters of packet sockets and the maps of
+guards (netkat/bpf/own_flows.py). An outgoing frame of such a flow between these two times is
+netkat's. Without the required capabilities no frame is marked.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from netkat.resources import Closeable
 from netkat.system_calls import system_call
 
 _RESCAN_NS = 50_000_000
-"""Nanoseconds after which a netkat that was there is looked for again: one that was killed
-says nothing, and the kernel's RST has its flow's addresses."""
+"""Nanoseconds after which the announcing process is checked again: a killed process announces no
+end, and the kernel then sends a RST from the same addresses."""
 _MAX_DELAY_NS = 1_000_000_000
-"""A frame that is so old has been marked, or lost."""
+"""Nanoseconds after the end of a flow when no frame of it is still in a ring."""
 _MAX_FLOWS = 1 << 14
 
 
 @dataclass(slots=True)
 class _FlowLifetime:
-    """When a flow was netkat's (ns), and the netlink ports of who may have it: one, or several
-    where it began before us."""
+    """Begin and end of a flow (ns), and the netlink ports of the processes that may own it:
+    several if it began before the capture."""
 
     begun: int
     owners: set[int]
@@ -45,15 +45,15 @@ class _FlowLifetime:
 
 
 class OwnFrameMarker(Closeable):
-    """Marks packets as they pass. Made in the network namespace of the capture.
+    """Marks packets. Created in the network namespace of the capture.
 
-    Needs its rights when it is made, none afterwards. Errors: OSError.
+    Capabilities are required by the constructor only. Errors: OSError.
     """
 
     def __init__(self) -> None:
         self._flows: dict[bytes, _FlowLifetime] = {}
         with ExitStack() as undo:
-            # Listening first, then searching: no flow begins in between.
+            # Subscribe before the scan, so that no flow is missed.
             with system_call("listen for netkat's own flows (socket, ioctl, setsockopt, bind)"):
                 self._events = undo.enter_context(FlowEventListener())
             self._namespace = NetnsHandle()
@@ -62,11 +62,11 @@ class OwnFrameMarker(Closeable):
             self._undo = undo.pop_all()
 
     def fileno(self) -> int:
-        """Polls readable when process_events() has something to do."""
+        """Return a descriptor that is readable when process_events() must be called."""
         return self._events.fileno()
 
     def process_events(self) -> None:
-        """Process the flow events that wait."""
+        """Process the flow events received since the last call."""
         for event in self._events.take():
             if event is None:
                 self._scan()
@@ -74,12 +74,12 @@ class OwnFrameMarker(Closeable):
                 self._on_event(event)
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close the subscription. Idempotent."""
         self._undo.close()
 
     def mark(self, packets: Sequence[Packet]) -> None:
-        """Set ``sent_by_netkat`` of those that netkat sent."""
-        # A flow's beginning was in our queue before its first frame was in the ring.
+        """Set ``sent_by_netkat`` of the packets that netkat sent."""
+        # A flow's begin event is queued before its first frame reaches the ring.
         self.process_events()
         for packet in packets:
             if packet.direction == "out" and not packet.drop:
@@ -105,9 +105,9 @@ class OwnFrameMarker(Closeable):
                 del self._flows[key]
 
     def _scan(self) -> None:
-        """Take what is there now, which nobody has told of."""
+        """Add the flows that exist now and were not announced to this capture."""
         now = time.time_ns()
-        with suppress(OSError):  # to go back to its namespace takes CAP_SYS_ADMIN
+        with suppress(OSError):  # entering the namespace again requires CAP_SYS_ADMIN
             there, flows = self._namespace.call(lambda: (announcers(), own_flows()))
             for key in flows:
                 self._flows.setdefault(key, _FlowLifetime(0, there, now))
@@ -129,7 +129,7 @@ class OwnFrameMarker(Closeable):
             if any(self._events.is_open(owner) for owner in lifetime.owners):
                 lifetime.seen = at
             else:
-                # Its last word may have come just now; a killed one had none.
+                # The end event may have just arrived; a killed process sends none.
                 self.process_events()
                 if lifetime.ended is None:
                     lifetime.ended = lifetime.seen
@@ -137,7 +137,7 @@ class OwnFrameMarker(Closeable):
 
 
 def _keys(segment: Segment) -> tuple[bytes, bytes]:
-    """The flow's own key, and the one of a listener that it could belong to."""
+    """Return the key of the flow, and that of a listener that may own it."""
     local, remote = _packed(segment.source), _packed(segment.target)
     version = 6 if ":" in segment.source else 4
     protocol, port = segment.protocol, segment.source_port

@@ -1,4 +1,4 @@
-"""One captured packet, as files, lines and Python programs see it."""
+"""One captured packet."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TAG = struct.Struct("!HH")
 
 @dataclass(slots=True)
 class Packet:
-    """A frame and what the kernel or the file said about it.
+    """A frame, and what the kernel or the file reports about it.
 
     >>> packet = next(netkat.read_capture("web.pcap"))
-    >>> packet.length, packet.raw[:6].hex(":")  # bytes on the wire; the receiver's MAC
+    >>> packet.length, packet.raw[:6].hex(":")  # bytes on the wire; destination MAC
     (54, '02:00:00:00:00:02')
     >>> dict(packet.layers)["tcp"]["dport"]
     80
@@ -31,42 +31,42 @@ class Packet:
     length: int
     """Bytes on the wire."""
     raw: bytes
-    """The bytes kept, link header first; a VLAN tag stands in its place."""
+    """The captured bytes from the link header on, with any VLAN tag."""
     linktype: int = lt.ETHERNET
     interface: str = ""
     direction: str = ""
-    """"in", "out", or "" where unknown."""
+    """"in", "out", or "" if unknown."""
     segment: int = 0
-    """Payload bytes of each segment of a super-frame (TSO, GRO); 0 for a plain frame."""
+    """Payload bytes of each segment of a GSO or GRO packet; 0 for other packets."""
     comment: str = ""
     sent_by_netkat: bool = False
-    """True when netkat sent it."""
+    """True if netkat sent the packet."""
     drop: str = ""
-    """Why the kernel threw it away (``--drops``); "" for a frame on the wire."""
+    """Why the kernel dropped the packet (``--drops``); "" for a captured frame."""
 
     @property
     def time(self) -> float:
-        """Seconds since the epoch; ``time_ns`` has all digits."""
+        """Seconds since the epoch; ``time_ns`` is exact."""
         return self.time_ns / 1e9
 
     @property
     def layers(self) -> list[tuple[str, dict[str, Any]]]:
-        """Its headers from the outside in: name ("ethernet", "ip", "tcp" …) and fields."""
+        """The headers, outermost first: name ("ethernet", "ipv4", "tcp" …) and fields."""
         from netkat.capture.layers import layers
 
         return layers(self)
 
     def summary(self) -> str:
-        """What ``netkat sniff -n -t`` prints for it."""
+        """Return the line that ``netkat sniff -n -t`` prints."""
         from netkat.capture.text.context import Style
         from netkat.capture.text.printer import Printer
 
         return Printer(Style(numeric=True)).body(self)
 
     def to_scapy(self) -> Any:
-        """The same as a scapy packet. scapy (GPL-2.0) is no dependency of netkat.
+        """Return a scapy packet. scapy (GPL-2.0) is not a dependency of netkat.
 
-        Errors: ImportError where it is not installed.
+        Errors: ImportError if scapy is not installed.
         """
         from netkat.capture.scapy_bridge import to_scapy
 
@@ -74,7 +74,7 @@ class Packet:
 
 
 def from_record(record: Record, interface: str, linktype: int) -> Packet:
-    """The packet of a live record."""
+    """Return the packet for a record of a ring."""
     raw, length = record.data, record.length
     if linktype == lt.LINUX_SLL2:
         protocol = record.protocol if record.vlan is None else record.vlan[0]

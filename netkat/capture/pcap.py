@@ -13,7 +13,7 @@ from netkat.stack.records import Form, RecordCopier
 from netkat.wire.ring import Block
 
 MAX_PACKET = 1 << 24
-"""No packet is larger; a file that says so is damaged."""
+"""Largest packet length; a file with a larger one is damaged."""
 
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
 _FILE_HEADER, _RECORD = "IHHiIII", "IIII"
@@ -21,13 +21,13 @@ _NATIVE_RECORD = struct.Struct("=IIII")
 
 
 class CaptureFileError(BadArgument):
-    """The file is no capture file, or is damaged from a place on. What came before was read."""
+    """The file is not a capture file, or is damaged. Packets before the damage were read."""
 
-    hint = "file(1) says what it is; capinfos(1) reads what is left of a damaged one"
+    hint = "check the file: file FILE; capinfos FILE"
 
 
 def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
-    """``count`` bytes, or b"" at a clean end. Errors: CaptureFileError for an end in between."""
+    """Return ``count`` bytes, or b"" at the end of the file. Errors: CaptureFileError."""
     data = file.read(count)
     while data and len(data) < count:
         more = file.read(count - len(data))
@@ -40,7 +40,7 @@ def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
 
 
 class PcapReader:
-    """Iterates over the packets of a classic capture file whose first 4 bytes were read already."""
+    """Iterates over the packets of a classic capture file, after its first 4 bytes."""
 
     def __init__(self, file: BinaryIO, magic: bytes) -> None:
         self._file = file
@@ -92,19 +92,19 @@ class PcapFormat:
         self.copier: RecordCopier | None = None
 
     def begin(self) -> bytes:
-        """The file's header."""
+        """Return the file header."""
         magic = NANO if self._nano else MICRO
         return struct.pack("=" + _FILE_HEADER, magic, 2, 4, 0, 0, self._snaplen, self._linktype)
 
     def packets(self, packets: Iterable[Packet]) -> bytes:
-        """Records. Errors: BadArgument for another link type than the file's."""
+        """Return records. Errors: BadArgument if a link type differs from the file's."""
         unit, pack, parts = 1 if self._nano else 1000, _NATIVE_RECORD.pack, list[bytes]()
         for packet in packets:
             if packet.linktype != self._linktype:
                 raise BadArgument(
                     f"a classic capture file holds one link type, not "
                     f"{lt.describe(self._linktype)} and {lt.describe(packet.linktype)}",
-                    hint="a name ending in .pcapng can hold both",
+                    hint="use a file name that ends in .pcapng",
                 )
             seconds, fraction = divmod(packet.time_ns, 1_000_000_000)
             parts.append(
@@ -114,18 +114,18 @@ class PcapFormat:
         return b"".join(parts)
 
     def block(self, block: Block, interface: str, linktype: int) -> memoryview | None:
-        """The records of a whole ring block, good until the next; None where packets() must do."""
+        """Return the records of a ring block, valid until the next call; None: use packets()."""
         if self.copier is None or block.cooked or linktype != self._linktype:
             return None
         form = Form.PCAP_NANO if self._nano else Form.PCAP_MICRO
         return self.copier.copy(block.packets, block.count, form, 0)
 
     def end(self) -> bytes:
-        """Nothing: the format has no place for counts."""
+        """Return b"": the format has no statistics."""
         return b""
 
     def whole(self, data: bytes | memoryview) -> tuple[int, int]:
-        """How many of these bytes are whole records, and how many packets those are."""
+        """Return how many bytes are complete records, and the number of their packets."""
         at = packets = 0
         while at + 16 <= len(data):
             following = at + 16 + _NATIVE_RECORD.unpack_from(data, at)[2]

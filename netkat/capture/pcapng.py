@@ -1,4 +1,4 @@
-"""Writing pcapng (IETF draft-ietf-opsawg-pcapng): interfaces, nanoseconds, counts, comments."""
+"""Write pcapng (IETF draft-ietf-opsawg-pcapng): interfaces, nanoseconds, counts, comments."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length % 4
 
 
 SENT_BY_NETKAT = "sent by netkat"
-"""A packet's comment for Packet.sent_by_netkat."""
+"""The comment that stands for Packet.sent_by_netkat."""
 
 
 class InterfaceCounts(NamedTuple):
-    """What a capture's end says of one interface."""
+    """The statistics of one interface at the end of a capture."""
 
     received: int
     """Frames that passed the filter."""
     dropped: int
-    """Those of them that the kernel had no room for."""
+    """Frames of these that were dropped because the ring was full."""
 
 
 def option(code: int, value: bytes) -> bytes:
-    """One option, padded to 32 bits."""
+    """Return an option, padded to 32 bits."""
     value = value[:0xFFFF]
     return struct.pack("=HH", code, len(value)) + value + _PADDING[len(value) & 3]
 
 
 def block(kind: int, body: bytes) -> bytes:
-    """A whole block of a body whose length is a multiple of 4."""
+    """Return a block; the length of ``body`` must be a multiple of 4."""
     total = len(body) + 12
     return struct.pack("=II", kind, total) + body + _TOTAL.pack(total)
 
@@ -63,8 +63,8 @@ _DIRECTION = {
 
 
 class PcapngFormat:
-    """Turns packets into the bytes of a pcapng file; interfaces that are not known beforehand are
-    described as they appear."""
+    """Turns packets into the bytes of a pcapng file. An interface is described before its first
+    packet, unless it is given to the constructor."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class PcapngFormat:
         comment: str = "",
         interfaces: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """``counts`` is asked when a file ends; ``start_ns`` is when the capture began.
+        """``counts`` is called at the end of a file; ``start_ns`` is when the capture began.
 
-        ``interfaces`` are those that are watched, with their link types: in the file and
-        counted also where no packet comes from one, and "any", which none comes from.
+        ``interfaces`` are the captured ones with their link types: they are in the file with
+        their counts even if they have no packets, like "any".
         """
         self.copier: RecordCopier | None = None
         self._snaplen, self._filter, self._counts = snaplen, filter_text, counts
@@ -88,7 +88,7 @@ class PcapngFormat:
         self._interfaces: dict[tuple[str, int], int] = {}
 
     def begin(self) -> bytes:
-        """The section header; a file after a rotation begins anew."""
+        """Return the section header; also called for each file of a rotation."""
         self._interfaces.clear()
         options = option(SHB_HARDWARE, platform.machine().encode())
         options += option(SHB_OS, f"{platform.system()} {platform.release()}".encode())
@@ -112,7 +112,7 @@ class PcapngFormat:
         return number
 
     def packets(self, packets: Iterable[Packet]) -> bytes:
-        """Enhanced packet blocks, each new interface's description before its first."""
+        """Return packet blocks, with a description before the first packet of each interface."""
         parts: list[bytes] = []
         for packet in packets:
             number = self._interfaces.get((packet.interface, packet.linktype))
@@ -136,7 +136,7 @@ class PcapngFormat:
         return b"".join(parts)
 
     def block(self, filled: Block, interface: str, linktype: int) -> memoryview | bytes | None:
-        """The same for a whole ring block, good until the next; None where packets() must do."""
+        """Return the blocks of a ring block, valid until the next call; None: use packets()."""
         if self.copier is None or filled.cooked:
             return None
         described: list[bytes] = []
@@ -148,7 +148,7 @@ class PcapngFormat:
         return b"".join((*described, records)) if described else records
 
     def end(self) -> bytes:
-        """Interface statistics: what the kernel counted."""
+        """Return the interface statistics of the kernel."""
         counts = self._counts()
         parts = []
         for (name, _), number in self._interfaces.items():
@@ -171,7 +171,7 @@ class PcapngFormat:
         return b"".join(parts)
 
     def whole(self, data: bytes | memoryview) -> tuple[int, int]:
-        """How many of these bytes are whole blocks, and how many packets are in those."""
+        """Return how many bytes are complete blocks, and the number of their packets."""
         at = packets = 0
         while at + 12 <= len(data):
             kind, length = struct.unpack_from("=II", data, at)

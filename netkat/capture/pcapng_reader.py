@@ -1,4 +1,4 @@
-"""Reading pcapng files, of any writer, in either byte order, with many sections."""
+"""Read pcapng files, in either byte order, with any number of sections."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Interface:
     snaplen: int
     name: str = ""
     units: int = 1_000_000
-    """Time stamps a second."""
+    """Time stamp units in a second."""
     offset: int = 0
     """Seconds added to every time stamp."""
 
@@ -46,7 +46,7 @@ class _Interface:
 
 
 class PcapngReader:
-    """Iterates over the packets of a pcapng file whose first 4 bytes were read already."""
+    """Iterates over the packets of a pcapng file, after its first 4 bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -57,7 +57,7 @@ class PcapngReader:
         self.linktype, self.snaplen = first.linktype, first.snaplen
 
     def _first_interface(self) -> _Interface:
-        """Reads on to the first interface, so that a filter can be made before any packet."""
+        """Read up to the first interface: its link type is needed to compile the filter."""
         while not self._interfaces:
             found = self._block()
             if found is None:
@@ -66,7 +66,7 @@ class PcapngReader:
                 self._interface(found[1])
             elif found[0] in (ENHANCED, SIMPLE, OLD_PACKET):
                 raise CaptureFileError(
-                    "the capture file is damaged: a packet of an interface never described"
+                    "the capture file is damaged: a packet before any interface description"
                 )
         return self._interfaces[0]
 
@@ -97,9 +97,7 @@ class PcapngReader:
         elif int.from_bytes(magic, "big") == BYTE_ORDER:
             self._order = ">"
         else:
-            raise CaptureFileError(
-                f"no capture file: {first.hex()} is pcapng, {magic.hex()} is no byte order of it"
-            )
+            raise CaptureFileError(f"pcapng with an invalid byte-order magic: {magic.hex()}")
         (length,) = struct.unpack(self._order + "I", head[:4])
         if length < 28 or length % 4 or length > MAX_BLOCK:
             raise CaptureFileError(f"the capture file is damaged: a section header of {length}")
@@ -143,7 +141,7 @@ class PcapngReader:
                 interface.name = value.decode(errors="replace")
             elif code == IF_TSRESOL and len(value) == 1:
                 base, power = (2, value[0] & 0x7F) if value[0] & 0x80 else (10, value[0])
-                # 10^19 units a second do not fit the 64 bits of a time stamp's first second.
+                # With 10^19 units a second, one second does not fit in 64 bits.
                 interface.units = base ** min(power, 64)
             elif code == IF_TSOFFSET and len(value) == 8:
                 (interface.offset,) = struct.unpack(self._order + "q", value)
@@ -160,7 +158,7 @@ class PcapngReader:
     def _of(self, number: int) -> _Interface:
         if number >= len(self._interfaces):
             raise CaptureFileError(
-                f"the capture file is damaged: interface {number} was never described"
+                f"the capture file is damaged: no description of interface {number}"
             )
         return self._interfaces[number]
 

@@ -1,4 +1,4 @@
-"""Packets of several sources in one order of time."""
+"""Merge packets of several sources in the order of time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from netkat.capture.packet import Packet
 
 
 class ReorderBuffer:
-    """Holds packets back until nothing older can come: one ring hands over later than another,
-    and a drop is told of at once.
+    """Holds packets until no older one can arrive: rings release blocks late, drop events arrive at
+    once.
 
-    ``slack`` is how many seconds late the latest may be.
+    ``slack`` is the longest delay of a source in seconds.
     """
 
     def __init__(self, slack: float) -> None:
@@ -22,12 +22,12 @@ class ReorderBuffer:
         self._order = itertools.count()
 
     def add(self, packets: Iterable[Packet]) -> None:
-        """Take packets, in any order."""
+        """Add packets in any order."""
         for packet in packets:
             heapq.heappush(self._heap, (packet.time_ns, next(self._order), packet))
 
     def ready(self, asked_at: int) -> list[Packet]:
-        """Those that may go on, by time. ``asked_at`` (ns) is from before the sources were read."""
+        """Return the packets that are in order now. ``asked_at`` (ns) is when reading began."""
         limit = asked_at - int(self.slack * 1e9)
         found = []
         while self._heap and self._heap[0][0] <= limit:
@@ -35,7 +35,7 @@ class ReorderBuffer:
         return found
 
     def flush(self) -> list[Packet]:
-        """All that is left: nothing more comes."""
+        """Return all remaining packets, by time."""
         found = [packet for _, _, packet in sorted(self._heap)]
         self._heap.clear()
         return found

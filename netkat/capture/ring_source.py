@@ -1,4 +1,4 @@
-"""One interface's ring with the filter for it."""
+"""The receive ring of an interface, with its filter."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from netkat.wire.ring import ANY, ReceiveRing, hardware_type
 
 @dataclass(slots=True)
 class RingSource:
-    """One interface that is watched."""
+    """An interface that packets are captured on."""
 
     name: str
     linktype: int
     ring: ReceiveRing
     matches: object | None
-    """A filter that only user space can run, over the whole cooked packet."""
+    """A filter that only user space can apply, to the whole cooked packet."""
 
 
 def program_for(
     name: str, options: CaptureOptions, *, expression: str | None = None
 ) -> tuple[int, list[tuple[int, int, int, int]]]:
-    """Link type of the interface, and the filter as libpcap made it for that."""
+    """Return the interface's link type, and the filter compiled by libpcap for it."""
     linktype = lt.LINUX_SLL2 if name == ANY_NAME else lt.of_hardware(hardware_type(name))
     if options.linktype is not None and options.linktype != linktype:
         if options.linktype != lt.LINUX_SLL2:
             raise BadArgument(
                 f"{name} is captured as {lt.describe(linktype)}, not as "
                 f"{lt.describe(options.linktype)}",
-                hint="-y takes that name or LINUX_SLL2",
+                hint="use -y with that name or with LINUX_SLL2",
             )
         linktype = lt.LINUX_SLL2
     text = options.filter_text if expression is None else expression
@@ -55,12 +55,12 @@ def program_for(
 
 
 def open_source(name: str, options: CaptureOptions, names: dict[int, str]) -> RingSource:
-    """Compile, open, bind; ``names`` are the namespace's interfaces by their index.
+    """Compile the filter and open the ring; ``names`` are the namespace's interfaces by index.
 
     Errors: those of compile_filter() and of ReceiveRing.
     """
     if name != ANY_NAME and name not in names.values():
-        raise InterfaceNotFound(f"no interface {name}", hint="netkat sniff -D lists the interfaces")
+        raise InterfaceNotFound(f"no interface {name}", hint="list interfaces: netkat sniff -D")
     linktype, program = program_for(name, options)
     cooked, matches = linktype == lt.LINUX_SLL2, None
     if cooked:
@@ -89,7 +89,7 @@ def open_source(name: str, options: CaptureOptions, names: dict[int, str]) -> Ri
 
 
 def _netmask(name: str) -> int:
-    """IPv4 netmask of an interface, for ``ip broadcast``."""
+    """Return the IPv4 netmask of an interface, for the primitive ``ip broadcast``."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -1,4 +1,4 @@
-"""Where a capture's sockets are opened: here, or in another network namespace."""
+"""Open sockets in this or another network namespace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def run_in_netns(netns: str | int | None, function: Callable[[], T]) -> T:
-    """Call ``function`` in the namespace (a name, a path, a pid) or, for None, right here."""
+    """Call ``function`` in a network namespace (name, path or pid), or for None in this one."""
     if netns is None:
         return function()
     from netkat.host import netns as namespaces
@@ -18,14 +18,14 @@ def run_in_netns(netns: str | int | None, function: Callable[[], T]) -> T:
 
 
 def pod_netns(pod: str) -> str:
-    """Path of a pod's network namespace, by NAMESPACE/NAME. Errors: BadArgument, SetupError."""
+    """Return the path of a pod's network namespace. Errors: BadArgument, SetupError."""
     from netkat.host import containers
 
     return containers.pod_netns(pod)
 
 
 def container_netns(container: str) -> str:
-    """Path of a container's network namespace, by its id. Errors: BadArgument, SetupError."""
+    """Return the path of a container's network namespace. Errors: BadArgument, SetupError."""
     from netkat.host import containers
 
     return containers.container_netns(container)

@@ -1,4 +1,4 @@
-"""Packets as scapy's, for programs that have it. scapy is GPL-2.0, so netkat never needs it."""
+"""Convert packets to scapy's. scapy is GPL-2.0, so it is not a dependency of netkat."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def to_scapy(packet: Packet) -> Any:
-    """A scapy packet with the same bytes, time and interface. Errors: ImportError."""
+    """Return a scapy packet with the same bytes, time and interface. Errors: ImportError."""
     try:
         from scapy import layers  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        raise ImportError("to_scapy() needs scapy: pip install scapy") from None
+        raise ImportError("to_scapy() requires scapy: pip install scapy") from None
     import importlib
 
     del layers

@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 
 
 class Sniffer(Closeable):
-    """Packets as they come, oldest first; armed when it is made, so none after that is missed.
+    """Captured packets, oldest first, from the moment that the constructor returns.
 
-    Iterate it with ``for`` or ``async for`` (asyncio), once or in pieces: what
-    comes in between waits in the ring. It ends after ``count`` packets, after
-    ``timeout`` seconds, or by close() from any thread. A context manager of both
-    kinds; an iteration that runs to its end closes it.
+    Iterate with ``for`` or ``async for`` (asyncio), once or in parts: packets in between wait in
+    the ring. The iteration ends after ``count`` packets, after ``timeout`` seconds, or by close()
+    from any thread, and closes the sniffer. It is a context manager and an async one.
 
     >>> with netkat.sniff("tcp port 80", interface="eth0", timeout=0.1) as packets:
     ...     packets.interfaces
@@ -56,11 +55,11 @@ class Sniffer(Closeable):
 
     @property
     def interfaces(self) -> list[str]:
-        """The names that are watched."""
+        """Names of the captured interfaces."""
         return [name for name, _ in self._capture.sources]
 
     def counts(self) -> dict[str, Counts]:
-        """The kernel's counters by interface: frames received by the filter, and dropped."""
+        """Return the kernel's counters for each interface: frames received by filter, and drops."""
         if not self._closed:
             self._counts = self._capture.counts()
         return self._counts
@@ -69,7 +68,7 @@ class Sniffer(Closeable):
         return self
 
     def __next__(self) -> Packet:
-        """The next packet; waits for it. Errors: InterfaceDown."""
+        """Wait for the next packet and return it. Errors: InterfaceDown."""
         while (packet := self._next()) is None:
             left = self._patience()
             if not self._begin():
@@ -89,7 +88,7 @@ class Sniffer(Closeable):
         return self
 
     async def __anext__(self) -> Packet:
-        """The same, on asyncio's loop; cancelling it loses no packet."""
+        """Like __next__(), for asyncio; cancelling loses no packet."""
         import asyncio
 
         while (packet := self._next()) is None:
@@ -99,7 +98,7 @@ class Sniffer(Closeable):
             try:
                 if left == 0:
                     loop = asyncio.get_running_loop()
-                    # Up to a tenth of a second until the rings have handed over.
+                    # It takes up to 0.1 s until the rings have released all blocks.
                     rest = await loop.run_in_executor(None, self._capture.stop)
                     self._waiting.extend(rest)
                     self._over = True
@@ -111,20 +110,20 @@ class Sniffer(Closeable):
         return packet
 
     def close(self) -> None:
-        """End it; more than once is once. A wait in another thread ends."""
+        """Close the capture and end a wait in another thread. Idempotent."""
         with self._lock:
             if self._closed:
                 return
             self._counts = self._capture.counts()
             self._closed, busy = True, self._busy
         if busy:
-            # Whoever reads the rings takes them down when it has stopped.
+            # The thread that reads the rings closes them.
             self._capture.wake()
         else:
             self._capture.close()
 
     def _fill(self) -> None:
-        """Take what waits in the rings; when an interface is gone, its last packets as well."""
+        """Take the packets from the rings, also the last ones of an interface that is gone."""
         if self._fault is not None:
             return
         try:
@@ -135,7 +134,7 @@ class Sniffer(Closeable):
                 self._waiting.extend(self._capture.stop())
 
     def _begin(self) -> bool:
-        """Take the rings for reading; False when they are closed."""
+        """Reserve the rings for reading; return False if they are closed."""
         with self._lock:
             self._busy = not self._closed
             return self._busy
@@ -188,7 +187,7 @@ class Sniffer(Closeable):
 
 
 async def _readable(descriptors: Sequence[int], timeout: float | None) -> None:
-    """Wait until one of them is readable, or in vain."""
+    """Wait until a descriptor is readable or the timeout expires."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -223,22 +222,21 @@ def sniff(
 ) -> Sniffer:
     """Capture packets, as ``netkat sniff`` does.
 
-    ``expression`` is in tcpdump's filter language; ``interface`` a name, several,
-    "any", or None for the first that is up; ``count`` packets end it (0: never),
-    ``timeout`` seconds as well; ``buffer`` bytes of ring an interface; ``netns`` a
-    namespace's name, path or pid. Needs CAP_NET_RAW.
+    ``expression`` is a pcap-filter(7) expression. ``interface`` is a name, several, "any", or None
+    for the first that is up. The capture ends after ``count`` packets (0: no limit) or ``timeout``
+    seconds. ``buffer`` is the ring size of each interface in bytes; ``netns`` a network
+    namespace's name, path or pid. Requires CAP_NET_RAW.
 
     >>> with netkat.sniff("tcp port 80", interface="eth0", count=2) as packets:
     ...     with netkat.create_connection(("10.111.111.129", 80), timeout=2):
     ...         [packet.direction for packet in packets]
     ['out', 'in']
 
-    Errors: BadArgument (also for a wrong filter), InterfaceNotFound,
-    InterfaceDown, MissingCapability; InterfaceDown while iterating when an
-    interface goes away.
+    Errors: BadArgument (also for an invalid filter), InterfaceNotFound,
+    InterfaceDown, MissingCapability; InterfaceDown while iterating if an interface is removed.
     """
     if count < 0 or snaplen < 0 or buffer <= 0 or (timeout is not None and timeout < 0):
-        raise BadArgument("count, snaplen, buffer and timeout are not negative")
+        raise BadArgument("count, snaplen, buffer and timeout must not be negative")
     words = [interface] if isinstance(interface, str) else list(interface or ())
     options = CaptureOptions(
         interfaces=select_interfaces(words, netns),
@@ -252,14 +250,14 @@ def sniff(
 
 
 def read_capture(path: str | os.PathLike[str], expression: str = "") -> Iterator[Packet]:
-    """The packets of a pcap or pcapng file that match.
+    """Read a pcap or pcapng file and return the packets that match.
 
     >>> for packet in netkat.read_capture("web.pcap", "tcp"):
     ...     packet.summary()
     'IP 192.0.2.1.40000 > 10.111.111.129.80: Flags [S], seq 1, win 64240, length 0'
 
-    Errors: BadArgument (no file, no capture file, a wrong filter; also from the
-    iteration, where a file is damaged: what came before has been given).
+    Errors: BadArgument (no such file, not a capture file, invalid filter; also from the iteration
+    if the file is damaged, after the packets before the damage).
     """
     import os
 

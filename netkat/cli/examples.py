@@ -47,11 +47,13 @@ EXAMPLES: Final = {
     "clean": (Example("netkat clean", "says what it has removed"),),
     "demo": (Example("netkat demo", "as root; some 20 s"),),
     "sniff": (
-        Example("netkat sniff -i eth0 -n tcp port 80", "lines, as tcpdump's"),
-        Example("netkat sniff -i eth0 -w web.pcapng port 80", "a file, for Wireshark"),
-        Example("netkat sniff -i any --drops host 10.0.0.7", "and what the kernel threw away"),
-        Example("netkat sniff --pod shop/web-7d9f --stats", "in a pod of this node"),
-        Example("netkat sniff -n -r web.pcapng 'tcp[13] & 4 != 0'", "the RSTs of a file"),
+        Example("netkat sniff -i eth0 -n tcp port 80", "print packets"),
+        Example("netkat sniff -i eth0 -w web.pcapng port 80", "write a file for Wireshark"),
+        Example("netkat sniff -i any --drops host 10.0.0.7", "also show kernel drops"),
+        Example("netkat sniff --pod shop/web-7d9f --stats", "statistics of a pod on this node"),
+        Example(
+            "netkat sniff -n -r web.pcapng 'tcp[13] & 4 != 0'", "print RST packets from a file"
+        ),
     ),
     "completion": (
         Example("source <(netkat completion bash)", "in ~/.bashrc; or zsh, in ~/.zshrc"),

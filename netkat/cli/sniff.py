@@ -1,4 +1,4 @@
-"""``netkat sniff``: tcpdump's letters."""
+"""``netkat sniff``, with tcpdump's options."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from netkat.cli.console import say
 from netkat.cli.dispatch import PlainCommand
 from netkat.errors import BadArgument
 
-_ABSENT = {
-    "-E": "decrypting ESP is not there; use tshark",
-    "-I": "Wi-Fi monitor mode is not there; use tcpdump",
-    "-H": "802.11s headers are not there; use tcpdump",
-    "-m": "SMI MIB modules are not there; use tcpdump",
-    "-M": "checking TCP MD5 signatures is not there; use tcpdump",
-    "-T": "choosing a decoder by force is not there; use tshark -d",
-    "-u": "undecoded NFS handles are not there; use tcpdump",
-    "-b": "AS numbers in ASDOT are not there; use tcpdump",
-    "-f": "foreign names are not there: addresses are always numbers",
-    "-j": "choosing a time stamp type is not there: the kernel's own is taken",
-    "-J": "choosing a time stamp type is not there: the kernel's own is taken",
-    "-z": "a command after each rotation is not there; watch the directory instead",
-    "-V": "a list of files is not there; use mergecap, then -r",
+_UNSUPPORTED = {
+    "-E": "not supported (ESP decryption); use tshark",
+    "-I": "not supported (Wi-Fi monitor mode); use tcpdump",
+    "-H": "not supported (802.11s headers); use tcpdump",
+    "-m": "not supported (SMI MIB modules); use tcpdump",
+    "-M": "not supported (TCP MD5 signatures); use tcpdump",
+    "-T": "not supported; use tshark -d",
+    "-u": "not supported (undecoded NFS handles); use tcpdump",
+    "-b": "not supported (AS numbers in ASDOT); use tcpdump",
+    "-f": "not supported: addresses are always numeric",
+    "-j": "not supported: the kernel's software time stamps are used",
+    "-J": "not supported: the kernel's software time stamps are used",
+    "-z": "not supported (commands after a rotation); watch the directory instead",
+    "-V": "not supported (list of files); use mergecap, then -r",
 }
 
 
 class SniffCommand(PlainCommand):
-    """Says why a letter of tcpdump's is not there."""
+    """Rejects tcpdump options that are not supported, with a replacement."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always; for an unknown option that tcpdump has, the reason."""
+        """Parse the arguments; for an unsupported option of tcpdump raise BadArgument."""
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
             name = getattr(error, "option_name", None)
-            if name in _ABSENT:
-                raise BadArgument(f"sniff {name}: {_ABSENT[name]}") from None
+            if name in _UNSUPPORTED:
+                raise BadArgument(f"sniff {name}: {_UNSUPPORTED[name]}") from None
             raise
 
 
@@ -89,12 +89,12 @@ def sniff(
 ) -> int:
     """Capture packets, or read them from a file.
 
-    A frame is seen before tc and netfilter on its way in, and after them on its
-    way out: what an egress rule dropped never shows here. --drops says what
-    the kernel threw away.
+    Incoming packets are captured before tc and netfilter, outgoing packets
+    after them, so packets dropped on egress are not captured. Use --drops to
+    show packets dropped by the kernel.
     """
     given = dict(locals())
-    # Not above: this module is read for every command, and connect has no use for these.
+    # Imported here: this module is loaded for every command, and start-up time is measured.
     from netkat.cli import sniff_arguments as values
 
     if list_interfaces:

@@ -1,4 +1,4 @@
-"""sniff's words turned into a sniff_options. Each fault says what would have been taken."""
+"""Parse sniff's arguments into SniffOptions. Each error names the accepted values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNITS = {"": 1_000_000, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def sniff_options(given: dict[str, Any]) -> SniffOptions:
-    """The whole sniff_options. Errors: BadArgument."""
+    """Return all options of the command line. Errors: BadArgument."""
     _check(given)
     netns = place(given)
     writes = given["write"] is not None
@@ -44,7 +44,7 @@ def sniff_options(given: dict[str, Any]) -> SniffOptions:
 
 
 def place(given: dict[str, Any]) -> str | int | None:
-    """--netns, --pod or --container as a namespace. Errors: BadArgument, SetupError."""
+    """Return the namespace of --netns, --pod or --container. Errors: BadArgument, SetupError."""
     return namespace(given["netns"], given["pod"], given["container"])
 
 
@@ -59,7 +59,7 @@ def _check(given: dict[str, Any]) -> None:
             ("user", "-Z"),
         ):
             if given[name]:
-                raise BadArgument(f"-r reads a file, {letter} asks for a live capture")
+                raise BadArgument(f"{letter} cannot be used with -r")
     if given["write"] is None:
         for name, letter in (
             ("rotate_size", "-C"),
@@ -67,15 +67,17 @@ def _check(given: dict[str, Any]) -> None:
             ("rotate_files", "-W"),
         ):
             if given[name] is not None:
-                raise BadArgument(f"{letter} is about the file of -w, which is not there")
+                raise BadArgument(f"{letter} requires -w")
     if given["rotate_files"] is not None and not (given["rotate_size"] or given["rotate_seconds"]):
-        raise BadArgument("-W goes with -C or -G")
+        raise BadArgument("-W requires -C or -G")
     if given["write"] == "-" and (given["show"] or given["json"] or given["stats"]):
-        raise BadArgument("-w - and lines cannot share standard output: name a file for -w")
+        raise BadArgument(
+            "-w - cannot be used with --print, --json or --stats: all write to stdout"
+        )
     if given["json"] and given["stats"]:
-        raise BadArgument("--json and --stats exclude each other")
+        raise BadArgument("--json and --stats cannot be used together")
     if given["only_count"] and given["read"] is None:
-        raise BadArgument("--count counts the packets of a file: give -r FILE")
+        raise BadArgument("--count requires -r")
 
 
 def _capture_options(given: dict[str, Any], shows: bool, netns: str | int | None) -> CaptureOptions:
@@ -85,19 +87,21 @@ def _capture_options(given: dict[str, Any], shows: bool, netns: str | int | None
     elif shows or given["packet_buffered"]:
         hold = HOLD_MS
     else:
-        # Nobody looks on: fuller blocks cost less.
+        # Only a file is written: fuller blocks cost less CPU time.
         hold = 100
     linktype = None
     if given["linktype"] is not None:
         linktype = lt.by_name(given["linktype"])
         if linktype is None:
-            raise BadArgument(f"-y: {given['linktype']!r} is no link type", hint="such as EN10MB")
+            raise BadArgument(
+                f"-y: invalid link type {given['linktype']!r}", hint="use EN10MB or LINUX_SLL2"
+            )
     buffer = DEFAULT_BUFFER
     if given["buffer"] is not None:
         buffer = _number(given["buffer"], "-B", 1, 4 << 20) << 10
     direction = given["direction"] or "inout"
     if direction not in ("in", "out", "inout"):
-        raise BadArgument(f"-Q: {direction!r} is not in, out or inout")
+        raise BadArgument(f"-Q: invalid direction {direction!r} (in, out or inout)")
     return CaptureOptions(
         interfaces=_interfaces(given, netns),
         filter_text=_filter(given),
@@ -125,7 +129,7 @@ def _filter(given: dict[str, Any]) -> str:
     if given["filter_file"] is None:
         return words
     if words:
-        raise BadArgument("-F and a filter on the command line exclude each other")
+        raise BadArgument("-F cannot be used with a filter on the command line")
     try:
         with open(given["filter_file"], encoding="utf-8", errors="surrogateescape") as file:
             return file.read().strip()
@@ -141,7 +145,7 @@ def _style(given: dict[str, Any]) -> Style:
     if given["ascii_only"] and not dump:
         dump = "A"
     if given["stamp"] > 5:
-        raise BadArgument("-t goes up to five times")
+        raise BadArgument("-t can be given at most five times")
     return Style(
         stamp=given["stamp"],
         nanoseconds=_nano(given),
@@ -174,9 +178,9 @@ def _color() -> bool:
 def _nano(given: dict[str, Any]) -> bool:
     precision = given["precision"]
     if precision not in (None, "micro", "nano"):
-        raise BadArgument(f"--time-stamp-precision: {precision!r} is not micro or nano")
+        raise BadArgument(f"--time-stamp-precision: invalid value {precision!r} (micro or nano)")
     if given["micro"] and (given["nano"] or precision == "nano"):
-        raise BadArgument("--micro and --nano exclude each other")
+        raise BadArgument("--micro and --nano cannot be used together")
     return bool(given["nano"]) or precision == "nano"
 
 
@@ -185,7 +189,10 @@ def _rotation(given: dict[str, Any]) -> Rotation:
     if given["rotate_size"] is not None:
         match = re.fullmatch(r"([0-9]{1,9})([kKmMgG]?)", given["rotate_size"])
         if match is None or not int(match[1]):
-            raise BadArgument(f"-C: {given['rotate_size']!r} is not a size", hint="10, 500k, 1g")
+            raise BadArgument(
+                f"-C: invalid size {given['rotate_size']!r}",
+                hint="use a number such as 10, 500k or 1g",
+            )
         size = int(match[1]) * _UNITS[match[2].lower()]
     return Rotation(
         size=size,
@@ -198,5 +205,5 @@ def _rotation(given: dict[str, Any]) -> Rotation:
 
 def _number(word: str, option: str, least: int, most: int) -> int:
     if not (word.isascii() and word.isdigit()) or not least <= int(word[:20]) <= most:
-        raise BadArgument(f"{option}: {word!r} is not a number from {least} to {most}")
+        raise BadArgument(f"{option}: invalid number {word!r} ({least} to {most})")
     return int(word)

@@ -85,7 +85,7 @@ def test_filter_from_a_file_and_words_as_one(capture: str, tmp_path: Path) -> No
     assert in_a_pipe("-n", "-r", capture, "-F", str(filters)).stdout == wanted
     assert in_a_pipe("-nr", capture, "tcp port 9999").stdout == wanted
     both = in_a_pipe("-n", "-r", capture, "-F", str(filters), "udp")
-    assert both.returncode == 2 and b"exclude each other" in both.stderr
+    assert both.returncode == 2 and b"-F cannot be used with" in both.stderr
 
 
 def test_the_program_is_tcpdumps(capture: str) -> None:

@@ -28,7 +28,8 @@ WORDS: dict[str, str] = {
     r"this very": "this",
     r"\bgo(es)? by\b": "uses, follows",
     r"\banew\b|once more": "again",
-    r"\btold\b|\bsaid\b|\btells?\b|\bsays?\b": "reported, message, report, print",
+    # Not the end of a literal: ARP lines have "who-has A tell B", as in tcpdump.
+    r"\btold\b|\bsaid\b|\btells?\b(?! $)|\bsays?\b": "reported, message, report, print",
     r"\bwhoever\b|\bwhom\b": "the program, peer or thread that ...",
     r"\bours\b|\bour own\b|\bhis\b": "netkat's, the local host's, the caller's",
     r"\bsomebody\b|\bnobody\b": "another process, no process (say which)",

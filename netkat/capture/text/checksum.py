@@ -1,4 +1,4 @@
-"""The Internet checksum (RFC 1071) for lines that say whether one is right."""
+"""The Internet checksum (RFC 1071), to verify checksums in packets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 def internet(data: bytes) -> int:
-    """What the field must hold; 0 over data whose own checksum is right."""
+    """Return the checksum of ``data``; 0 if ``data`` includes a correct checksum."""
     if len(data) & 1:
         data += b"\0"
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -15,7 +15,7 @@ def internet(data: bytes) -> int:
 
 
 def pseudo_header(addresses: bytes, protocol: int, length: int) -> bytes:
-    """Of IPv4 (8 bytes of addresses, RFC 9293) or IPv6 (32, RFC 8200)."""
+    """Return the pseudo-header for IPv4 (8 bytes of addresses, RFC 9293) or IPv6 (32, RFC 8200)."""
     if len(addresses) == 8:
         return addresses + struct.pack("!BBH", 0, protocol, length & 0xFFFF)
     return addresses + struct.pack("!IHBB", length, 0, 0, protocol)

@@ -13,7 +13,7 @@ _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BxHI")
 _HOP_BY_HOP, _ROUTING, _FRAGMENTED, _AUTHENTICATION, _OPTIONS = 0, 43, 44, 51, 60
 _CHAIN = 16
-"""Extension headers before a packet is called hostile."""
+"""Most extension headers that are followed."""
 
 
 def ip6(printer: PrinterState, data: bytes, at: int, end: int) -> str:

@@ -1,4 +1,4 @@
-"""Numbers that have names: as tcpdump spells them."""
+"""Names of protocol numbers as tcpdump prints them, and addresses as text."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PROTOCOLS = {
 
 
 def ethertype(number: int) -> str:
-    """Its name, or "Unknown"."""
+    """Return the EtherType's name, or "Unknown"."""
     return ETHERTYPES.get(number, "Unknown")
 
 
 def protocol(number: int) -> str:
-    """Its name, or "unknown"."""
+    """Return the IP protocol's name, or "unknown"."""
     return PROTOCOLS.get(number, "unknown")
 
 
 @functools.lru_cache(maxsize=4096)
 def service(port: int, transport: str) -> str:
-    """The name that /etc/services has for a port, or its number."""
+    """Return the port's name in /etc/services, or its number."""
     try:
         return socket.getservbyport(port, transport)
     except (OSError, OverflowError):
@@ -42,17 +42,17 @@ def service(port: int, transport: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def ip4_text(address: bytes) -> str:
-    """Dotted decimal."""
+    """Return an IPv4 address in dotted-decimal notation."""
     return ".".join(map(str, address))
 
 
 @functools.lru_cache(maxsize=4096)
 def ip6_text(address: bytes) -> str:
-    """RFC 5952."""
+    """Return an IPv6 address as in RFC 5952."""
     return socket.inet_ntop(socket.AF_INET6, address)
 
 
 @functools.lru_cache(maxsize=4096)
 def mac_text(address: bytes) -> str:
-    """Colons between the bytes."""
+    """Return a MAC address with colons."""
     return address.hex(":")

@@ -58,7 +58,7 @@ def tcp(printer: PrinterState, data: bytes, at: int, end: int, ends: Addresses) 
         options = _options(data[at + 20 : min(at + size, stop)], size - 20, flags, bases)
         parts.append(f", options [{options}")
         if options.endswith(("[bad opt]", "[|tcp]>")):
-            # Nothing behind broken options is sure.
+            # tcpdump prints nothing after invalid options.
             return "".join(parts)
     parts.append(f", length {length}")
     if length and stop > at + size:
@@ -73,7 +73,7 @@ def _relative(
     ends: Addresses,
     header: tuple[int, int, int, int, int],
 ) -> tuple[int, int, tuple[int, int]]:
-    """Sequence numbers from the conversation's first ones on, and what SACK edges start from."""
+    """Return relative sequence numbers, and the base values for SACK edges."""
     source, target, flags, seq, ack = header
     half = len(ends.packed) // 2
     reverse = source > target or (source == target and ends.packed[:half] > ends.packed[half:])
@@ -99,9 +99,9 @@ def _sum(data: bytes, at: int, end: int, ends: Addresses, checksum: int) -> str:
 
 
 def _options(options: bytes, size: int, flags: int, bases: tuple[int, int]) -> str:
-    """The list and its closing bracket; "[bad opt]" or "[|tcp]>" end it early."""
+    """Return the list and its closing bracket; invalid options end it early."""
     if size == 12 and options[:4] == b"\x01\x01\x08\x0a" and len(options) == 12:
-        # What nearly every segment between two Linux hosts carries.
+        # Nearly every segment between two Linux hosts has these options.
         value, echo = _TWO.unpack_from(options, 4)
         return f"nop,nop,TS val {value} ecr {echo}]"
     texts: list[str] = []

@@ -28,7 +28,7 @@ def udp(printer: PrinterState, data: bytes, at: int, end: int, ends: Addresses) 
     _, _, length, checksum = _HEADER.unpack_from(data, at)
     if length < 8 and length:
         return f"{shown}truncated-udplength {length}"
-    # A first fragment says the whole datagram's length and ends earlier.
+    # A first fragment has the length of the whole datagram and ends earlier.
     finish = min(at + length, end) if length else end
     size = (length or end - at) - 8
     there = end - at - 8
@@ -38,7 +38,7 @@ def udp(printer: PrinterState, data: bytes, at: int, end: int, ends: Addresses) 
     if printer.style.quiet:
         return f"{shown}{plain}"
     summed = ""
-    # For IPv4, where the checksum may be left out, tcpdump speaks of it from -vv on.
+    # For IPv4, where the checksum is optional, tcpdump prints it from -vv on.
     wanted = printer.style.verbose > (len(ends.packed) == 8)
     whole = len(data) >= at + length or not checksum
     if wanted and printer.style.checksums and not ends.fragment and whole:
