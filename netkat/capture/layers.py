@@ -11,6 +11,7 @@ from netkat.capture.text.number_names import ip4_text, ip6_text, mac_text
 from netkat.errors import LibraryMissing
 
 if TYPE_CHECKING:
+    from netkat.capture.dns_message import DnsMessage, DnsRecord
     from netkat.capture.packet import Packet
 
 Layer = tuple[str, dict[str, Any]]
@@ -19,6 +20,7 @@ _DEPTH = 16
 _VXLAN, _GENEVE, _DNS = (4789, 8472), 6081, (53, 5353, 5355)
 _SLL2 = struct.Struct("!HxxIHBB8s")
 _NAMES = {"ip6": "ipv6", "ip": "ipv4"}
+_NAME_TYPES = frozenset((2, 5, 12, 39))
 _MAC_FIELDS = frozenset(("sha", "tha"))
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 
@@ -215,37 +217,51 @@ def _datagram(found: list[Layer], source: int, target: int, data: bytes) -> None
 
 
 def _dns(found: list[Layer], data: bytes) -> None:
-    message = _dpkt().dns.DNS(data)
-    found.append(
-        (
-            "dns",
+    # Imported here: dnspython takes 90 ms to load, and few packets are DNS messages.
+    from netkat.capture.dns_message import HEADER, DnsMessage
+
+    if len(data) < HEADER.size:
+        raise ValueError("short")
+    message = DnsMessage(data)
+    flags = message.flags
+    fields: dict[str, Any] = {
+        "id": message.ident,
+        "response": bool(flags & 0x8000),
+        "opcode": flags >> 11 & 15,
+        "rcode": message.rcode,
+        "recursion_desired": bool(flags & 0x100),
+        "truncated": bool(flags & 0x200),
+        "questions": [
+            {"name": _bare_name(one.name), "type": one.type} for one in message.questions
+        ],
+        "answers": [
             {
-                "id": message.id,
-                "response": bool(message.qr),
-                "opcode": message.opcode,
-                "rcode": message.rcode,
-                "recursion_desired": bool(message.rd),
-                "truncated": bool(data[2] & 2),
-                "questions": [{"name": one.name, "type": one.type} for one in message.qd],
-                "answers": [
-                    {"name": one.name, "type": one.type, "ttl": one.ttl, "data": _answer(one)}
-                    for one in message.an
-                ],
-            },
-        )
-    )
+                "name": _bare_name(one.name),
+                "type": one.type,
+                "ttl": one.ttl,
+                "data": _answer(message, one),
+            }
+            for one in message.sections[0]
+        ],
+    }
+    found.append(("dns", fields))
+    if message.cut:
+        found.append(("malformed", {}))
 
 
-def _answer(record: Any) -> str:
-    data = bytes(record.rdata)
-    if record.type == 1 and len(data) == 4:
-        return ip4_text(data)
-    if record.type == 28 and len(data) == 16:
-        return ip6_text(data)
-    for name in ("cname", "nsname", "ptrname", "mxname", "srvname"):
-        if isinstance(value := getattr(record, name, None), str):
-            return value
-    return data.hex()
+def _bare_name(name: str) -> str:
+    return name.removesuffix(".")
+
+
+def _answer(message: DnsMessage, record: DnsRecord) -> str:
+    """Return the data in presentation format; hex if the type is unknown or the data malformed."""
+    try:
+        value = message.value(record)
+    except Exception:
+        value = None
+    if value is None:
+        return message.data[record.at : record.at + record.size].hex()
+    return _bare_name(value.to_text()) if record.type in _NAME_TYPES else value.to_text()
 
 
 def _icmp_detail(fields: dict[str, Any], number: int, data: bytes) -> None:

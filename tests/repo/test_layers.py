@@ -72,6 +72,7 @@ FENCES = {
     "requests": ("netkat/requests.py",),
     "urllib3": ("netkat/web/urllib3_pool.py",),
     "python_socks": ("netkat/conn/tunnel.py",),
+    "dns": ("netkat/capture/dns_message.py",),
     "dpkt": ("netkat/capture/",),
     "scapy": ("netkat/capture/scapy_bridge.py",),
 }

@@ -268,13 +268,13 @@ def test_a_torn_file_gives_what_is_whole(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "an empty file"),
-        (b"root:x:0:0", "no capture file"),
+        (b"", "empty file"),
+        (b"root:x:0:0", "not a capture file"),
         (b"\x1f\x8b\x08\0\0\0", "gzip"),
         (b"\xd4\xc3\xb2\xa1", "ends after its first four bytes"),
         (b"\xd4\xc3\xb2\xa1\x02", "in the middle of its header"),
         (b"\xd4\xc3\xb2\xa1\x09\0\x04\0" + bytes(16), "version 9.4"),
-        (b"\n\r\r\n" + bytes(24), "no byte order"),
+        (b"\n\r\r\n" + bytes(24), "byte-order magic"),
         (b"\n\r\r\n\x1c\0\0\0\x4d\x3c\x2b\x1a\x02\0\0\0" + bytes(12), "version 2.0"),
     ],
 )
@@ -350,7 +350,7 @@ def test_a_write_that_tears_leaves_whole_packets(
     monkeypatch.setattr(os, "write", scarce)
     with pytest.raises(WriteFailed, match="No space left") as caught:
         writer.packets(wanted)
-    assert caught.value.hint == "what was captured before is kept"
+    assert caught.value.hint == "packets written before the error are kept"
     writer.close()
     got = read(path)
     assert 5 < len(got) < len(wanted)

@@ -83,7 +83,7 @@ LESS: dict[str, set[str]] = {
     **{flags: {"odd-21"} for flags in ("-v", "-vv", "-vvv", "-vK")},
 }
 CUT = {
-    # A message cut short is not read in part: dpkt takes it whole or not at all.
+    # tcpdump does not mark a cut behind the question.
     "dns-13", "dns-14",
     # What came before the cut is not shown in part either.
     "icmp6-6", "icmp6-7", "icmp6-8", "icmp6-9", "icmp6-10", "icmp6-11", "icmp6-13",

@@ -79,13 +79,13 @@ BY_IP_PROTOCOL = DissectorTable[TransportDissector]({
 })  # fmt: skip
 
 BY_UDP_PORT = DissectorTable[Dissector]({
-    53: "dns.dns",
+    53: "domain.domain",
     67: "bootp.bootp",
     68: "bootp.bootp",
     123: "ntp.ntp",
     4789: "vxlan.vxlan",
-    5353: "dns.multicast_dns",
-    5355: "dns.dns",
+    5353: "domain.multicast_dns",
+    5355: "domain.domain",
     6081: "geneve.geneve",
     8472: "vxlan.vxlan",
 })  # fmt: skip
@@ -94,7 +94,7 @@ BY_UDP_PORT = DissectorTable[Dissector]({
 TUNNEL_PORTS = frozenset((4789, 6081, 8472))
 
 BY_TCP_PORT = DissectorTable[Dissector]({
-    53: "dns.dns_over_tcp",
+    53: "domain.dns_over_tcp",
     80: "http.http",
     8080: "http.http",
 })  # fmt: skip
