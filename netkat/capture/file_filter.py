@@ -22,6 +22,12 @@ class FileFilter:
     def apply(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """Yield the packets that match, cut to the snapshot length."""
         options = self._options
+        if options.direction == "inout" and not options.filter_text.strip():
+            for packet in packets:
+                if len(packet.raw) > options.snaplen:
+                    packet.raw = packet.raw[: options.snaplen]
+                yield packet
+            return
         for packet in packets:
             if options.direction != "inout" and packet.direction not in ("", options.direction):
                 continue

@@ -68,6 +68,8 @@ class PrinterState:
     def __init__(self, style: Style | None = None) -> None:
         self.style = style or Style()
         self.conversations: dict[bytes, tuple[int, int]] = {}
+        self.directions: dict[bytes, tuple[str, int, int, bool]] = {}
+        """Cache of common_segment.py, by addresses and ports."""
         self.interface = ""
         """Interface name of the current packet."""
         self.depth = 0
@@ -81,7 +83,14 @@ class PrinterState:
         conversations = self.conversations
         if len(conversations) >= _CONVERSATIONS:
             del conversations[next(iter(conversations))]
+            self.directions.clear()
         conversations[key] = first
+
+    def keep_direction(self, flow: bytes, direction: tuple[str, int, int, bool]) -> None:
+        """Keep what the lines of one direction of a conversation have in common."""
+        if len(self.directions) >= 2 * _CONVERSATIONS:
+            self.directions.clear()
+        self.directions[flow] = direction
 
     def enter(self) -> None:
         """Count one more nested header. Errors: Truncated if there are too many."""

@@ -74,20 +74,39 @@ def _relative(
     header: tuple[int, int, int, int, int],
 ) -> tuple[int, int, tuple[int, int]]:
     """Return relative sequence numbers, and the base values for SACK edges."""
-    source, target, flags, seq, ack = header
-    half = len(ends.packed) // 2
-    reverse = source > target or (source == target and ends.packed[:half] > ends.packed[half:])
-    if reverse:
-        key = ends.packed[half:] + ends.packed[:half] + data[at + 2 : at + 4] + data[at : at + 2]
-    else:
-        key = ends.packed + data[at : at + 4]
+    _, _, flags, seq, ack = header
+    ports = data[at : at + 4]
+    key, reverse = _conversation(ends.packed, ports)
     known = printer.conversations.get(key)
     if known is None or flags & _SYN:
+        for flow in (ends.packed + ports, _swapped(ends.packed) + _swapped(ports)):
+            printer.directions.pop(flow, None)
         first = ((ack - 1) & 0xFFFFFFFF, seq) if reverse else (seq, (ack - 1) & 0xFFFFFFFF)
         printer.remember(key, first)
         return seq, ack, (first if reverse else (first[1], first[0]))
     ours, theirs = (known[1], known[0]) if reverse else known
     return (seq - ours) & 0xFFFFFFFF, (ack - theirs) & 0xFFFFFFFF, (theirs, ours)
+
+
+def bases(printer: PrinterState, addresses: bytes, ports: bytes) -> tuple[int, int] | None:
+    """Return what relative numbers of one direction start from, or None if nothing is known."""
+    key, reverse = _conversation(addresses, ports)
+    known = printer.conversations.get(key)
+    return (known[1], known[0]) if known is not None and reverse else known
+
+
+def _conversation(addresses: bytes, ports: bytes) -> tuple[bytes, bool]:
+    """Return the key of both directions, and whether this one is the reverse."""
+    half = len(addresses) // 2
+    source, target = ports[:2], ports[2:]
+    if source > target or (source == target and addresses[:half] > addresses[half:]):
+        return _swapped(addresses) + target + source, True
+    return addresses + ports, False
+
+
+def _swapped(pair: bytes) -> bytes:
+    half = len(pair) // 2
+    return pair[half:] + pair[:half]
 
 
 def _sum(data: bytes, at: int, end: int, ends: Addresses, checksum: int) -> str:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import islice
 
 from netkat.capture import linktype as lt
 from netkat.capture.capture_file import CaptureFile
@@ -77,20 +78,17 @@ def _interrupt_raises() -> ExitStack:
 
 def _batches(packets: Iterable[Packet], limit: int) -> Iterable[list[Packet]]:
     """Yield packets in lists; packets read before an error are yielded before it is raised."""
-    batch: list[Packet] = []
-    left = limit or sys.maxsize
-    try:
-        for packet in packets:
-            batch.append(packet)
-            left -= 1
-            if len(batch) >= _BATCH or not left:
-                full, batch = batch, []
-                yield full
-                if not left:
-                    return
-    except NetkatError:
-        if batch:
-            yield batch
-        raise
-    if batch:
+    found, left = iter(packets), limit or sys.maxsize
+    while left:
+        batch: list[Packet] = []
+        try:
+            # An error leaves the packets before it in the list.
+            batch.extend(islice(found, min(_BATCH, left)))
+        except NetkatError:
+            if batch:
+                yield batch
+            raise
+        if not batch:
+            return
+        left -= len(batch)
         yield batch
