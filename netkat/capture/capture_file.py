@@ -1,14 +1,15 @@
-"""Open a pcap or pcapng file, from a path or standard input."""
+"""Open a pcap or pcapng file, also a gzip-compressed one, from a path or standard input."""
 
 from __future__ import annotations
 
 import os
 import sys
 from contextlib import ExitStack
-from typing import BinaryIO
+from io import BufferedReader
+from typing import cast
 
 from netkat.bpf.filters.pcap_filter import MAX_SNAPLEN
-from netkat.capture.pcap import CaptureFileError, PcapReader, read_exactly
+from netkat.capture.pcap import CaptureFileError, CaptureStream, PcapReader, read_exactly
 from netkat.capture.pcapng_reader import PcapngReader
 from netkat.errors import BadArgument
 from netkat.resources import Closeable
@@ -16,7 +17,8 @@ from netkat.resources import Closeable
 _PCAP = {bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")}
 _PCAPNG = b"\n\r\r\n"
 _BUFFER = 1 << 18
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}
+_GZIP = b"\x1f\x8b"
+_COMPRESSED = {b"\x28\xb5": "zstd", b"BZ": "bzip2", b"\xfd7": "xz"}
 
 
 class CaptureFile(Closeable):
@@ -52,15 +54,24 @@ class CaptureFile(Closeable):
         self._undo.close()
 
 
-def _open(path: str, undo: ExitStack) -> BinaryIO:
+def _open(path: str, undo: ExitStack) -> CaptureStream:
     if path == "-":
-        return sys.stdin.buffer
+        return _decompressed(cast(BufferedReader, sys.stdin.buffer))
     try:
-        return undo.enter_context(open(path, "rb", buffering=_BUFFER))
+        file = undo.enter_context(open(path, "rb", buffering=_BUFFER))
+        return _decompressed(cast(BufferedReader, file))
     except OSError as error:
         raise BadArgument(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise BadArgument(f"{os.fsencode(path)!r}: {error}") from None
+
+
+def _decompressed(file: BufferedReader) -> CaptureStream:
+    if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
+        return file
+    from netkat.capture.gzip_stream import GzipStream
+
+    return GzipStream(file)
 
 
 def _not_a_capture(path: str, magic: bytes) -> CaptureFileError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
@@ -16,6 +16,7 @@ MAX_PACKET = 1 << 24
 """Largest packet length; a file with a larger one is damaged."""
 
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
+_CHUNK = 1 << 18
 _FILE_HEADER, _RECORD = "IHHiIII", "IIII"
 _NATIVE_RECORD = struct.Struct("=IIII")
 
@@ -26,7 +27,14 @@ class CaptureFileError(BadArgument):
     hint = "check the file: file FILE; capinfos FILE"
 
 
-def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
+class CaptureStream(Protocol):
+    """An open capture file: BufferedReader, GzipStream, BytesIO."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
+
+
+def read_exactly(file: CaptureStream, count: int, what: str) -> bytes:
     """Return ``count`` bytes, or b"" at the end of the file. Errors: CaptureFileError."""
     data = file.read(count)
     while data and len(data) < count:
@@ -42,7 +50,7 @@ def read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
 class PcapReader:
     """Iterates over the packets of a classic capture file, after its first 4 bytes."""
 
-    def __init__(self, file: BinaryIO, magic: bytes) -> None:
+    def __init__(self, file: CaptureStream, magic: bytes) -> None:
         self._file = file
         order = "<" if magic[0] in (0xD4, 0x4D) else ">"
         self._unit = 1 if b"\xb2\x3c" in (magic[1:3], magic[2:0:-1]) else 1000
@@ -52,30 +60,40 @@ class PcapReader:
         major, minor, _, _, self.snaplen, network = struct.unpack(order + _FILE_HEADER[1:], rest)
         if major != 2:
             raise CaptureFileError(f"capture file version {major}.{minor} is not 2.x")
-        # The upper bits may say how long the frame check sequence is.
-        self.linktype = lt.from_file(network & 0x0FFFFFFF)
+        # The upper bits are the length of the frame check sequence and reserved ones.
+        self.linktype = lt.from_file(network & 0xFFFF)
         self._record = struct.Struct(order + _RECORD)
 
     def __iter__(self) -> Iterator[Packet]:
-        read, unpack, unit, kind = self._file.read, self._record.unpack, self._unit, self.linktype
+        unpack, unit, kind = self._record.unpack_from, self._unit, self.linktype
+        data, at, end = b"", 0, 0
         while True:
-            header = read(16)
-            if len(header) != 16:
-                if not header:
-                    return
-                raise CaptureFileError(
-                    f"the capture file ends in the middle of a packet's header: "
-                    f"{len(header)} of 16 bytes"
-                )
-            seconds, fraction, kept, length = unpack(header)
+            # read1() returns what a pipe has, so packets are not delayed until a buffer is full.
+            while end - at < 16:
+                data, at = data[at:] + (more := self._file.read1(_CHUNK)), 0
+                end = len(data)
+                if not more:
+                    if not data:
+                        return
+                    raise CaptureFileError(
+                        f"the capture file ends in the middle of a packet's header: "
+                        f"{end} of 16 bytes"
+                    )
+            seconds, fraction, kept, length = unpack(data, at)
             if kept > MAX_PACKET:
                 raise CaptureFileError(f"the capture file is damaged: a packet of {kept} bytes")
-            data = read(kept)
-            if len(data) != kept:
-                raise CaptureFileError(
-                    f"the capture file ends in the middle of a packet: {len(data)} of {kept} bytes"
-                )
-            yield Packet(seconds * 1_000_000_000 + fraction * unit, max(length, kept), data, kind)
+            at += 16
+            while end - at < kept:
+                data, at = data[at:] + (more := self._file.read1(max(_CHUNK, kept))), 0
+                end = len(data)
+                if not more:
+                    raise CaptureFileError(
+                        f"the capture file ends in the middle of a packet: {end} of {kept} bytes"
+                    )
+            raw = data[at : at + kept]
+            at += kept
+            time_ns = seconds * 1_000_000_000 + fraction * unit
+            yield Packet(time_ns, length if length > kept else kept, raw, kind)
 
 
 class PcapFormat:

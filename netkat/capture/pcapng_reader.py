@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from netkat.capture import linktype as lt
 from netkat.capture.packet import Packet
-from netkat.capture.pcap import MAX_PACKET, CaptureFileError, read_exactly
+from netkat.capture.pcap import MAX_PACKET, CaptureFileError, CaptureStream, read_exactly
 from netkat.capture.pcapng import (
     BYTE_ORDER,
     ENHANCED,
@@ -48,7 +47,7 @@ class _Interface:
 class PcapngReader:
     """Iterates over the packets of a pcapng file, after its first 4 bytes."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: CaptureStream) -> None:
         self._file = file
         self._order = "<"
         self._interfaces: list[_Interface] = []
@@ -194,7 +193,8 @@ class PcapngReader:
                 if text == SENT_BY_NETKAT:
                     packet.sent_by_netkat = True
                 else:
-                    packet.comment = text
+                    # A packet may have several comments.
+                    packet.comment += f"\n{text}" if packet.comment else text
             elif code == EPB_FLAGS and len(value) == 4:
                 way = struct.unpack(self._order + "I", value)[0] & 3
                 packet.direction = {INBOUND: "in", OUTBOUND: "out"}.get(way, "")

@@ -270,7 +270,8 @@ def test_a_torn_file_gives_what_is_whole(name: str, tmp_path: Path) -> None:
     [
         (b"", "empty file"),
         (b"root:x:0:0", "not a capture file"),
-        (b"\x1f\x8b\x08\0\0\0", "gzip"),
+        (b"\x1f\x8b\x08\0\0\0", "ends early"),
+        (b"\x28\xb5\x2f\xfd", "not a capture file"),
         (b"\xd4\xc3\xb2\xa1", "ends after its first four bytes"),
         (b"\xd4\xc3\xb2\xa1\x02", "in the middle of its header"),
         (b"\xd4\xc3\xb2\xa1\x09\0\x04\0" + bytes(16), "version 9.4"),

@@ -31,7 +31,7 @@ def _packet(printer: PrinterState, data: bytes, at: int, end: int) -> str:
         return f"version error: {first >> 28} != 6"
     finish, missing = at + 40 + length, ""
     if not length:
-        finish = end if following == _HOP_BY_HOP else at + 40  # a jumbogram, or nothing
+        finish = end  # a jumbogram (RFC 2675) or a GSO packet over 64 KB (BIG TCP)
     if finish > end:
         missing = f"truncated-ip6 - {finish - end} bytes missing!"
     verbose = ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netkat.capture import linktype as lt
 from netkat.capture.text import hex_dump
+from netkat.capture.text.common_segment import common_segment
 from netkat.capture.text.context import PrinterState, Style
 from netkat.capture.text.dispatch import link
 from netkat.capture.text.escape import escape
@@ -24,6 +25,9 @@ class Printer(PrinterState):
 
     def __init__(self, style: Style | None = None) -> None:
         super().__init__(style)
+        style = self.style
+        self._short = not (style.verbose or style.quiet or style.link)
+        self._plain = not (style.number or style.color or style.dump or style.interface)
         self._lines = 0
         self._first = self._last = 0
         self._second, self._second_text = -1, ""
@@ -31,6 +35,12 @@ class Printer(PrinterState):
     def line(self, packet: Packet) -> str:
         """Return the packet's line or lines, without the last newline."""
         style = self.style
+        if self._plain and not (
+            packet.segment or packet.sent_by_netkat or packet.drop or packet.comment
+        ):
+            stamp, text = self._stamp(packet.time_ns), self.body(packet)
+            self._lines += 1
+            return f"{stamp} {text}" if stamp else text
         parts = []
         if style.number:
             parts.append(f"{self._lines + 1:5d}  ")
@@ -49,7 +59,7 @@ class Printer(PrinterState):
             drop = f" [dropped: {escape(packet.drop)}]"
             parts.append(f"{_RED}{drop}{_PLAIN}" if style.color else drop)
         if packet.comment and style.verbose:
-            parts.append(f"\n\t{escape(packet.comment)}")
+            parts += [f"\n\t{escape(comment)}" for comment in packet.comment.split("\n")]
         if style.dump:
             parts.append(self._dump(packet))
         self._lines += 1
@@ -62,6 +72,10 @@ class Printer(PrinterState):
         data, end = packet.raw, packet.length
         if not data:
             return "[nothing captured]" if end else "[Invalid header: caplen==0, len==0]"
+        if self._short and packet.linktype == lt.ETHERNET:
+            common = common_segment(self, data, end)
+            if common is not None:
+                return common
         text = link(self, packet.linktype, data, 0, end)
         if text is None:
             dump = hex_dump.hexadecimal(data, ascii_column=True)
