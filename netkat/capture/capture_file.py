@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from typing import cast
 
 from netkat.bpf.filters.pcap_filter import MAX_SNAPLEN
@@ -58,8 +58,8 @@ def _open(path: str, undo: ExitStack) -> CaptureStream:
     if path == "-":
         return _decompressed(cast(BufferedReader, sys.stdin.buffer))
     try:
-        file = undo.enter_context(open(path, "rb", buffering=_BUFFER))
-        return _decompressed(cast(BufferedReader, file))
+        raw = undo.enter_context(FileIO(path))
+        return _decompressed(BufferedReader(raw, _BUFFER))
     except OSError as error:
         raise BadArgument(f"{path}: {error.strerror}") from None
     except ValueError as error:

