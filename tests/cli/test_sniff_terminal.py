@@ -122,4 +122,4 @@ def test_help_names_every_letter() -> None:
     said = in_a_pipe("--help").stdout.decode()
     for letter in "iDcwrnexXAsvlUqSt#KpQBCGWFdZyO":
         assert f"-{letter}" in said
-    assert "after them on its" in said  # where on the way a frame is seen
+    assert "before tc and netfilter" in said  # the capture points
