@@ -60,7 +60,7 @@ def test_a_full_disk(name: str, extra: list[str], pair: Pair, tmp_path: Path) ->
         assert said.code == 1
         assert complaint(said.err) == [
             f"netkat: writing {path} failed: No space left on device",
-            "  next: what was captured before is kept",
+            "  next: packets written before the error are kept",
         ]
         with CaptureFile(str(path)) as capture:
             kept = list(capture.packets)
