@@ -4,6 +4,7 @@ Two namespaces, one veth pair; root. The tables go to stdout as Markdown; a whol
 them into docs/performance.md, with plots.
 
     python3 build.py bench [--short] [-- --only bulk,small --runs 5 --megabytes 4096 --write]
+    python3 build.py bench -- --against REVISION [--only startup,bulk_send]
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from bench import report
 from bench.figures import Curve, Failure, Figure, Row, curve_table, table
@@ -55,7 +57,7 @@ def main() -> int:
     begun = time.monotonic()
     print(report.machine(extent, load), flush=True)
     if given.against:
-        return against(extent, given.against)
+        return compare(extent, given.against, given.only)
     for part in given.only:
         found = measured(part, extent, time.monotonic() - begun)
         if given.short and falls(found):
@@ -76,25 +78,31 @@ def arguments() -> argparse.Namespace:
     """The command line; what is not said follows from --short."""
     parser = argparse.ArgumentParser(prog="python3 build.py bench --")
     parser.add_argument("--short", action="store_true", help="under 90 s, for CI")
-    parser.add_argument("--only", default=PARTS, type=lambda text: text.split(","), metavar="PARTS")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="PARTS")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--megabytes", type=int)
     parser.add_argument("--against", metavar="REVISION", help="compare with another revision")
     parser.add_argument("--write", action="store_true", help="docs/performance.md, also of a part")
     given = parser.parse_args()
-    if unknown := set(given.only) - set(PARTS):
-        parser.error(f"{', '.join(sorted(unknown))}: none of {', '.join(PARTS)}")
+    parts: Sequence[str] = PARTS
+    if given.against:
+        from bench import against
+
+        parts = tuple(against.PARTS)
+    given.only = given.only or parts
+    if unknown := set(given.only) - set(parts):
+        parser.error(f"{', '.join(sorted(unknown))}: none of {', '.join(parts)}")
     given.write = given.write or (tuple(given.only) == PARTS and not given.short)
     given.runs = given.runs or (1 if given.short else 5)
     given.megabytes = given.megabytes or (128 if given.short else 4096)
     return given
 
 
-def against(extent: Extent, revision: str) -> int:
+def compare(extent: Extent, revision: str, parts: Sequence[str]) -> int:
     """Compare with another revision: 1 where a row is short of its bound."""
     from bench.against import measure
 
-    rows = measure(extent, revision)
+    rows = measure(extent, revision, parts)
     print(table(rows))
     short = [
         row.what

@@ -34,13 +34,13 @@ PYTHON_UDP: Bound = (0.5, 0.8)
 Measure = Callable[[Pair, Extent, Sequence[Build]], list[Row]]
 
 
-def measure(extent: Extent, revision: str) -> list[Row]:
-    """Return every row: netkat is this tree, the other tool is the revision."""
+def measure(extent: Extent, revision: str, parts: Sequence[str]) -> list[Row]:
+    """Return the rows of some parts: netkat is this tree, the other tool is the revision."""
     rows: list[Row] = []
     with builds(revision) as both, netns_pair("nkb") as pair:
         pair.host.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
-        for part in PARTS:
-            rows += part(pair, extent, both)
+        for part in parts:
+            rows += PARTS[part](pair, extent, both)
     return rows
 
 
@@ -208,13 +208,16 @@ def datagrams(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return rows
 
 
-PARTS: tuple[Measure, ...] = (
-    startup,
-    port_scan,
-    memory,
-    round_trips,
-    bulk_send,
-    bulk_receive,
-    eight_connections,
-    datagrams,
-)
+PARTS: dict[str, Measure] = {
+    part.__name__: part
+    for part in (
+        startup,
+        port_scan,
+        memory,
+        round_trips,
+        bulk_send,
+        bulk_receive,
+        eight_connections,
+        datagrams,
+    )
+}
