@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from netkat.cli.command_group import run
 from tests.helpers.certificates import NAME, Certificates
 from tests.helpers.netns import ROOT, Namespace, Pair
 from tests.helpers.peers import pattern
+from tests.stack.network import eventually
 
 NETKAT = [sys.executable, "-m", "netkat"]
 PORT = 7500
@@ -218,16 +220,27 @@ def test_both_ways_with_a_real_client(
     pair: Pair, certificates: Certificates, tmp_path: Path, tool: str
 ) -> None:
     ours, theirs = pattern(SIZE, "ours"), pattern(SIZE, "theirs")
-    (tmp_path / "ours").write_bytes(ours)
     (tmp_path / "theirs").write_bytes(theirs)
     where = (pair.host.ipv4, str(PORT))
     argv: Sequence[str] = ["ncat", "--ssl", *where]
     if tool == "openssl":
         argv = ["openssl", "s_client", "-quiet", "-connect", ":".join(where)]
-    with (tmp_path / "ours").open("rb") as source, (tmp_path / "got").open("wb") as sink:
-        listener = Listener(pair, certificates, stdin=source, stdout=sink)
-    with (tmp_path / "theirs").open("rb") as source:
+    with (tmp_path / "got").open("wb") as sink:
+        listener = Listener(pair, certificates, stdin=subprocess.PIPE, stdout=sink)
+    stdin, listener.child.stdin = listener.child.stdin, None
+    assert stdin is not None
+
+    def answer() -> None:
+        with stdin:
+            stdin.write(ours)
+            stdin.flush()
+            # s_client exits on close_notify and discards the rest of its own input.
+            assert eventually(lambda: (tmp_path / "got").stat().st_size == SIZE, 20)
+
+    with (tmp_path / "theirs").open("rb") as source, ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(answer)
         client: Any = pair.peer.run(argv, stdin=source, text=False, check=False)
+        answering.result()
     code, _, said = listener.end()
     assert client.stdout == ours
     assert (tmp_path / "got").read_bytes() == theirs
