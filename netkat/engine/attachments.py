@@ -25,10 +25,10 @@ class Attachments(Closeable):
         options: PathOptions,
         socket_options: SocketOptions | None,
         tap: Tap | None,
-        on_load: Callable[[], None],
+        on_open: Callable[[], None],
     ) -> None:
-        """``on_load`` is called whenever the library was loaded for one; any thread may be it."""
-        self._on_load = on_load
+        """``on_open`` is called after each session on one of them is opened, by any thread."""
+        self._on_open = on_open
         self._options, self._socket_options, self._tap = options, socket_options, tap
         self._lock = threading.Lock()
         self._by_index: dict[int, Uplink] = {}
@@ -53,6 +53,7 @@ class Attachments(Closeable):
                     options=self._options,
                     socket_options=self._socket_options,
                     tap=self._tap,
+                    on_open=self._on_open,
                 )
                 self._undo.callback(uplink.close)
                 self._by_index[path.link.index] = uplink
@@ -72,7 +73,6 @@ class Attachments(Closeable):
             if not self._loaded:
                 return
             uplink.load()
-        self._on_load()
 
     def usable(self) -> list[Uplink]:
         """Those that new connections use."""

@@ -79,7 +79,7 @@ class Bypass(Closeable):
         self._undo.callback(self._census.close)
         self._undo.callback(lambda: self._resident.close() if self._resident else None)
         self._attachments = Attachments(
-            self.options, socket_options, tap, on_load=lambda: self.following.start()
+            self.options, socket_options, tap, on_open=lambda: self.following.start()
         )
         self._undo.callback(self._attachments.close)
         self.following = Following(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
 from netkat.engine.admission import Admission
+from netkat.engine.import_thread import import_in_thread
 from netkat.engine.options import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
@@ -60,6 +61,7 @@ class Uplink:
         options: PathOptions,
         socket_options: SocketOptions | None = None,
         tap: Tap | None = None,
+        on_open: Callable[[], None] = lambda: None,
     ) -> None:
         self.link = link
         self._socket_options = socket_options
@@ -68,8 +70,7 @@ class Uplink:
         self._tap = tap
         self._lock = threading.RLock()
         self.sessions = Sessions()
-        self.open = self.sessions.add
-        """The uplink ends what is still open when it closes."""
+        self._on_open = on_open
         self._stack: Stack | None = None
         self._pump: Pump | None = None
         self._addresses: set[IPAddress] = set()
@@ -98,7 +99,7 @@ class Uplink:
             )
             undo.callback(self.wire.close)
             place = GuardLink(link.name, link.index, link.ethernet)
-            self.guard: Guard = attach(place, options.guard)
+            self.guard: Guard = attach(place, options.guard, while_waiting=import_in_thread)
             # To let go of either waits for every processor; so they are let go of at once.
             undo.callback(close_concurrently, self.guard.close, self.wire.close)
             self.admission = Admission(self.wire, self.guard)
@@ -138,6 +139,11 @@ class Uplink:
         from netkat.engine.tapped_pump import TappedPump
 
         return TappedPump(self.wire, stack, on_fault=fault, housekeeping=look, tap=self._tapped)
+
+    def open(self, session: Session) -> None:
+        """Add a session, whose first packet was sent. close() ends those that are still open."""
+        self.sessions.add(session)
+        self._on_open()
 
     @property
     def stack(self) -> Stack:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from netkat.bpf.guard.modes import Guard, GuardLink, GuardMode
 from netkat.errors import BadArgument, GuardFailed, KernelTooOld, MissingCapability
@@ -11,6 +12,8 @@ from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink
 
 _log = logging.getLogger(__name__)
+
+_Context = Callable[[], AbstractContextManager[None]]
 
 __all__ = ["Guard", "GuardLink", "GuardMode", "attach"]
 
@@ -46,17 +49,24 @@ class Unattached(Guard):
         pass
 
 
-def attach(link: GuardLink, mode: str = "auto", *, flows: Iterable[Flow] = ()) -> Guard:
+def attach(
+    link: GuardLink,
+    mode: str = "auto",
+    *,
+    flows: Iterable[Flow] = (),
+    while_waiting: _Context = nullcontext,
+) -> Guard:
     """Guard the interface. ``mode`` is a GuardMode's name, or "auto" for the best that works.
 
-    The guard's describe() says why "auto" did not use a better mode.
+    The guard's describe() says why "auto" did not use a better mode. ``while_waiting`` is entered
+    while the kernel creates a tcx link, which takes 8 to 20 ms.
     Errors: BadArgument, InterfaceDown; for a mode selected by name also
     KernelTooOld, MissingCapability, GuardFailed.
     """
     wanted = None if mode == "auto" else _named(mode)
     if wanted not in (GuardMode.SOCKET, GuardMode.NONE):
         _sweep(link)
-    guard = _best(link) if wanted is None else _one(link, wanted)
+    guard = _best(link, while_waiting) if wanted is None else _one(link, wanted, while_waiting)
     try:
         guard.add_all(flows)
     except BaseException:
@@ -89,12 +99,12 @@ def _named(mode: str) -> GuardMode:
         raise BadArgument(f"unknown guard mode {mode!r}", hint=f"one of {names}") from None
 
 
-def _one(link: GuardLink, mode: GuardMode) -> Guard:
+def _one(link: GuardLink, mode: GuardMode, while_waiting: _Context) -> Guard:
     match mode:
         case GuardMode.TCX:
             from netkat.bpf.guard.tcx import TcxGuard
 
-            return TcxGuard(link)
+            return TcxGuard(link, while_waiting)
         case GuardMode.CLSACT:
             from netkat.bpf.guard.clsact import ClsactGuard
 
@@ -107,11 +117,11 @@ def _one(link: GuardLink, mode: GuardMode) -> Guard:
             return Unattached(link, mode)
 
 
-def _best(link: GuardLink) -> Guard:
+def _best(link: GuardLink, while_waiting: _Context) -> Guard:
     unavailable = []
     for mode in (GuardMode.TCX, GuardMode.CLSACT, GuardMode.CBPF):
         try:
-            guard = _one(link, mode)
+            guard = _one(link, mode, while_waiting)
         except (KernelTooOld, MissingCapability, GuardFailed) as error:
             unavailable.append(f"{mode} ({error})")
             continue

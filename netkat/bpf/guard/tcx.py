@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -96,10 +97,16 @@ class TcxGuard(EbpfGuard):
 
     mode = GuardMode.TCX
 
-    def __init__(self, link: GuardLink) -> None:
+    def __init__(
+        self,
+        link: GuardLink,
+        while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         super().__init__(link, Ingress(link))
         try:
-            self._link = TcxLink(self._ingress.program.fd, link.index, FIRST)
+            # The kernel waits until no processor runs the previous programs (net/tcx.h).
+            with while_waiting():
+                self._link = TcxLink(self._ingress.program.fd, link.index, FIRST)
         except OSError as error:
             self._ingress.close()
             raise to_setup_error(
