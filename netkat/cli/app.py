@@ -1,4 +1,4 @@
-"""The ``netkat`` command's entry: signals, descriptors, exit code."""
+"""Entry point of the ``netkat`` command: signals, descriptors, exit code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from netkat.cli.console import fill_standard_descriptors
 from netkat.commands.inherited import reset_signals
 
 _OBJECTS = 50_000
-"""That are to come before Python looks for garbage among them. The start makes 30,000, which
-stay: to look through them 45 times, as it does by itself, is a tenth of the start."""
+"""Threshold of the garbage collector. Start-up allocates 30,000 long-lived objects; the default
+threshold scans them 45 times (10 % of start-up)."""
 
 
 def main() -> NoReturn:

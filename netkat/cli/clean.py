@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def clean() -> int:
-    """Remove what a killed netkat left on interfaces, and nothing else."""
+    """Remove tc filters left behind by a killed netkat."""
     from netkat.bpf.guard.leftovers import remove
 
     for leftover in remove():

@@ -1,4 +1,4 @@
-"""The sub-commands, put together: each is imported and built when it is asked for."""
+"""The subcommands: each is imported and built on first use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from netkat.cli.exit_codes import exit_code_of
 from netkat.cli.options_shared import Version
 
 _NAMES = ("connect", "listen", "why", "doctor", "clean", "demo", "sniff", "completion")
-"""Also of their modules, and of the functions therein."""
+"""Also the names of their modules, and of the functions in them."""
 
 
 class _Commands(MutableMapping[str, Any]):
-    """By name. Building all of them takes longer than importing the stack."""
+    """Commands by name, built on first use: all together take longer than a connection."""
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
@@ -32,7 +32,7 @@ class _Commands(MutableMapping[str, Any]):
         self._made[name] = command
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("netkat's commands stay")
+        raise TypeError("commands cannot be removed")
 
     def __contains__(self, name: object) -> bool:
         return name in _NAMES
@@ -66,14 +66,14 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="netkat COMMAND --help says more about a command.")
+@app.callback(epilog="Run 'netkat COMMAND --help' for more information on a command.")
 def _root(
     version: Version = False,
 ) -> None:
-    """netcat without the host in the way: TCP and UDP that no rule of this host touches."""
+    """Make TCP and UDP connections that bypass this host's firewall, NAT and socket hooks."""
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; its exit code."""
+    """Run a command line; return its exit code."""
     command = get_command(app)
     return exit_code_of(lambda: command.main(arguments, prog_name="netkat", standalone_mode=False))

@@ -20,17 +20,17 @@ def completion(
         str,
         typer.Argument(
             metavar="|".join(SHELLS),
-            help="The shell to write it for.",
+            help="Shell to generate it for.",
             show_default=False,
             autocompletion=_shells,
         ),
     ],
 ) -> int:
-    """Print what makes a shell complete netkat's commands, options and their values."""
-    # typer's own; it offers it by an option only, for the shell that runs it.
+    """Print the shell completion script."""
+    # typer offers this only as an option, for the current shell.
     from typer._completion_shared import get_completion_script
 
     if shell not in SHELLS:
-        raise BadArgument(f"completion: {shell} is none of {', '.join(SHELLS)}")
+        raise BadArgument(f"completion: unsupported shell {shell!r} ({', '.join(SHELLS)})")
     print(get_completion_script(prog_name="netkat", complete_var="_NETKAT_COMPLETE", shell=shell))
     return 0

@@ -1,4 +1,4 @@
-"""Options that each make sense, and together do not."""
+"""Options that cannot be used together."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from netkat.options import PathOptions
 if TYPE_CHECKING:
     from netkat.commands.connect.connect_request import ConnectRequest
 
-_ROUTES = "a kernel socket goes by the host's routes"
-_FRAMES = "a kernel socket shows no frames; netkat sniff does"
+_ROUTES = "a kernel socket follows the host's routes"
+_FRAMES = "a kernel socket does not show frames (netkat sniff does)"
 _WITHOUT_KERNEL = (
     ("via", None, "--via", _ROUTES),
-    ("claim", None, "--claim", "the kernel sends from its own addresses alone"),
-    ("guard", "auto", "--guard", "there is nothing to keep from the kernel"),
-    ("qdisc_bypass", False, "--qdisc-bypass", "a kernel socket passes every hook"),
+    ("claim", None, "--claim", "the kernel only sends from assigned addresses"),
+    ("guard", "auto", "--guard", "a kernel socket needs no guard"),
+    ("qdisc_bypass", False, "--qdisc-bypass", "packets of a kernel socket pass every hook"),
     ("show_frames", False, "-d", _FRAMES),
     ("frame_file", None, "--pcap", _FRAMES),
 )
 
 
 def refuse_with_kernel(request: ConnectRequest) -> None:
-    """--kernel, and what only netkat's own stack can do. Errors: BadArgument."""
+    """Refuse --kernel with options of netkat's stack. Errors: BadArgument."""
     for field, default, option, why in _WITHOUT_KERNEL:
         owner = request.path if field in PathOptions._fields else request
         if getattr(owner, field) != default:
             raise BadArgument(
-                f"{option} does not go with --kernel: {why}", hint="leave one of the two away"
+                f"{option} cannot be used with --kernel: {why}", hint="use only one of them"
             )
 
 
 def refuse_two_families(request: ConnectRequest) -> None:
-    """Addresses as they were written, and -4 or -6. Errors: BadArgument."""
-    said: list[tuple[str, int]] = [
+    """Refuse addresses of both versions, or against -4 or -6. Errors: BadArgument."""
+    given: list[tuple[str, int]] = [
         (f"{option} {address}", address.version) for option, address in request.path.addresses()
     ]
     if request.version is not None:
-        said.append((f"-{request.version}", request.version))
+        given.append((f"-{request.version}", request.version))
     version = _version_of(request.host)
-    # How a proxy is reached says nothing of what it reaches.
+    # A proxy may be reached by another IP version than the destination.
     if version is not None and request.proxy is None:
-        said.append((request.host, version))
-    for words, version in said[1:]:
-        if version != said[0][1]:
+        given.append((request.host, version))
+    for other, version in given[1:]:
+        if version != given[0][1]:
             raise BadArgument(
-                f"{said[0][0]} cannot be used with {words}", hint="one is IPv4, the other is IPv6"
+                f"{given[0][0]} cannot be used with {other}", hint="one is IPv4, the other is IPv6"
             )
 
 
 def _version_of(host: str) -> int | None:
-    """4 or 6 where it is an address; ::ffff:192.0.2.1 is IPv4 on the wire."""
+    """Return 4 or 6, None for a name; ::ffff:192.0.2.1 is IPv4 on the wire."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from netkat.cli import options_shared, parse
 from netkat.cli.conflicts import refuse_two_families, refuse_with_kernel
-from netkat.cli.console import say, show_logs
+from netkat.cli.console import print_status, show_logs
 from netkat.cli.option_groups import expand_groups
 from netkat.cli.options_exec import ExecOptionGroup
 from netkat.cli.options_netns import NetnsOptionGroup
@@ -53,7 +53,7 @@ def connect(
     guard: options_shared.Guard = "auto",
     kernel: options_shared.Kernel = False,
 ) -> int:
-    """Connect stdin and stdout to HOST PORT, past the rules of this host."""
+    """Connect to HOST PORT, bypassing this host's network rules."""
     from netkat.commands.connect.connect_request import ConnectRequest
     from netkat.commands.connect.pipeline import connect
 
@@ -101,13 +101,13 @@ def connect(
     _check(request, both_versions=ipv4 and ipv6)
     if verbose > 1:
         show_logs()
-    return connect(request, say)
+    return connect(request, print_status)
 
 
 def _check(request: ConnectRequest, *, both_versions: bool) -> None:
-    """Options that each make sense, and together do not."""
+    """Refuse options that cannot be used together. Errors: BadArgument."""
     if both_versions:
-        raise BadArgument("-4 and -6 exclude each other")
+        raise BadArgument("-4 and -6 cannot be used together")
     if request.zero:
         _check_zero(request)
     if request.kernel:
@@ -121,7 +121,7 @@ def _check_zero(request: ConnectRequest) -> None:
         return
     if len(request.ports) > 1:
         raise BadArgument(
-            f"-z with {option} asks one port: a handshake each", hint="one call a port"
+            f"-z with {option} supports one port per call", hint="run netkat once per port"
         )
     if request.relay.json:
-        raise BadArgument(f"--json does not go with -z and {option}", hint="-v says it in words")
+        raise BadArgument(f"--json cannot be used with -z and {option}", hint="use -v instead")

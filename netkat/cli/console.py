@@ -1,4 +1,4 @@
-"""Standard error, line by line, and the three standard descriptors."""
+"""Lines on standard error, and the three standard descriptors."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import os
 import sys
 
 
-def say(line: str) -> None:
-    """One line on stderr, whatever is in it; lost quietly where nobody takes it."""
+def print_status(line: str) -> None:
+    """Print one line on stderr; a closed or full stderr is ignored."""
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.write(escape_controls(line) + "\n")
         sys.stderr.flush()
 
 
-def complain(message: str, hint: str | None = None) -> None:
-    """What went wrong, and at most one line with the next step."""
-    say(f"netkat: {message}")
+def print_error(message: str, hint: str | None = None) -> None:
+    """Print an error, and one line with the next step."""
+    print_status(f"netkat: {message}")
     if hint is not None:
-        say(f"  next: {hint}")
+        print_status(f"  next: {hint}")
 
 
-def printable(text: str) -> str:
-    """One line, without what could steer a terminal: names and arguments come from anywhere."""
+def escape_controls(text: str) -> str:
+    """Return the text with control characters escaped: names and arguments are untrusted."""
     if text.isprintable():
         return text
     return "".join(
@@ -51,7 +51,7 @@ def fill_standard_descriptors() -> None:
 
 
 def show_logs() -> None:
-    """-vv: the rooms' own logs on stderr, as ``netkat.<room>: …``."""
+    """Print the logs of netkat's packages on stderr (-vv), as ``netkat.<package>: …``."""
     handler = logging.StreamHandler(_LogStream())
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logger = logging.getLogger("netkat")
@@ -60,13 +60,13 @@ def show_logs() -> None:
 
 
 class _LogStream:
-    """A text stream for logging that never fails and never prints more than a line a record."""
+    """A text stream for logging that never fails and prints one line per record."""
 
     def write(self, text: str) -> int:
-        """Say it."""
+        """Print the record."""
         if text.strip("\n"):
-            say(text.rstrip("\n"))
+            print_status(text.rstrip("\n"))
         return len(text)
 
     def flush(self) -> None:
-        """say() flushes."""
+        """Do nothing: print_status() flushes."""

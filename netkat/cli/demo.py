@@ -10,11 +10,9 @@ import typer
 
 
 def demo(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was measured as JSON.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
-    """A Kubernetes cluster in network namespaces, with the host's rules and without them."""
+    """Build a small Kubernetes network in namespaces; compare client, nc and netkat."""
     from netkat.commands.demo import run
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

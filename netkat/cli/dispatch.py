@@ -1,4 +1,4 @@
-"""netcat's grammar on top of sub-commands: what names none is ``connect``, or ``listen``."""
+"""Choose the command: without a command name it is ``connect``, or ``listen`` with -l."""
 
 from __future__ import annotations
 
@@ -9,46 +9,48 @@ from typer.core import TyperCommand, TyperGroup
 from netkat.errors import BadArgument
 
 _ROOT_OPTIONS = frozenset({"-h", "--help", "--version"})
+_MOST_USED = frozenset({"-u", "-z", "-v", "-w", "-s", "-i", "--via", "--ssl", "-e", "--json"})
+"""Options of connect in the top-level help."""
+_EXAMPLES = 5
+"""Examples in the top-level help."""
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
 class _RawString:
-    """Takes a word as it was written.
+    """Keeps an argument as the string that was given.
 
-    typer converts through pydantic even where there is nothing to convert, and
-    importing that takes as long as everything else before the first packet.
+    typer converts with pydantic, whose import takes as long as the rest of start-up.
     """
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The word itself; an empty tuple where a list was not given."""
+        """Return the string itself; an empty tuple for a list without values."""
         if value is None and (param.multiple or param.nargs == -1):
             return ()
         return value
 
 
 def _keep_raw(parameters: list[Any]) -> list[Any]:
-    # Not typer's public side: where another typer has no such name, this does
-    # nothing and the start is slower.
+    # A private name of typer: without it start-up is slower, and nothing else changes.
     for parameter in parameters:
         parameter._runtime_param = _RawString()
     return parameters
 
 
 class PlainCommand(TyperCommand):
-    """A command whose parameters stay words, flags and counts; cli.parse reads them."""
+    """A command whose parameters stay strings, flags and counts; cli.parse parses them."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All of them, --help included."""
+        """Return all parameters with --help."""
         return _keep_raw(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """What stands behind the command's name."""
+        """Return the parts of the usage line after the command name."""
         from netkat.cli.help_text import arguments_of
 
         return ["[OPTIONS]", *(name for name, _ in arguments_of(self, ctx))]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """By panel, and the arguments before them."""
+        """Write the arguments, then the options by section."""
         from netkat.cli.help_text import arguments_of, write_panels
 
         if arguments := arguments_of(self, ctx):
@@ -57,24 +59,24 @@ class PlainCommand(TyperCommand):
         write_panels(self, ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Examples."""
+        """Write the examples."""
         from netkat.cli.help_text import write_examples
 
         write_examples(str(self.name), formatter)
 
 
 class NetcatGroup(TyperGroup):
-    """``netkat HOST PORT`` and ``netkat -vz HOST PORT`` are ``netkat connect …``."""
+    """The top level: ``netkat HOST PORT`` is ``netkat connect HOST PORT``."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All of them, --help and completion included."""
+        """Return all parameters with --help and completion."""
         return _keep_raw(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put a command in front of what names none and no option of netkat's own."""
+        """Insert the command where the arguments do not begin with one."""
         if not args and not ctx.resilient_parsing:
             raise BadArgument(
-                "Missing argument 'HOST'", hint="netkat HOST PORT, netkat -l PORT; netkat --help"
+                "no host given", hint="use: netkat HOST PORT, or netkat -l PORT; see: netkat --help"
             )
         if args and not self._is_own(args):
             args = ["listen" if self._listens(args) else "connect", *args]
@@ -89,9 +91,9 @@ class NetcatGroup(TyperGroup):
         )
 
     def _listens(self, args: list[str]) -> bool:
-        """Whether -l is among them, alone or in a cluster (-lvk, -vlp 80), and not a value."""
+        """Return whether -l is given, alone or combined (-lvk, -vlp 80), and is not a value."""
         if not any(word == "--listen" or (word[:1] == "-" and "l" in word) for word in args):
-            return False  # no need to build both commands for their options
+            return False  # avoids building both commands
         valued = self._options_with_values()
         words = iter(args)
         for word in words:
@@ -121,7 +123,7 @@ class NetcatGroup(TyperGroup):
         }
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Sub-commands and netkat's own options, and those of connect."""
+        """Complete subcommands, the top-level options and those of connect."""
         results = super().shell_complete(ctx, incomplete)
         if incomplete.startswith("-"):
             own = {result.value for result in results}
@@ -130,16 +132,16 @@ class NetcatGroup(TyperGroup):
         return results
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
-        """Both forms."""
+        """Write both forms."""
         formatter.write_usage(ctx.command_path, "[OPTIONS] HOST PORT")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The commands, connect's options, and netkat's own."""
-        from netkat.cli.help_text import panels, write_examples, write_panels
+        """Write the commands, the options that are used most, and examples: one screen."""
+        from netkat.cli.help_text import panels, write_examples
 
         with formatter.section("Commands"):
-            # click's own would cut each off at the end of its line.
+            # click would truncate each at the end of its line.
             formatter.write_dl(
                 [
                     (name, (one.help or "").partition("\n\n")[0])
@@ -147,10 +149,16 @@ class NetcatGroup(TyperGroup):
                 ]
             )
         own = [record for _, records in panels(self, ctx) for record in records]
-        write_panels(self.commands["connect"], ctx, formatter, " of connect", leave_out=own)
-        with formatter.section("Options"):
-            formatter.write_dl(own)
-        write_examples("connect", formatter)
+        connect = [
+            record for _, records in panels(self.commands["connect"], ctx) for record in records
+        ]
+        with formatter.section("Options ('netkat connect --help' lists all)"):
+            formatter.write_dl([*(r for r in connect if _first(r) in _MOST_USED), *own])
+        write_examples("connect", formatter, _EXAMPLES)
+
+
+def _first(record: tuple[str, str]) -> str:
+    return record[0].partition(",")[0].partition(" ")[0]
 
 
 def _is_switch(parameter: Any) -> bool:

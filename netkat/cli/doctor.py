@@ -17,12 +17,12 @@ VERSION = 1
 
 def doctor(
     interface: options_shared.Interface = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Say whether connect works here, how well, and what to do; exit 1 if it cannot.
+    """Check whether netkat works on this host and suggest fixes; exit 1 if it cannot work.
 
-    The guard is attached to the interface (the default route's, or -i) and taken
-    away again; nothing is sent.
+    Attaches the guard to the interface (-i, or the default route's) and detaches it again.
+    Sends no packets.
     """
     import json
     from dataclasses import asdict
@@ -40,12 +40,12 @@ def doctor(
 
 
 def _print(findings: list[Finding], works: bool) -> None:
-    from netkat.cli.console import printable
+    from netkat.cli.console import escape_controls
 
     width = max(len(finding.about) for finding in findings)
     for finding in findings:
         mark = "ok  " if finding.ok else "FAIL" if finding.needed else "note"
-        print(f"{mark}  {finding.about:{width}}  {printable(finding.what)}")
+        print(f"{mark}  {finding.about:{width}}  {escape_controls(finding.what)}")
         if finding.remedy is not None:
-            print(f"      {'':{width}}  fix: {printable(finding.remedy)}")
+            print(f"      {'':{width}}  fix: {escape_controls(finding.remedy)}")
     print("netkat connect works here" if works else "netkat connect cannot work here")

@@ -1,4 +1,4 @@
-"""How a run ends: what was raised becomes one line, a next step, and an exit code."""
+"""Exceptions as an error message, a next step and an exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from netkat.cli.console import complain
+from netkat.cli.console import print_error
 from netkat.errors import LocalStreamFailed, NetkatError, OutOfMemory
 from netkat.system_calls import describe, system_error, thread_error
 
@@ -15,18 +15,18 @@ _log = logging.getLogger(__name__)
 
 USAGE = 2
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
-"""What write(2) says of a file or pipe that takes no more; print() passes it on as it is."""
+"""Errors of write(2) when a file or pipe takes no more data."""
 
 
 class InternalError(NetkatError):
-    """A fault of netkat itself."""
+    """A bug in netkat."""
 
-    hint = "run it again with -vv, and report what it prints"
+    hint = "rerun with -vv and report the output"
     exit_code = 2
 
 
 def exit_code_of(run: Callable[[], object]) -> int:
-    """Run a command line: its own code, or the one of what it raised."""
+    """Run a command line; return its exit code, or the one of the exception."""
     from typer import Abort, TyperException
 
     from netkat.commands.signals import Interrupted
@@ -38,7 +38,9 @@ def exit_code_of(run: Callable[[], object]) -> int:
     except Interrupted as interrupted:
         return interrupted.exit_code
     except TyperException as error:
-        _complain_of_usage(error)
+        from netkat.cli.usage_errors import describe_usage_error
+
+        print_error(*describe_usage_error(error))
         return USAGE
     except Abort:
         return 128 + 2
@@ -52,7 +54,7 @@ def exit_code_of(run: Callable[[], object]) -> int:
 
 
 def _typed(error: Exception) -> NetkatError:
-    """The error that a user can act on, of one that netkat itself did not expect."""
+    """Return the error that a user can act on for an unexpected exception."""
     if isinstance(error, MemoryError):
         return OutOfMemory("no memory on the local host [MemoryError]")
     if isinstance(error, RuntimeError):
@@ -66,27 +68,13 @@ def _typed(error: Exception) -> NetkatError:
 
 
 def _report(error: NetkatError) -> int:
-    complain(error.message, error.hint)
+    print_error(error.message, error.hint)
     return error.exit_code
 
 
 def stdout_write_error(error: OSError) -> int:
-    """What a command printed did not arrive: say so. A reader that went away is no fault."""
+    """Report that stdout failed; a reader that closed the pipe is no error."""
     if error.errno == errno.EPIPE:
         return 0
-    complain(f"cannot write standard output: {error.strerror}", LocalStreamFailed.hint)
+    print_error(f"cannot write standard output: {error.strerror}", LocalStreamFailed.hint)
     return LocalStreamFailed.exit_code
-
-
-def _complain_of_usage(error: Exception) -> None:
-    context = getattr(error, "ctx", None)
-    if context is not None and context.parent is not None:
-        from netkat.cli.unsupported import replacement_for
-
-        option = getattr(error, "option_name", None)
-        words = replacement_for(option, context.command.name, context.parent.command)
-        if words is not None:
-            complain(*words)
-            return
-    path = context.command_path if context is not None else "netkat"
-    complain(error.format_message().rstrip("."), f"{path} --help")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What --help and the manual page are made of: a command's arguments, options and examples."""
+"""Arguments, options and examples of a command, for --help and the manual page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from netkat.cli.examples import EXAMPLES
 
-Record = tuple[str, str]
-"""An option's names and its help, as click shows them."""
+HelpEntry = tuple[str, str]
+"""Names and help of an option."""
 
 
-def arguments_of(command: Any, ctx: Any) -> list[Record]:
-    """The arguments, each as it stands in the usage line."""
+def arguments_of(command: Any, ctx: Any) -> list[HelpEntry]:
+    """Return the arguments with their names in the usage line."""
     return [
         (parameter.metavar or parameter.name.upper(), parameter.help or "")
         for parameter in command.get_params(ctx)
@@ -19,9 +19,9 @@ def arguments_of(command: Any, ctx: Any) -> list[Record]:
     ]
 
 
-def panels(command: Any, ctx: Any) -> list[tuple[str, list[Record]]]:
-    """The options by the panel that each names: what has none first, then by the first of each."""
-    found: dict[str, list[Record]] = {}
+def panels(command: Any, ctx: Any) -> list[tuple[str, list[HelpEntry]]]:
+    """Return the options by section; those without a section come first."""
+    found: dict[str, list[HelpEntry]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if parameter.param_type_name == "option" and record is not None:
@@ -30,19 +30,15 @@ def panels(command: Any, ctx: Any) -> list[tuple[str, list[Record]]]:
     return sorted(found.items(), key=lambda item: item[0] != "Options")
 
 
-def write_panels(
-    command: Any, ctx: Any, formatter: Any, suffix: str = "", leave_out: list[Record] | None = None
-) -> None:
-    """A section a panel."""
+def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write one section per group of options."""
     for panel, records in panels(command, ctx):
-        shown = [record for record in records if record not in (leave_out or ())]
-        if shown:
-            with formatter.section(panel + suffix):
-                formatter.write_dl(shown)
+        with formatter.section(panel):
+            formatter.write_dl(records)
 
 
-def write_examples(command: str, formatter: Any) -> None:
-    """The command's examples, each on a line of its own."""
+def write_examples(command: str, formatter: Any, most: int | None = None) -> None:
+    """Write the examples of the command."""
     with formatter.section("Examples"):
-        for example in EXAMPLES.get(command, ()):
+        for example in EXAMPLES.get(command, ())[:most]:
             formatter.write(f"  {example.line}\n      {example.what}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netkat.cli import options_shared, parse
-from netkat.cli.console import say, show_logs
+from netkat.cli.console import print_status, show_logs
 from netkat.cli.option_groups import expand_groups
 from netkat.cli.options_exec import ExecOptionGroup
 from netkat.cli.options_netns import NetnsOptionGroup
@@ -27,52 +27,62 @@ REPLIES = ("echo", "clientip", "hostname", "http")
 
 Where = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[HOST] PORT", help="This host's address or name; a port, 0 for any."),
+    typer.Argument(
+        metavar="[HOST] PORT", help="Local address or host name; port number, 0 for a free one."
+    ),
 ]
 Listen = Annotated[bool, typer.Option("-l", "--listen", hidden=True)]
-Port = Annotated[str | None, typer.Option("-p", metavar="PORT", help="The port, as nc has it.")]
+Port = Annotated[str | None, typer.Option("-p", metavar="PORT", help="Local port (nc syntax).")]
 Source = Annotated[
-    str | None, typer.Option("-s", "--source", metavar="ADDR", help="The address, as nc has it.")
+    str | None, typer.Option("-s", "--source", metavar="ADDR", help="Local address (nc syntax).")
 ]
 KeepOpen = Annotated[
     bool,
     typer.Option(
-        "-k", "--keep-open", help="Go on after the first client, many at once; stdin is not read."
+        "-k", "--keep-open", help="Accept multiple clients at the same time; stdin is not read."
     ),
 ]
 MaxConns = Annotated[
     str | None,
-    typer.Option("--max-conns", metavar="N", help="End after N clients; implies -k."),
+    typer.Option(
+        "--max-conns",
+        metavar="N",
+        help="Exit after N clients in total; implies -k (ncat limits simultaneous ones).",
+    ),
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="CIDR", help="Only these clients; several, or commas."),
+    typer.Option(
+        "--allow",
+        metavar="CIDR",
+        help="Allow only these clients (repeat, or separate with commas).",
+    ),
 ]
 Deny = Annotated[
-    list[str] | None, typer.Option("--deny", metavar="CIDR", help="Not these clients.")
+    list[str] | None, typer.Option("--deny", metavar="CIDR", help="Deny these clients.")
 ]
 Reply = Annotated[
     str | None,
     typer.Option(
         "--reply",
         metavar="|".join(REPLIES),
-        help="Answer by itself: the bytes, the client's address, this host's name, both by HTTP.",
+        help="Answer clients: echo data, client address, host name, or both over HTTP.",
     ),
 ]
 TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over",
-        help="Take a port that this host serves, by a socket, NAT or a flow.",
-        rich_help_panel="The way",
+        help="Listen even if the port is in use on this host (socket, NAT rule, conntrack flow).",
+        rich_help_panel="Routing and source",
     ),
 ]
 ReplyMac = Annotated[
     bool,
     typer.Option(
         "--reply-mac",
-        help="Answer to the MAC that the client's packets come from, not by route.",
-        rich_help_panel="The way",
+        help="Send replies to the source MAC of the client's packets instead of routing them.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Interfaces = Annotated[
@@ -81,8 +91,8 @@ Interfaces = Annotated[
         "-i",
         "--interface",
         metavar="IFACE,…",
-        help="Every address of these interfaces.",
-        rich_help_panel="The way",
+        help="Listen on all addresses of these interfaces.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Idle = Annotated[
@@ -91,8 +101,8 @@ Idle = Annotated[
         "-w",
         "--wait",
         metavar="TIME",
-        help="End a connection after TIME without a byte.",
-        rich_help_panel="The end",
+        help="Close a connection after TIME without data in either direction.",
+        rich_help_panel="Timeouts and shutdown",
     ),
 ]
 
@@ -129,7 +139,7 @@ def listen(
     pcap: options_shared.Pcap = None,
     guard: options_shared.Guard = "auto",
 ) -> int:
-    """Wait for a client on [HOST] PORT, past the rules of this host."""
+    """Listen on [HOST] PORT, bypassing this host's network rules."""
     from netkat.commands.listen.accept_loop import listen
     from netkat.commands.listen.listen_request import ListenRequest
 
@@ -173,16 +183,18 @@ def listen(
     )
     if verbose > 1:
         show_logs()
-    return listen(request, say)
+    return listen(request, print_status)
 
 
 def _check(*, zero: bool, proxy: bool, both_versions: bool) -> None:
     if zero:
-        raise BadArgument("-z does not go with -l", hint="leave one of them away")
+        raise BadArgument("-z cannot be used with -l", hint="use only one of them")
     if proxy:
-        raise BadArgument("-x does not go with -l: a proxy is for those who connect")
+        raise BadArgument("-x cannot be used with -l: a proxy can only be used to connect")
     if both_versions:
-        raise BadArgument("-4 and -6 exclude each other", hint="both is what -l does unasked")
+        raise BadArgument(
+            "-4 and -6 cannot be used together", hint="omit both: -l listens on both by default"
+        )
 
 
 def _place(
@@ -190,17 +202,23 @@ def _place(
 ) -> tuple[str | None, int]:
     """HOST and PORT in each of nc's forms: PORT; HOST PORT; -p PORT [HOST]; -s HOST."""
     if len(words) > 2 or (port is not None and len(words) > 1):
-        raise BadArgument(f"too many words: {' '.join(words)}", hint="netkat -l [HOST] PORT")
+        raise BadArgument(
+            f"too many arguments: {' '.join(words)}", hint="use: netkat -l [HOST] PORT"
+        )
     if port is not None and words and words[-1].isdigit():
-        raise BadArgument(f"two ports: -p {port} and {words[-1]}", hint="netkat -l [HOST] PORT")
+        raise BadArgument(
+            f"port given twice: -p {port} and {words[-1]}", hint="use: netkat -l [HOST] PORT"
+        )
     what = "port" if port is None else "-p"
     if port is None:
         if not words:
-            raise BadArgument("which port?", hint="netkat -l [HOST] PORT; 0 takes a free one")
+            raise BadArgument(
+                "no port given", hint="use: netkat -l [HOST] PORT; 0 selects a free port"
+            )
         port = words.pop()
     host = words[0] if words else source
     if words and source is not None and words != [source]:
-        raise BadArgument(f"{words[0]} and -s {source} are two addresses")
+        raise BadArgument(f"listen address given twice: {words[0]} and -s {source}")
     number = 0 if port == "0" else parse.source_port(port, protocol, what)
     return None if host is None else parse.host(host), number
 
@@ -216,12 +234,12 @@ def _networks(words: list[str] | None, option: str) -> tuple[Network, ...]:
             found.append(ip_network(word, strict=False))
         except ValueError:
             raise BadArgument(
-                f"{option}: {word!r} is no network", hint="such as 10.0.0.0/8 or fd00::/8"
+                f"{option}: invalid network {word!r}", hint="write 10.0.0.0/8 or fd00::/8"
             ) from None
     return tuple(found)
 
 
 def _reply(word: str) -> str:
     if word not in REPLIES:
-        raise BadArgument(f"--reply: {word!r} is not there", hint=", ".join(REPLIES))
+        raise BadArgument(f"--reply: unknown responder {word!r}", hint=f"use {', '.join(REPLIES)}")
     return word

@@ -1,4 +1,4 @@
-"""Options that belong together, as one parameter of a command: a NamedTuple, a field an option."""
+"""Groups of options: one parameter of a command is a NamedTuple with a field per option."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, get_type_hints
 
 
 def expand_groups(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with each parameter that is a NamedTuple expanded into its fields.
+    """Return the command with each NamedTuple parameter expanded into its fields.
 
-    typer reads a command's options off its signature; what several commands share
-    would have to be spelled in each. ::
+    typer reads the options of a command from its signature. ::
 
         @expand_groups
         def connect(*, host: options.Host, relaying: RelayOptionGroup) -> int: ...

@@ -1,4 +1,4 @@
-"""-e and -c: a command for the connection."""
+"""-e and -c: a program to run for a connection."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ExecOptionGroup(NamedTuple):
-    """As they were written; command() reads them."""
+    """The options as strings; command() parses them."""
 
     exec_program: Annotated[
         str | None,
@@ -21,9 +21,9 @@ class ExecOptionGroup(NamedTuple):
             "-e",
             "--exec",
             metavar="PROGRAM",
-            help="Run it, words and all but without a shell: its stdin and stdout are the"
-            " connection. netkat ends with its exit code.",
-            rich_help_panel="Commands",
+            help="Run PROGRAM (no shell) with stdin and stdout connected to the peer;"
+            " exit with its status.",
+            rich_help_panel="Run a program",
         ),
     ] = None
     shell_line: Annotated[
@@ -32,13 +32,13 @@ class ExecOptionGroup(NamedTuple):
             "-c",
             "--sh-exec",
             metavar="LINE",
-            help="The same, by /bin/sh.",
-            rich_help_panel="Commands",
+            help="Run LINE with /bin/sh in the same way.",
+            rich_help_panel="Run a program",
         ),
     ] = None
 
     def command(self, *, against: dict[str, bool]) -> "Program | None":
-        """What to run, if anything; not with what is true of ``against``, by options' names.
+        """Return the program, or None; refuse it with the options that are true in ``against``.
 
         Errors: BadArgument, CommandFailed.
         """
@@ -47,21 +47,21 @@ class ExecOptionGroup(NamedTuple):
         option = "-e" if self.shell_line is None else "-c"
         for other, given in against.items():
             if given:
-                raise BadArgument(f"{option} and {other} exclude each other")
+                raise BadArgument(f"{option} and {other} cannot be used together")
         from netkat.commands.exec_program import Program
 
         if self.exec_program is not None and self.shell_line is not None:
-            raise BadArgument("-e and -c exclude each other")
+            raise BadArgument("-e and -c cannot be used together")
         if self.shell_line is not None:
             if not self.shell_line.strip():
-                raise BadArgument("-c: the line is empty")
+                raise BadArgument("-c: empty command line")
             return Program(("/bin/sh", "-c", self.shell_line), self.shell_line)
         assert self.exec_program is not None
         return Program(_program(self.exec_program), self.exec_program)
 
 
 def _program(text: str) -> tuple[str, ...]:
-    """The words of -e, the first as a path that can be run."""
+    """Return the arguments of -e, the first as the path of an executable."""
     import shlex
 
     try:
@@ -69,10 +69,10 @@ def _program(text: str) -> tuple[str, ...]:
     except ValueError as error:
         raise BadArgument(f"-e: {text!r}: {error}") from None
     if not words:
-        raise BadArgument("-e: the program is empty")
+        raise BadArgument("-e: no program given")
     found = shutil.which(words[0])
     if found is None:
         if os.path.exists(words[0]) and os.sep in words[0]:
-            raise CommandFailed(f"-e: {words[0]} cannot be run: no execute permission")
-        raise CommandFailed(f"-e: there is no program {words[0]!r}")
+            raise CommandFailed(f"-e: cannot run {words[0]}: no execute permission")
+        raise CommandFailed(f"-e: no such program: {words[0]}")
     return (found, *words[1:])

@@ -1,4 +1,4 @@
-"""--netns, --pod and --container: three ways to name one network namespace."""
+"""--netns, --pod and --container: options that select a network namespace."""
 
 import os
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from netkat.errors import BadArgument
 
 
 class NetnsOptionGroup(NamedTuple):
-    """As they were written; namespace() reads them."""
+    """The options as strings; namespace() parses them."""
 
     netns: options_shared.Netns = None
     pod: options_shared.Pod = None
@@ -31,7 +31,7 @@ def namespace(netns: str | None, pod: str | None, container: str | None) -> str 
         if word is not None
     ]
     if len(given) > 1:
-        raise BadArgument(f"{given[0]} and {given[1]} exclude each other")
+        raise BadArgument(f"{given[0]} and {given[1]} cannot be used together")
     if pod is not None:
         from netkat.capture.run_in_netns import pod_netns
 
@@ -43,7 +43,7 @@ def namespace(netns: str | None, pod: str | None, container: str | None) -> str 
     if netns is None:
         return None
     if not netns:
-        raise BadArgument("--netns: the name is empty")
+        raise BadArgument("--netns: empty name")
     # A namespace may be called by a number; then the name is meant.
     if netns.isascii() and netns.isdigit() and not os.path.exists(f"/run/netns/{netns}"):
         return int(netns)

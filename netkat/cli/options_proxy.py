@@ -1,4 +1,4 @@
-"""-x and its companions."""
+"""-x and the options that require it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _completed(*words: str) -> Callable[[str], list[str]]:
 
 
 class ProxyOptionGroup(NamedTuple):
-    """As they were written; through() reads them."""
+    """The options as strings; settings() parses them."""
 
     proxy: Annotated[
         str | None,
@@ -43,7 +43,7 @@ class ProxyOptionGroup(NamedTuple):
             "-x",
             "--proxy",
             metavar="ADDR[:PORT]",
-            help="Go through this proxy; PORT is 1080, or 3128 with -X connect.",
+            help="Connect through a proxy (default port 1080; 3128 with -X connect).",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -53,7 +53,7 @@ class ProxyOptionGroup(NamedTuple):
             "-X",
             "--proxy-type",
             metavar="4|4a|5|connect",
-            help="SOCKS4, SOCKS4a, SOCKS5 (unasked) or HTTP CONNECT.",
+            help="Proxy protocol: SOCKS4, SOCKS4a, SOCKS5 (default) or HTTP CONNECT.",
             autocompletion=_completed("4", "4a", "5", "connect"),
             rich_help_panel=_PANEL,
         ),
@@ -64,8 +64,8 @@ class ProxyOptionGroup(NamedTuple):
             "-P",
             "--proxy-auth",
             metavar="USER[:PASSWORD]",
-            help=f"Who asks; without PASSWORD it is asked for. {VARIABLE} is the same, and is not"
-            " seen in ps.",
+            help="Proxy credentials; prompts if PASSWORD is omitted."
+            f" {VARIABLE} does the same without exposing them in ps.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -74,15 +74,15 @@ class ProxyOptionGroup(NamedTuple):
         typer.Option(
             "--proxy-dns",
             metavar="|".join(_RESOLVERS),
-            help="Who finds HOST's address: the proxy (unasked), this host (so it is with -X 4),"
-            " the proxy where this host does not, nobody.",
+            help="Where to resolve HOST: remote (default), local (default with -X 4),"
+            " both (local, then remote), none.",
             autocompletion=_completed(*_RESOLVERS),
             rich_help_panel=_PANEL,
         ),
     ] = None
 
     def settings(self, *, udp: bool) -> ProxySettings | None:
-        """What was asked for, if anything. Errors: BadArgument, Interrupted (at the password)."""
+        """Return the proxy settings, or None. Errors: BadArgument, Interrupted (at the prompt)."""
         if self.proxy is None:
             for option, given in {
                 "-X": self.proxy_type,
@@ -90,27 +90,27 @@ class ProxyOptionGroup(NamedTuple):
                 "--proxy-dns": self.proxy_dns,
             }.items():
                 if given is not None:
-                    raise BadArgument(f"{option} is about a proxy: -x is missing")
+                    raise BadArgument(f"{option} requires -x")
             return None
         if udp:
-            raise BadArgument("-x does not go with -u: these proxies carry TCP")
+            raise BadArgument("-x cannot be used with -u: the proxy protocols support TCP only")
         from netkat.commands.connect.proxy_route import ProxyKind, ProxySettings
 
         word = self.proxy_type or "5"
         if word.lower() not in _KINDS:
-            raise BadArgument(f"-X: {word!r} is no kind of proxy", hint="4, 4a, 5 or connect")
+            raise BadArgument(f"-X: invalid proxy type {word!r}", hint="use 4, 4a, 5 or connect")
         kind = ProxyKind[_KINDS[word.lower()]]
         host, port = _place(self.proxy, "3128" if kind is ProxyKind.HTTP else "1080")
         only_addresses = kind is ProxyKind.SOCKS4
         resolver = self.proxy_dns or ("local" if only_addresses else "remote")
         if resolver not in _RESOLVERS:
             raise BadArgument(
-                f"--proxy-dns: nobody is called {resolver!r}", hint=", ".join(_RESOLVERS)
+                f"--proxy-dns: invalid value {resolver!r}", hint=f"use {', '.join(_RESOLVERS)}"
             )
         if only_addresses and resolver in ("remote", "both"):
             raise BadArgument(
-                f"--proxy-dns {resolver} does not go with -X {word}: SOCKS4 carries addresses",
-                hint="-X 4a carries names",
+                f"--proxy-dns {resolver} cannot be used with -X {word}",
+                hint="use -X 4a for names: SOCKS4 supports IP addresses only",
             )
         return ProxySettings(host, port, self._authenticated(kind, self.proxy), resolver)
 
@@ -125,27 +125,27 @@ class ProxyOptionGroup(NamedTuple):
         user, colon, password = word.partition(":")
         without = kind in (ProxyKind.SOCKS4, ProxyKind.SOCKS4A)
         if not user:
-            raise BadArgument(f"{option}: the user is empty")
+            raise BadArgument(f"{option}: empty user name")
         if without and colon:
-            raise BadArgument(f"{option}: SOCKS4 has a user, and no password")
+            raise BadArgument(f"{option}: SOCKS4 does not support passwords")
         if not without and not colon:
             from netkat.cli.password import ask
 
             password = ask(f"Password of {user} for the proxy {proxy}: ", option)
         for what, text in (("user", user), ("password", password)):
             if not (text.isascii() and text.isprintable() and len(text) < 256):
-                raise BadArgument(f"{option}: the {what} is not 1 to 255 ASCII characters")
+                raise BadArgument(f"{option}: the {what} must be 1 to 255 ASCII characters")
         if kind is ProxyKind.SOCKS5 and not password:
-            raise BadArgument(f"{option}: SOCKS5 knows no empty password")
+            raise BadArgument(f"{option}: SOCKS5 requires a non-empty password")
         return Proxy(kind, user, None if without else password)
 
 
 def _place(word: str, usual: str) -> tuple[str, str]:
-    """ADDR[:PORT], an IPv6 address with a port in brackets."""
+    """Parse ADDR[:PORT]; an IPv6 address with a port is in brackets."""
     if not word or re.fullmatch(r":[^:]+", word):
-        raise BadArgument(f"-x: {word!r} names no proxy", hint="-x ADDR[:PORT]")
+        raise BadArgument(f"-x: invalid proxy {word!r}", hint="use -x ADDR[:PORT]")
     if "://" in word:
-        raise BadArgument(f"-x: {word!r} is not ADDR[:PORT]", hint="-X names what it speaks")
+        raise BadArgument(f"-x: {word!r} is not ADDR[:PORT]", hint="set the proxy type with -X")
     match = re.fullmatch(r"\[([^\]]+)\](?::([^:]*))?|([^:]+):([^:]*)", word)
     if match is None:
         return parse.host(word), usual

@@ -1,4 +1,4 @@
-"""What connect and listen take about stdin, stdout and when it is over."""
+"""Options of connect and listen for stdin, stdout, timeouts and shutdown."""
 
 from typing import Annotated, NamedTuple
 
@@ -10,15 +10,15 @@ from netkat.errors import BadArgument
 
 
 class RelayOptionGroup(NamedTuple):
-    """As they were written; options() reads them."""
+    """The options as strings; options() parses them."""
 
     linger: Annotated[
         str | None,
         typer.Option(
             "-q",
             metavar="TIME",
-            help="After the end of input wait TIME at most for the peer's end; -1 for ever.",
-            rich_help_panel="The end",
+            help="After EOF on stdin, wait at most TIME for the peer to close; -1 waits forever.",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = None
     idle_timeout: Annotated[
@@ -26,8 +26,8 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "--idle-timeout",
             metavar="TIME",
-            help="End after TIME without a byte either way.",
-            rich_help_panel="The end",
+            help="Close after TIME without data in either direction.",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = None
     receive_limit: Annotated[
@@ -35,30 +35,41 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "-W",
             metavar="N",
-            help="With -u: end after N datagrams from the peer.",
-            rich_help_panel="The end",
+            help="Exit after receiving N datagrams (with -u).",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = None
     no_shutdown: Annotated[
         bool,
         typer.Option(
-            "--no-shutdown", help="Send no FIN at the end of input.", rich_help_panel="The end"
+            "--no-shutdown",
+            help="Do not send FIN after EOF on stdin.",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = False
     send_only: Annotated[
         bool,
         typer.Option(
             "--send-only",
-            help="Send, throw away what comes, end with the input.",
-            rich_help_panel="The end",
+            help="Only send data, discard received data; exit at EOF on stdin.",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = False
     recv_only: Annotated[
-        bool, typer.Option("--recv-only", help="Receive, read no input.", rich_help_panel="The end")
+        bool,
+        typer.Option(
+            "--recv-only",
+            help="Only receive data; do not read stdin.",
+            rich_help_panel="Timeouts and shutdown",
+        ),
     ] = False
     no_stdin: Annotated[
         bool,
-        typer.Option("--no-stdin", help="Do not read stdin (nc's -d).", rich_help_panel="The end"),
+        typer.Option(
+            "--no-stdin",
+            help="Do not read stdin (nc's -d).",
+            rich_help_panel="Timeouts and shutdown",
+        ),
     ] = False
     interval: Annotated[
         str | None,
@@ -66,8 +77,8 @@ class RelayOptionGroup(NamedTuple):
             "--interval",
             "--delay",
             metavar="TIME",
-            help="Send line by line, TIME between them.",
-            rich_help_panel="The bytes",
+            help="Send line by line, waiting TIME after each line.",
+            rich_help_panel="Data",
         ),
     ] = None
     crlf: Annotated[
@@ -75,8 +86,8 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "-C",
             "--crlf",
-            help="Send CRLF for each LF that has no CR.",
-            rich_help_panel="The bytes",
+            help="Send CRLF instead of LF.",
+            rich_help_panel="Data",
         ),
     ] = False
     telnet: Annotated[
@@ -84,8 +95,8 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "-t",
             "--telnet",
-            help="Answer telnet negotiation: no to everything.",
-            rich_help_panel="The bytes",
+            help="Answer Telnet negotiation (refuse every option).",
+            rich_help_panel="Data",
         ),
     ] = False
     output: Annotated[
@@ -94,8 +105,8 @@ class RelayOptionGroup(NamedTuple):
             "-o",
             "--output",
             metavar="FILE",
-            help="Copy what goes both ways to FILE.",
-            rich_help_panel="The bytes",
+            help="Write session data (both directions) to FILE.",
+            rich_help_panel="Data",
         ),
     ] = None
     hex_dump: Annotated[
@@ -103,32 +114,32 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "--hex-dump",
             metavar="FILE",
-            help="The same, as hex with directions.",
-            rich_help_panel="The bytes",
+            help="Write session data to FILE as a hex dump with direction marks.",
+            rich_help_panel="Data",
         ),
     ] = None
     append_output: Annotated[
         bool,
         typer.Option(
             "--append-output",
-            help="-o and --hex-dump keep what is in FILE.",
-            rich_help_panel="The bytes",
+            help="Append to output files instead of truncating them.",
+            rich_help_panel="Data",
         ),
     ] = False
     progress: Annotated[
         bool,
         typer.Option(
             "--progress",
-            help="Show bytes, rate, RTT on stderr, where it is a terminal.",
-            rich_help_panel="Telling",
+            help="Show transfer progress on stderr (terminal only).",
+            rich_help_panel="Output",
         ),
     ] = False
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
-            help="JSON on stderr, a line a connection at its end; -z: a line a port on stdout.",
-            rich_help_panel="Telling",
+            help="Print JSON lines: one per connection on stderr; with -z one per port on stdout.",
+            rich_help_panel="Output",
         ),
     ] = False
     fin: Annotated[
@@ -136,18 +147,18 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "-N",
             show_default=False,
-            help="Send FIN at the end of input: so it is anyway.",
-            rich_help_panel="The end",
+            help="Shut down the connection after EOF on stdin (already the default; for nc).",
+            rich_help_panel="Timeouts and shutdown",
         ),
     ] = False
 
     @property
     def read_stdin(self) -> bool:
-        """Whether there is an input at all."""
+        """Whether stdin is read."""
         return not (self.no_stdin or self.recv_only)
 
     def options(self, *, wait: str | None, udp: bool, linger: float | None = None) -> RelayOptions:
-        """The values. ``wait`` is -w, ``linger`` what holds without -q. Errors: BadArgument."""
+        """Parse them. ``wait`` is -w, ``linger`` the default of -q. Errors: BadArgument."""
         self._check(udp=udp)
         idle = wait if self.idle_timeout is None else self.idle_timeout
         option = "-w" if self.idle_timeout is None else "--idle-timeout"
@@ -172,20 +183,22 @@ class RelayOptionGroup(NamedTuple):
     def _check(self, *, udp: bool) -> None:
         if self.send_only and not self.read_stdin:
             other = "--recv-only" if self.recv_only else "--no-stdin"
-            raise BadArgument(f"--send-only and {other} exclude each other")
+            raise BadArgument(f"--send-only and {other} cannot be used together")
         if self.receive_limit is not None and not udp:
-            raise BadArgument("-W counts datagrams: -u is missing")
+            raise BadArgument("-W requires -u")
         if self.fin and self.no_shutdown:
-            raise BadArgument("-N and --no-shutdown exclude each other")
+            raise BadArgument("-N and --no-shutdown cannot be used together")
         files = [file for file in (self.output, self.hex_dump) if file is not None]
         if self.append_output and not files:
-            raise BadArgument("--append-output goes with -o or --hex-dump")
+            raise BadArgument("--append-output requires -o or --hex-dump")
         if "-" in files:
-            raise BadArgument("stdout carries the peer's bytes alone", hint="-o takes a file")
+            raise BadArgument(
+                "-o - is not supported: stdout carries the received data", hint="name a file"
+            )
         if len(files) != len(set(files)):
             raise BadArgument("-o and --hex-dump cannot share a file")
         if self.telnet and udp:
-            raise BadArgument("-t does not go with -u: telnet is spoken over TCP")
+            raise BadArgument("-t cannot be used with -u: Telnet runs over TCP")
 
 
 def _linger(word: str) -> float:

@@ -1,4 +1,4 @@
-"""What connect takes about ports, and -z."""
+"""The ports of connect, and -z."""
 
 import re
 from typing import Annotated, NamedTuple
@@ -10,15 +10,15 @@ from netkat.errors import BadArgument
 
 
 class ScanOptionGroup(NamedTuple):
-    """As they were written."""
+    """The options as strings; ports() parses the ports."""
 
     zero: Annotated[
         bool,
         typer.Option(
             "-z",
             "--zero",
-            help="Only see which ports answer, many at once; send no data.",
-            rich_help_panel="Ports (-z)",
+            help="Zero-I/O mode: report whether ports are open; send no data.",
+            rich_help_panel="Port scan (-z)",
         ),
     ] = False
     shuffle: Annotated[
@@ -26,27 +26,27 @@ class ScanOptionGroup(NamedTuple):
         typer.Option(
             "-r",
             show_default=False,
-            help="The ports of -z in random order; the local port is random anyway.",
-            rich_help_panel="Ports (-z)",
+            help="Scan ports in random order.",
+            rich_help_panel="Port scan (-z)",
         ),
     ] = False
     require_reply: Annotated[
         bool,
         typer.Option(
             "--require-reply",
-            help="Silence is a failure: exit 1 unless something came back.",
-            rich_help_panel="Ports (-z)",
+            help="Exit 1 unless a reply was received (UDP: no reply counts as failure).",
+            rich_help_panel="Port scan (-z)",
         ),
     ] = False
 
     def ports(self, words: list[str] | None) -> tuple[int | str, ...]:
-        """Numbers and services' names: 80, 20-30, http, and lists of them. Errors: BadArgument."""
+        """Parse port numbers, ranges, service names and lists of them. Errors: BadArgument."""
         if not words:
-            raise BadArgument("Missing argument 'PORT'", hint="netkat HOST PORT; netkat --help")
+            raise BadArgument("no port given", hint="use: netkat HOST PORT")
         pieces = [piece for word in words for piece in word.split(",")]
         if not self.zero and (len(pieces) > 1 or _range(pieces[0]) is not None):
             raise BadArgument(
-                f"port {' '.join(words)}: one port at a time", hint="-z asks many of them"
+                f"port {' '.join(words)}: several ports require -z", hint="add -z to scan them"
             )
         found: list[int | str] = []
         for piece in pieces:

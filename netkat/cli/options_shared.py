@@ -1,7 +1,7 @@
-"""The options that commands share, spelled once.
+"""Options that several commands share.
 
-Every value is taken as a word here and read by parse.py: typer would import
-pydantic to convert it, at the price of all the rest of the start together.
+Every value stays a string here and is parsed by parse.py: typer would import pydantic to
+convert it, which doubles the start-up time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def _guards(incomplete: str) -> list[str]:
 
 
 def interface_names(incomplete: str) -> list[str]:
-    """For completion: the interfaces whose names begin so."""
+    """Return the names of interfaces for completion."""
     import socket
 
     return [name for _, name in socket.if_nameindex() if name.startswith(incomplete)]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"netkat {__version__}")
         print(f"gVisor {GVISOR}")
         system = os.uname()
@@ -39,37 +39,44 @@ Version = Annotated[
     bool,
     typer.Option(
         "--version",
-        help="Show the versions of netkat, gVisor and the kernel and exit.",
+        help="Print the versions of netkat, gVisor and the kernel, and exit.",
         is_eager=True,
         callback=_version,
     ),
 ]
-Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address.", show_default=False)]
+Host = Annotated[
+    str,
+    typer.Argument(metavar="HOST", help="Destination host name or IP address.", show_default=False),
+]
 Ports = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PORT...",
-        help="Number or service name; with -z several: 80,443 8000-8100 ssh.",
+        help="Port number or service name. With -z: lists and ranges, e.g. 22 80,443 8000-8100.",
         show_default=False,
     ),
 ]
-IPv4 = Annotated[bool, typer.Option("-4", "--ipv4", help="IPv4 addresses only.")]
-IPv6 = Annotated[bool, typer.Option("-6", "--ipv6", help="IPv6 addresses only.")]
-Udp = Annotated[bool, typer.Option("-u", "--udp", help="UDP instead of TCP.")]
+IPv4 = Annotated[bool, typer.Option("-4", "--ipv4", help="Use IPv4 only.")]
+IPv6 = Annotated[bool, typer.Option("-6", "--ipv6", help="Use IPv6 only.")]
+Udp = Annotated[bool, typer.Option("-u", "--udp", help="Use UDP instead of TCP.")]
 Source = Annotated[
     str | None,
     typer.Option(
         "-s",
         "--source",
         metavar="ADDR",
-        help="Local address, one of this host's.",
-        rich_help_panel="The way",
+        help="Source address (must be assigned to this host).",
+        rich_help_panel="Routing and source",
     ),
 ]
 SourcePort = Annotated[
     str | None,
     typer.Option(
-        "-p", "--source-port", metavar="PORT", help="Local port.", rich_help_panel="The way"
+        "-p",
+        "--source-port",
+        metavar="PORT",
+        help="Source port.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Interface = Annotated[
@@ -78,9 +85,9 @@ Interface = Annotated[
         "-i",
         "--interface",
         metavar="IFACE",
-        help="Leave by this interface.",
+        help="Send through this interface.",
         autocompletion=interface_names,
-        rich_help_panel="The way",
+        rich_help_panel="Routing and source",
     ),
 ]
 Via = Annotated[
@@ -88,8 +95,8 @@ Via = Annotated[
     typer.Option(
         "--via",
         metavar="IP|MAC",
-        help="Next hop of this connection; the host's routes stay as they are.",
-        rich_help_panel="The way",
+        help="Send through this next hop (IP or MAC address); the routing table is not changed.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Table = Annotated[
@@ -98,8 +105,8 @@ Table = Annotated[
         "-V",
         "--table",
         metavar="TABLE",
-        help="Routing table to look in, by number or name.",
-        rich_help_panel="The way",
+        help="Routing table (number or name), or VRF.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Netns = Annotated[
@@ -107,8 +114,8 @@ Netns = Annotated[
     typer.Option(
         "--netns",
         metavar="NAME|PATH|PID",
-        help="Be in another network namespace; names resolve and files open in this one.",
-        rich_help_panel="The way",
+        help="Run in this network namespace; name resolution and files use the current one.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Pod = Annotated[
@@ -116,8 +123,8 @@ Pod = Annotated[
     typer.Option(
         "--pod",
         metavar="NS/NAME",
-        help="Be in this pod of this node, as --netns.",
-        rich_help_panel="The way",
+        help="Run in the network namespace of this pod (on this node).",
+        rich_help_panel="Routing and source",
     ),
 ]
 Container = Annotated[
@@ -125,8 +132,8 @@ Container = Annotated[
     typer.Option(
         "--container",
         metavar="ID",
-        help="Be in this container of this node, as --netns.",
-        rich_help_panel="The way",
+        help="Run in the network namespace of this container (on this node).",
+        rich_help_panel="Routing and source",
     ),
 ]
 Claim = Annotated[
@@ -134,16 +141,16 @@ Claim = Annotated[
     typer.Option(
         "--claim",
         metavar="ADDR",
-        help="Be a foreign client: an address that nobody has, probed for and answered for.",
-        rich_help_panel="The way",
+        help="Use an unassigned source address: probe that it is free, and answer ARP/ND for it.",
+        rich_help_panel="Routing and source",
     ),
 ]
 QdiscBypass = Annotated[
     bool,
     typer.Option(
         "--qdisc-bypass",
-        help="Go around tc egress programs, which hides our frames from this host's captures.",
-        rich_help_panel="The way",
+        help="Bypass tc egress (PACKET_QDISC_BYPASS); not visible in captures on this host.",
+        rich_help_panel="Routing and source",
     ),
 ]
 Wait = Annotated[
@@ -152,9 +159,9 @@ Wait = Annotated[
         "-w",
         "--wait",
         metavar="TIME",
-        help="Give up connecting after TIME an address (10 s), and end after TIME without"
-        " a byte either way (never): 2, 0.5, 500ms, 2m.",
-        rich_help_panel="The end",
+        help="Connect timeout per address (default 10s), and idle timeout (default none);"
+        " TIME: 2, 0.5, 500ms, 2m.",
+        rich_help_panel="Timeouts and shutdown",
     ),
 ]
 Verbose = Annotated[
@@ -164,27 +171,30 @@ Verbose = Annotated[
         "--verbose",
         count=True,
         show_default=False,
-        help="Say what happens; -vv says more.",
-        rich_help_panel="Telling",
+        help="Verbose; -vv for more detail.",
+        rich_help_panel="Output",
     ),
 ]
 Numeric = Annotated[
-    bool, typer.Option("-n", "--nodns", help="Addresses and numbers only, no look-ups.")
+    bool, typer.Option("-n", "--nodns", help="Do not resolve host names or service names.")
 ]
 Guard = Annotated[
     str,
     typer.Option(
         "--guard",
         metavar="|".join(GUARD_MODES),
-        help="How the kernel is kept from answering for us.",
+        help="How to stop the kernel from answering the packets of this connection.",
         autocompletion=_guards,
-        rich_help_panel="The way",
+        rich_help_panel="Routing and source",
     ),
 ]
 Debug = Annotated[
     bool,
     typer.Option(
-        "-d", "--debug", help="Show this connection's frames on stderr.", rich_help_panel="Telling"
+        "-d",
+        "--debug",
+        help="Print the packets of this connection on stderr (tcpdump format).",
+        rich_help_panel="Output",
     ),
 ]
 Pcap = Annotated[
@@ -192,15 +202,15 @@ Pcap = Annotated[
     typer.Option(
         "--pcap",
         metavar="FILE",
-        help="Write this connection's frames: pcapng, or FILE.pcap.",
-        rich_help_panel="Telling",
+        help="Write the packets of this connection to FILE (pcapng; pcap if it ends in .pcap).",
+        rich_help_panel="Output",
     ),
 ]
 Kernel = Annotated[
     bool,
     typer.Option(
         "--kernel",
-        help="The same through a kernel socket, for comparison: this host's rules and NAT apply.",
-        rich_help_panel="The way",
+        help="Use a kernel socket instead, for comparison (host rules and NAT apply).",
+        rich_help_panel="Routing and source",
     ),
 ]

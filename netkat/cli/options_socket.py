@@ -1,4 +1,4 @@
-"""What connect and listen take about the packets themselves: TTL, TOS, buffers, broadcast."""
+"""Socket options of connect and listen: TTL, TOS, buffers, broadcast."""
 
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -9,7 +9,7 @@ from netkat.errors import BadArgument
 if TYPE_CHECKING:
     from netkat.options import SocketOptions
 
-_PANEL = "Packets"
+_PANEL = "Socket options"
 _LARGEST_BUFFER = 1 << 30
 
 TYPES_OF_SERVICE = {
@@ -29,7 +29,7 @@ TYPES_OF_SERVICE = {
 
 
 class SocketOptionGroup(NamedTuple):
-    """As they were written; options() reads them."""
+    """The options as strings; options() parses them."""
 
     receive_buffer: Annotated[
         str | None,
@@ -46,38 +46,34 @@ class SocketOptionGroup(NamedTuple):
         typer.Option(
             "-T",
             metavar="TOS",
-            help="Type of service: lowdelay, af11 … cs7, ef, or the byte (0x10).",
+            help="Type of service: lowdelay, af11 … cs7, ef, or a number (0x10).",
             rich_help_panel=_PANEL,
         ),
     ] = None
     ttl: Annotated[
         str | None,
-        typer.Option(
-            "-M", metavar="TTL", help="TTL or hop limit of what is sent.", rich_help_panel=_PANEL
-        ),
+        typer.Option("-M", metavar="TTL", help="Outgoing TTL / hop limit.", rich_help_panel=_PANEL),
     ] = None
     min_ttl: Annotated[
         str | None,
         typer.Option(
             "-m",
             metavar="TTL",
-            help="Take no packet whose TTL is lower: 255 is a neighbour's (RFC 5082).",
+            help="Minimum incoming TTL / hop limit (255: directly connected peers only, RFC 5082).",
             rich_help_panel=_PANEL,
         ),
     ] = None
     broadcast: Annotated[
         bool,
-        typer.Option(
-            "-b", help="With -u: HOST may be a broadcast address.", rich_help_panel=_PANEL
-        ),
+        typer.Option("-b", help="Allow a broadcast destination (with -u).", rich_help_panel=_PANEL),
     ] = False
 
     def options(self, *, udp: bool) -> "SocketOptions | None":
-        """The values; None where nothing was asked for. Errors: BadArgument."""
+        """Return the socket options, or None if none is given. Errors: BadArgument."""
         if self == SocketOptionGroup():
             return None
         if self.broadcast and not udp:
-            raise BadArgument("-b is about datagrams: -u is missing")
+            raise BadArgument("-b requires -u")
         from netkat.options import SocketOptions
 
         return SocketOptions(
@@ -91,7 +87,7 @@ class SocketOptionGroup(NamedTuple):
 
 
 def type_of_service(word: str) -> int:
-    """-T: nc's words, or the byte in decimal, hex or octal. Errors: BadArgument."""
+    """Parse -T: a name of nc's, or a number (decimal, hex, octal). Errors: BadArgument."""
     if word.lower() in TYPES_OF_SERVICE:
         return TYPES_OF_SERVICE[word.lower()]
     try:
@@ -100,8 +96,8 @@ def type_of_service(word: str) -> int:
         number = -1
     if not 0 <= number <= 255 or not word.isascii():
         raise BadArgument(
-            f"-T: {word!r} is no type of service",
-            hint="lowdelay, throughput, reliability, ef, af11 … af43, cs0 … cs7, or 0 to 0xff",
+            f"-T: invalid type of service {word!r}",
+            hint="use lowdelay, throughput, reliability, ef, af11 … af43, cs0 … cs7, or 0 to 0xff",
         )
     return number
 
@@ -111,5 +107,5 @@ def _number(word: str | None, option: str, least: int, most: int) -> int | None:
         return None
     number = int(word) if word.isascii() and word.isdigit() and len(word) < 12 else -1
     if not least <= number <= most:
-        raise BadArgument(f"{option}: {word!r} is out of range", hint=f"{least} to {most}")
+        raise BadArgument(f"{option}: {word!r} is out of range", hint=f"use {least} to {most}")
     return number

@@ -1,4 +1,4 @@
-"""--ssl and its companions."""
+"""--ssl and the options that require it."""
 
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -13,17 +13,17 @@ _PANEL = "TLS"
 
 
 class TlsOptionGroup(NamedTuple):
-    """As they were written; tls() reads them."""
+    """The options as strings; tls() parses them."""
 
     ssl: Annotated[
         bool,
-        typer.Option("--ssl", help="TLS over the connection.", rich_help_panel=_PANEL),
+        typer.Option("--ssl", help="Use TLS.", rich_help_panel=_PANEL),
     ] = False
     ssl_verify: Annotated[
         bool,
         typer.Option(
             "--ssl-verify",
-            help="Verify the peer's certificate and, of a server, its name; it implies --ssl.",
+            help="Verify the peer's certificate (and a server's host name). Implies --ssl.",
             rich_help_panel=_PANEL,
         ),
     ] = False
@@ -32,7 +32,7 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-servername",
             metavar="NAME",
-            help="Ask for this name (SNI), and verify it, in place of HOST.",
+            help="Server name for SNI and verification (default: HOST).",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -41,7 +41,7 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-alpn",
             metavar="PROTOCOL,…",
-            help="Protocols to agree on, the best first: h2,http/1.1.",
+            help="ALPN protocols in order of preference, e.g. h2,http/1.1.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -50,7 +50,7 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-cert",
             metavar="FILE",
-            help="Our certificate with its chain, PEM; a listener needs one.",
+            help="Certificate chain (PEM); required to listen.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -59,7 +59,7 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-key",
             metavar="FILE",
-            help="Its key, PEM, unless it stands with the certificate.",
+            help="Private key (PEM), if not in the certificate file.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -68,7 +68,7 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-trustfile",
             metavar="FILE",
-            help="With --ssl-verify: issuers to trust, in place of the system's.",
+            help="CA certificates (PEM) to trust instead of the system store.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -77,15 +77,15 @@ class TlsOptionGroup(NamedTuple):
         typer.Option(
             "--ssl-ciphers",
             metavar="LIST",
-            help="Ciphers of TLS 1.2, as openssl ciphers has them.",
+            help="TLS 1.2 cipher list (OpenSSL format).",
             rich_help_panel=_PANEL,
         ),
     ] = None
 
     def tls(self, *, udp: bool, server_side: bool = False) -> "TlsSettings | None":
-        """What was asked for, if anything. Errors: BadArgument."""
+        """Return the TLS options, or None if TLS is off. Errors: BadArgument."""
         if not (self.ssl or self.ssl_verify):
-            self._refuse_companions()
+            self._refuse_without_ssl()
             return None
         self._check(udp=udp, server_side=server_side)
         from netkat.commands.tls_settings import TlsSettings
@@ -101,30 +101,30 @@ class TlsOptionGroup(NamedTuple):
             ciphers=self.ssl_ciphers,
         )
 
-    def _refuse_companions(self) -> None:
+    def _refuse_without_ssl(self) -> None:
         for name in ("servername", "alpn", "cert", "key", "trustfile", "ciphers"):
             if getattr(self, f"ssl_{name}") is not None:
-                raise BadArgument(f"--ssl-{name} is about TLS: --ssl is missing")
+                raise BadArgument(f"--ssl-{name} requires --ssl")
 
     def _check(self, *, udp: bool, server_side: bool) -> None:
         if udp:
-            raise BadArgument("--ssl does not go with -u: TLS is spoken over TCP")
+            raise BadArgument("--ssl cannot be used with -u: TLS runs over TCP")
         if self.ssl_key is not None and self.ssl_cert is None:
-            raise BadArgument("--ssl-key is of a certificate: --ssl-cert is missing")
+            raise BadArgument("--ssl-key requires --ssl-cert")
         if self.ssl_trustfile is not None and not self.ssl_verify:
-            raise BadArgument("--ssl-trustfile does nothing without --ssl-verify")
+            raise BadArgument("--ssl-trustfile requires --ssl-verify")
         if server_side and self.ssl_cert is None:
             raise BadArgument(
-                "a listener with --ssl needs --ssl-cert and --ssl-key",
-                hint="openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -days 30"
-                " -out cert.pem -keyout key.pem makes a pair",
+                "--ssl with -l requires --ssl-cert and --ssl-key",
+                hint="create a pair: openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test"
+                " -days 30 -out cert.pem -keyout key.pem",
             )
         if server_side and self.ssl_servername is not None:
-            raise BadArgument("--ssl-servername is a client's")
+            raise BadArgument("--ssl-servername cannot be used with -l")
         if server_side and self.ssl_verify and self.ssl_trustfile is None:
             raise BadArgument(
-                "a listener with --ssl-verify needs --ssl-trustfile",
-                hint="the issuers whose clients may come in",
+                "--ssl-verify with -l requires --ssl-trustfile",
+                hint="pass the CA certificates used to verify clients",
             )
 
 
@@ -132,5 +132,5 @@ def _protocols(text: str) -> tuple[str, ...]:
     found = tuple(text.split(","))
     for word in found:
         if not (word.isascii() and 0 < len(word) < 256):
-            raise BadArgument(f"--ssl-alpn: {word!r} is no protocol", hint="such as h2,http/1.1")
+            raise BadArgument(f"--ssl-alpn: invalid protocol {word!r}", hint="write h2,http/1.1")
     return found

@@ -1,4 +1,4 @@
-"""why's options, spelled once."""
+"""Options of ``netkat why``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import typer
 
 from netkat.cli.options_shared import interface_names
 
-Host = Annotated[str, typer.Argument(metavar="HOST", help="Name or address.", show_default=False)]
+Host = Annotated[
+    str,
+    typer.Argument(metavar="HOST", help="Destination host name or IP address.", show_default=False),
+]
 Ports = Annotated[
     list[str],
-    typer.Argument(metavar="PORT...", help="Number or service name.", show_default=False),
+    typer.Argument(metavar="PORT...", help="Port number or service name.", show_default=False),
 ]
 Incoming = Annotated[
     bool,
@@ -25,7 +28,7 @@ Client = Annotated[
     typer.Option(
         "--client",
         metavar="ADDR",
-        help="With --incoming: the client's address (203.0.113.7 or 2001:db8::7).",
+        help="Client address (with --incoming; default 203.0.113.7 or 2001:db8::7).",
     ),
 ]
 Wait = Annotated[
@@ -33,7 +36,7 @@ Wait = Annotated[
     typer.Option(
         "--wait",
         metavar="TIME",
-        help="With --client: follow the client's next real packet; wait TIME for it.",
+        help="Wait TIME for the next real packet of the client and follow it (with --client).",
     ),
 ]
 Interface = Annotated[
@@ -42,13 +45,13 @@ Interface = Annotated[
         "-i",
         "--interface",
         metavar="IFACE",
-        help="With --incoming: arrive on this interface.",
+        help="Interface on which the packet arrives (with --incoming).",
         autocompletion=interface_names,
     ),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option("-w", "--timeout", metavar="TIME", help="Wait TIME for an answer (3 s)."),
+    typer.Option("-w", "--timeout", metavar="TIME", help="Timeout for an answer (default 3s)."),
 ]
 Count = Annotated[
     str | None,
@@ -59,16 +62,16 @@ Send = Annotated[
     typer.Option(
         "--send",
         metavar="FILE",
-        help="With -u: the datagram to send; ports 53 and 123 have a harmless query by default.",
+        help="Datagram to send (with -u; default for ports 53 and 123: a harmless query).",
     ),
 ]
 ReadOnly = Annotated[
     bool,
     typer.Option(
-        "--read-only", help="Write nothing, send nothing: look up kube-proxy's rules alone."
+        "--read-only", help="Write nothing and send nothing: only read kube-proxy's rules."
     ),
 ]
 Trace = Annotated[
     bool, typer.Option("--trace", help="Show every rule that the packets met, both directions.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a port.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per port.")]

@@ -1,4 +1,4 @@
-"""Words of the command line, turned into values. Each says what it would have taken."""
+"""Parse arguments of the command line. Each error lists the values that are valid."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LONGEST = 7 * 86400.0
 
 
 def seconds(word: str, option: str) -> float:
-    """``2``, ``0.5``, ``500ms``, ``2m``, ``1h`` in seconds."""
+    """Return ``2``, ``0.5``, ``500ms``, ``2m`` or ``1h`` in seconds."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ms|s|m|h|)", word)
     if match is None:
-        raise BadArgument(f"{option}: {word!r} is not a time", hint="write 2, 0.5, 500ms or 2m")
+        raise BadArgument(f"{option}: invalid time {word!r}", hint="write 2, 0.5, 500ms or 2m")
     value = float(match[1]) * _UNITS[match[2]]
     if not 0.001 <= value <= _LONGEST:
-        raise BadArgument(f"{option}: {word} is out of range", hint="from 1ms to 168h")
+        raise BadArgument(f"{option}: {word} is out of range", hint="use 1ms to 168h")
     return value
 
 
 def source_port(word: str | None, protocol: Protocol, what: str = "-p") -> int:
-    """A number or a service's name; 0 where none is asked for. ``what`` names it in faults."""
+    """Parse a port number or service name; 0 for None. ``what`` names it in errors."""
     if word is None:
         return 0
     if word.isascii() and word.isdigit():
@@ -34,62 +34,64 @@ def source_port(word: str | None, protocol: Protocol, what: str = "-p") -> int:
         return socket.getservbyname(word, str(protocol))
     except (OSError, UnicodeError):
         raise BadArgument(
-            f"{what}: {word!r} is neither a port number nor a {protocol} service", hint="1 to 65535"
+            f"{what}: {word!r} is neither a port number nor a {protocol} service",
+            hint="use 1 to 65535",
         ) from None
 
 
 def count(word: str, option: str) -> int:
-    """A number of things, at least one."""
+    """Parse a number, at least 1."""
     number = int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 0
     if not number:
-        raise BadArgument(f"{option}: {word!r} is no number of things", hint="1 or more")
+        raise BadArgument(f"{option}: invalid number {word!r}", hint="use 1 or more")
     return number
 
 
 def destination_port(word: str) -> str:
-    """PORT as the resolver takes it: a number in range, or a service's name."""
+    """Check PORT: a number in range, or a service name for the resolver."""
     if word.isascii() and word.isdigit():
         return str(_port_number(word, "port"))
     if not word:
-        raise BadArgument("the port is empty", hint="a number from 1 to 65535, or a service's name")
+        raise BadArgument("empty port", hint="use a number from 1 to 65535, or a service name")
     return word
 
 
 def _port_number(word: str, what: str) -> int:
     number = int(word) if len(word) < 10 else 0
     if not 1 <= number <= 65535:
-        raise BadArgument(f"{what} {word} is out of range", hint="1 to 65535")
+        raise BadArgument(f"{what} {word} is out of range", hint="use 1 to 65535")
     return number
 
 
 def host(word: str) -> str:
-    """HOST, as far as it can be judged without asking anybody."""
+    """Check HOST without resolving it; brackets are removed."""
     if not word:
-        raise BadArgument("the host is empty")
+        raise BadArgument("empty host name")
     if word.startswith("[") and word.endswith("]"):
         word = word[1:-1]
     return word
 
 
 def address(word: str, option: str) -> IPAddress:
-    """An IP address, of either version, a zone allowed."""
+    """Parse an IP address of either version; a zone is allowed."""
     given = parse_address(word, option)
     if given.is_unspecified:
         raise BadArgument(
-            f"{option} {word} is every address", hint=f"without {option} the route chooses one"
+            f"{option}: {word} is not a usable source address",
+            hint=f"omit {option} to select one automatically",
         )
     return given
 
 
 def interface(word: str) -> str:
-    """-i: a name. A number that is none is most likely nc's or ncat's -i."""
+    """Check the interface name of -i; a number is most likely meant as nc's or ncat's -i."""
     numeric = re.fullmatch(r"[0-9.]+(ms|s|m|h)?", word)
     if numeric and word not in (name for _, name in socket.if_nameindex()):
         raise InterfaceNotFound(
-            f"-i: there is no interface called {word!r}",
-            hint="nc's -i is --interval TIME, ncat's -i is --idle-timeout TIME;"
-            " ip -br link lists the interfaces",
+            f"-i: no such interface: {word}",
+            hint="use --interval TIME for nc's -i, --idle-timeout TIME for ncat's;"
+            " list interfaces: ip -br link",
         )
     if not word:
-        raise BadArgument("-i: the interface's name is empty")
+        raise BadArgument("-i: empty interface name")
     return word

@@ -1,4 +1,4 @@
-"""A password, asked for on the terminal."""
+"""Prompt for a password on the terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ask(prompt: str, option: str) -> str:
-    """What is typed, unseen; stdin and stdout stay the connection's.
+    """Return the password; the terminal does not echo it. Does not use stdin or stdout.
 
-    Errors: BadArgument where there is no terminal, Interrupted.
+    Errors: BadArgument without a terminal, Interrupted.
     """
     import getpass
 
@@ -23,10 +23,10 @@ def ask(prompt: str, option: str) -> str:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise BadArgument(
-            f"{option}: there is no terminal to ask for the password on",
-            hint="NETKAT_PROXY_AUTH=USER:PASSWORD in the environment",
+            f"{option}: no terminal to prompt for the password",
+            hint="set NETKAT_PROXY_AUTH=USER:PASSWORD in the environment",
         ) from None
-    # A signal's default would leave the terminal without its echo.
+    # The default action of a signal would leave the terminal with echo off.
     before = {number: signal.getsignal(number) for number in _ENDS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -34,7 +34,7 @@ def ask(prompt: str, option: str) -> str:
     try:
         return getpass.getpass(prompt)
     except EOFError:
-        raise BadArgument(f"{option}: no password was given") from None
+        raise BadArgument(f"{option}: no password given") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -6,7 +6,7 @@ from typing import Any
 
 from netkat.cli import options_shared as shared
 from netkat.cli import options_sniff as options
-from netkat.cli.console import say
+from netkat.cli.console import print_status
 from netkat.cli.dispatch import PlainCommand
 from netkat.errors import BadArgument
 
@@ -108,4 +108,4 @@ def sniff(
         return print_program(sniff_options, dump_program)
     from netkat.commands.sniff.sniff_command import sniff as run
 
-    return run(sniff_options, say)
+    return run(sniff_options, print_status)

@@ -83,20 +83,20 @@ def why(
 def _show(result: WhyResult, *, trace: bool, as_json: bool, verbose: int) -> None:
     import json
 
-    from netkat.cli.console import printable, say
+    from netkat.cli.console import escape_controls, print_status
     from netkat.diagnose.why import report
 
     if verbose:
         for note in result.evidence.notes:
-            say(note)
+            print_status(note)
     if as_json:
         print(json.dumps(result.as_dict()))
         return
     for line in report.report(result):
-        print(printable(line))
+        print(escape_controls(line))
     if trace:
         for line in report.trace(result.evidence):
-            print(printable(line))
+            print(escape_controls(line))
 
 
 def _payload(path: str) -> bytes:

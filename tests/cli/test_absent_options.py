@@ -38,35 +38,33 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--broker", "ncat"),
         ("--chat", "ncat"),
         ("--denyfile", "--deny"),
-        ("--lua-exec", "import netkat"),
+        ("--lua-exec", "Python package"),
         ("--sctp", "ncat"),
         ("--unixsock", "ncat"),
         ("--vsock", "ncat"),
     ],
 )
-def test_options_that_never_come_say_what_to_use(
-    refused: Refused, option: str, instead: str
-) -> None:
+def test_unsupported_option_names_replacement(refused: Refused, option: str, instead: str) -> None:
     for line in (f"{option} host 80", f"-l {option} 80"):
         (said,) = refused(line)
-        assert said.startswith(f"netkat: {option} is not there: ")
+        assert said.startswith(f"netkat: {option} is not supported: ")
         assert instead in said
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("-k host 80", "-k goes with -l alone"),
-        ("--max-conns 3 host 80", "--max-conns goes with -l alone"),
-        ("--allow 10.0.0.0/8 host 80", "--allow goes with -l alone"),
-        ("--reply echo host 80", "--reply goes with -l alone"),
-        ("-l -r 80", "-r does not go with -l"),
-        ("-l --via 10.0.0.1 80", "--via does not go with -l"),
-        ("-l -V 100 80", "-V does not go with -l"),
-        ("-l -P user 80", "-P does not go with -l"),
-        ("-l --kernel 80", "--kernel does not go with -l"),
-        ("-lz 80", "-z does not go with -l"),
-        ("-l -x 10.0.0.1:1080 80", "-x does not go with -l"),
+        ("-k host 80", "-k is only valid with -l"),
+        ("--max-conns 3 host 80", "--max-conns is only valid with -l"),
+        ("--allow 10.0.0.0/8 host 80", "--allow is only valid with -l"),
+        ("--reply echo host 80", "--reply is only valid with -l"),
+        ("-l -r 80", "-r is not valid with -l"),
+        ("-l --via 10.0.0.1 80", "--via is not valid with -l"),
+        ("-l -V 100 80", "-V is not valid with -l"),
+        ("-l -P user 80", "-P is not valid with -l"),
+        ("-l --kernel 80", "--kernel is not valid with -l"),
+        ("-lz 80", "-z cannot be used with -l"),
+        ("-l -x 10.0.0.1:1080 80", "-x cannot be used with -l"),
     ],
 )
 def test_options_of_the_other_role(refused: Refused, line: str, words: str) -> None:
@@ -76,9 +74,7 @@ def test_options_of_the_other_role(refused: Refused, line: str, words: str) -> N
 
 
 @pytest.mark.parametrize("line", ["-i 1 host 80", "-i 500ms host 80", "-l -i 5 80"])
-def test_a_number_for_an_interface_names_what_nc_and_ncat_mean_by_it(
-    refused: Refused, line: str
-) -> None:
+def test_numeric_interface_hint(refused: Refused, line: str) -> None:
     fault, hint = refused(line)
-    assert "there is no interface called" in fault
+    assert "no such interface: " in fault
     assert "--interval TIME" in hint and "--idle-timeout TIME" in hint

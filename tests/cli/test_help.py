@@ -142,4 +142,4 @@ def test_completion_for_a_shell_that_is_none() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("netkat: completion: csh is none of bash, zsh, fish")
+    assert done.stderr.startswith("netkat: completion: unsupported shell 'csh' (bash, zsh, fish)")

@@ -131,7 +131,7 @@ def test_addresses_that_cannot_be_claimed(pair: Pair) -> None:
     for address, words in {
         host.ipv4: "an address of this very host",
         "10.44.0.9": "is on br0, not on eth0",
-        "0.0.0.0": "is every address",
+        "0.0.0.0": "is not a usable source address",
         "224.0.0.9": "not one host's address",
         CLAIMED[6]: "cannot be used with",
     }.items():

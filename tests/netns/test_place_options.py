@@ -106,7 +106,10 @@ def test_sniff(kind: str, pair: Pair, words: dict[str, tuple[str, str]]) -> None
     [
         (["--container", "deadbeef" * 8], "no process of a container deadbeef"),
         (["--pod", "shop/no-such-pod"], "no pod shop/no-such-pod runs on this node"),
-        (["--pod", "a/b", "--container", "deadbeef"], "--pod and --container exclude each other"),
+        (
+            ["--pod", "a/b", "--container", "deadbeef"],
+            "--pod and --container cannot be used together",
+        ),
         (["--container", "../../proc"], "is no container id"),
         (["--netns", "no-such-namespace"], "no network namespace 'no-such-namespace'"),
     ],

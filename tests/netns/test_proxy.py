@@ -231,23 +231,23 @@ def test_ctrl_c_at_the_password_gives_the_echo_back(proxies: Pair) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-X", "5"], "-X is about a proxy: -x is missing"),
-        (["-x", "p", "-u"], "-x does not go with -u: these proxies carry TCP"),
-        (["-x", "p", "-X", "6"], "-X: '6' is no kind of proxy"),
-        (["-x", "p", "-X", "4", "-P", "a:b"], "-P: SOCKS4 has a user, and no password"),
-        (["-x", "p", "-X", "4", "--proxy-dns", "remote"], "--proxy-dns remote does not go with"),
-        (["-x", "p", "--proxy-dns", "you"], "--proxy-dns: nobody is called 'you'"),
-        (["-x", "p", "-P", ":b"], "-P: the user is empty"),
-        (["-x", "p", "-P", "bob:\u00e4"], "-P: the password is not 1 to 255 ASCII characters"),
+        (["-X", "5"], "-X requires -x"),
+        (["-x", "p", "-u"], "-x cannot be used with -u: the proxy protocols support TCP only"),
+        (["-x", "p", "-X", "6"], "-X: invalid proxy type '6'"),
+        (["-x", "p", "-X", "4", "-P", "a:b"], "-P: SOCKS4 does not support passwords"),
+        (["-x", "p", "-X", "4", "--proxy-dns", "remote"], "--proxy-dns remote cannot be used with"),
+        (["-x", "p", "--proxy-dns", "you"], "--proxy-dns: invalid value 'you'"),
+        (["-x", "p", "-P", ":b"], "-P: empty user name"),
+        (["-x", "p", "-P", "bob:\u00e4"], "-P: the password must be 1 to 255 ASCII characters"),
         (["-x", "socks5://p"], "-x: 'socks5://p' is not ADDR[:PORT]"),
-        (["-x", ""], "-x: '' names no proxy"),
-        (["-x", ":1080"], "-x: ':1080' names no proxy"),
+        (["-x", ""], "-x: invalid proxy ''"),
+        (["-x", ":1080"], "-x: invalid proxy ':1080'"),
         (["-x", "p:0"], "port 0 is out of range"),
         (["-x", "192.0.2.9", "-X", "4", "-n"], "web.test: not an address, and -n asks no resolver"),
-        (["-l", "-x", "p"], "-x does not go with -l: a proxy is for those who connect"),
+        (["-l", "-x", "p"], "-x cannot be used with -l: a proxy can only be used to connect"),
     ],
 )
-def test_what_makes_no_sense(
+def test_conflicting_options(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "web.test", "1"]) == 2
