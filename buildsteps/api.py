@@ -47,11 +47,11 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Connect and listen": (
-        Entry("_default_stack", "netkat.create_connection"),
-        Entry("_default_stack", "netkat.create_server"),
-        Entry("_default_stack", "netkat.open_datagram"),
-        Entry("_default_stack", "netkat.reset_default_stack"),
-        Entry("_stack", "netkat.Stack"),
+        Entry("api/default_stack", "netkat.create_connection"),
+        Entry("api/default_stack", "netkat.create_server"),
+        Entry("api/default_stack", "netkat.open_datagram"),
+        Entry("api/default_stack", "netkat.reset_default_stack"),
+        Entry("api/stack", "netkat.Stack"),
     ),
     "Connection objects": (
         Entry("conn/stream", "TcpConnection"),
@@ -65,17 +65,17 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("stack/facts", "Info"),
     ),
     "asyncio": (
-        Entry("_asyncio", "netkat.open_connection"),
-        Entry("_asyncio", "netkat.start_server"),
-        Entry("_asyncio", "Server"),
-        Entry("_asyncio_datagrams", "netkat.create_datagram_endpoint"),
+        Entry("api/asyncio_streams", "netkat.open_connection"),
+        Entry("api/asyncio_streams", "netkat.start_server"),
+        Entry("api/asyncio_streams", "Server"),
+        Entry("api/asyncio_datagrams", "netkat.create_datagram_endpoint"),
     ),
     "HTTP": (
         Entry("httpx", "netkat.httpx.Transport"),
         Entry("httpx", "netkat.httpx.AsyncTransport"),
         Entry("requests", "netkat.requests.mount"),
         Entry("requests", "netkat.requests.Adapter"),
-        Entry("web/network", "netkat.requests.fault_behind"),
+        Entry("integrations/network", "netkat.requests.fault_behind"),
     ),
     "Capture packets": (
         Entry("capture/sniffer", "netkat.sniff"),

@@ -24,15 +24,15 @@ from netkat._version import __version__
 from netkat.errors import NetkatError
 
 if TYPE_CHECKING:
-    from netkat._asyncio import Server, open_connection, start_server
-    from netkat._asyncio_datagrams import create_datagram_endpoint
-    from netkat._default_stack import (
+    from netkat.api.asyncio_datagrams import create_datagram_endpoint
+    from netkat.api.asyncio_streams import Server, open_connection, start_server
+    from netkat.api.default_stack import (
         create_connection,
         create_server,
         open_datagram,
         reset_default_stack,
     )
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
     from netkat.capture.packet import Packet
     from netkat.capture.sniffer import Sniffer, read_capture, sniff
     from netkat.conn import TcpConnection, TcpListener, UdpConnection, UdpSocket
@@ -76,24 +76,24 @@ _ON_FIRST_USE = {
     "BridgedSocket": "netkat.conn.bridged",
     "Info": "netkat.stack.facts",
     "Packet": "netkat.capture.packet",
-    "Server": "netkat._asyncio",
+    "Server": "netkat.api.asyncio_streams",
     "Sniffer": "netkat.capture.sniffer",
-    "Stack": "netkat._stack",
+    "Stack": "netkat.api.stack",
     "TcpConnection": "netkat.conn",
     "TcpListener": "netkat.conn",
     "TlsConnection": "netkat.conn.tls",
     "UdpConnection": "netkat.conn",
     "UdpSocket": "netkat.conn",
     "WhyResult": "netkat.diagnose.why.result",
-    "create_connection": "netkat._default_stack",
-    "create_datagram_endpoint": "netkat._asyncio_datagrams",
-    "create_server": "netkat._default_stack",
-    "open_connection": "netkat._asyncio",
-    "open_datagram": "netkat._default_stack",
+    "create_connection": "netkat.api.default_stack",
+    "create_datagram_endpoint": "netkat.api.asyncio_datagrams",
+    "create_server": "netkat.api.default_stack",
+    "open_connection": "netkat.api.asyncio_streams",
+    "open_datagram": "netkat.api.default_stack",
     "read_capture": "netkat.capture.sniffer",
-    "reset_default_stack": "netkat._default_stack",
+    "reset_default_stack": "netkat.api.default_stack",
     "sniff": "netkat.capture.sniffer",
-    "start_server": "netkat._asyncio",
+    "start_server": "netkat.api.asyncio_streams",
     "why": "netkat.diagnose.why.api",
 }
 

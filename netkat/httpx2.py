@@ -17,10 +17,10 @@ try:
 except ImportError as error:
     raise ImportError(f"netkat.httpx2 needs {error.name}: pip install 'netkat[httpx2]'") from None
 
-from netkat.web.transport import AwaitedTransport, SyncTransport
+from netkat.integrations.transport import AwaitedTransport, SyncTransport
 
 if TYPE_CHECKING:
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
 
 __all__ = ["AsyncTransport", "Transport"]
 

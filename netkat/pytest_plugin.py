@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
     from netkat.conn import TcpConnection
     from netkat.errors import NetworkError
 
@@ -101,7 +101,7 @@ def external_client_options(pytestconfig: pytest.Config) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def _external_stack(external_client_options: dict[str, Any]) -> Iterator[Stack]:
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
     from netkat.errors import NetkatError
 
     try:

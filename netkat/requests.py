@@ -20,11 +20,11 @@ except ImportError as error:
         f"netkat.requests needs {error.name}: pip install 'netkat[requests]'"
     ) from None
 
-from netkat.web.network import Network, fault_behind
-from netkat.web.urllib3_pool import pool_classes
+from netkat.integrations.network import Network, fault_behind
+from netkat.integrations.urllib3_pool import pool_classes
 
 if TYPE_CHECKING:
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
 
 __all__ = ["Adapter", "fault_behind", "mount"]
 

@@ -48,7 +48,7 @@ def start(
 def open_core(request: ConnectRequest, tap: Tap | None) -> Core:
     """The stack of netkat, or kernel sockets where --kernel asks for them."""
     if request.kernel:
-        from netkat.kernel.sockets import KernelSockets
+        from netkat.kernel_sockets.sockets import KernelSockets
 
         return KernelSockets(request.path, socket_options=request.socket_options)
     from netkat.engine.bypass import Bypass

@@ -8,8 +8,8 @@ from netkat.stack.codes import Code, SourceFailed, StackError, WireFailed
 from netkat.stack.endpoint import Endpoint, Option, Poured
 from netkat.stack.facts import HopState, Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
+from netkat.stack.netstack import Stack
 from netkat.stack.path import StackPath
-from netkat.stack.stack import Stack
 
 __all__ = [
     "Code",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from netkat.flow import IPAddress
     from netkat.stack.ffi import CData, Ffi
-    from netkat.stack.stack import Stack
+    from netkat.stack.netstack import Stack
 
     Network: TypeAlias = IPv4Network | IPv6Network
     RouteEntry: TypeAlias = tuple[Network, IPAddress | None]

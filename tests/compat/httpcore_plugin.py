@@ -18,8 +18,8 @@ import httpcore
 import pytest
 import trustme
 
-from netkat.web.async_backend import AsyncBackend
-from netkat.web.backend import Backend
+from netkat.integrations.async_backend import AsyncBackend
+from netkat.integrations.backend import Backend
 from tests.compat.place import PLACE, Outcomes, ToPeer
 
 

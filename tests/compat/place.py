@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from netkat import Stack
-from netkat.web.network import Network
+from netkat.integrations.network import Network
 
 PLACE = json.loads(os.environ["NETKAT_COMPAT"])
 """``host``: the client's namespace; ``client`` and ``peer``: their addresses by family, 4 and 6;

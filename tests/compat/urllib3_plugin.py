@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from urllib3.connection import HTTPConnection
 
-from netkat.web.urllib3_pool import pool_classes
+from netkat.integrations.urllib3_pool import pool_classes
 from tests.compat.place import LOOPBACK, Outcomes, ToPeer
 
 _bind = socket.socket.bind

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from netkat.conn import TcpConnection, UdpConnection
 from netkat.conn.base import Address
 from netkat.flow import Flow, Protocol
-from netkat.kernel.endpoint import KernelEndpoint
-from netkat.kernel.session import KernelSession
+from netkat.kernel_sockets.endpoint import KernelEndpoint
+from netkat.kernel_sockets.session import KernelSession
 from netkat.stack import Info
 
 

@@ -11,7 +11,7 @@ from tests.helpers.peers import peer
 
 RESET = """
 import sys, netkat, os
-from netkat._default_stack import default_stack
+from netkat.api.default_stack import default_stack
 netkat.reset_default_stack()  # there is none yet
 address = sys.argv[1], int(sys.argv[2])
 with netkat.create_connection(address, timeout=5) as conn:

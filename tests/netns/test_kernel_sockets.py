@@ -14,9 +14,9 @@ import pytest
 
 from netkat.conn import TcpConnection
 from netkat.flow import IPAddress, Protocol
-from netkat.kernel.opening import place
-from netkat.kernel.session import KernelSession
-from netkat.kernel.sockets import KernelSockets
+from netkat.kernel_sockets.opening import place
+from netkat.kernel_sockets.session import KernelSession
+from netkat.kernel_sockets.sockets import KernelSockets
 from netkat.options import SocketOptions
 from netkat.stack import Option
 from tests.helpers.netns import ROOT, Pair

@@ -14,14 +14,14 @@ NETKAT = str(Path(sys.executable).with_name("netkat"))
 
 LATER = {
     "asyncio",
-    "netkat._stack",
+    "netkat.api.stack",
     "netkat.commands.relay.stop_rules",
     "netkat.commands.relay.relay",
     "netkat.cli.unsupported",
     "netkat.cli.help_text",
     "netkat.conn",
     "netkat.host.netns",
-    "netkat.kernel",
+    "netkat.kernel_sockets",
     "pydantic",
     "pyroute2",
     "rich",

@@ -29,7 +29,7 @@ CLEAN = (
     "docs/performance.md",
     "docs/upgrading-gvisor.md",
     "netkat/__init__.py",
-    "netkat/_default_stack.py",
+    "netkat/api/default_stack.py",
     "netkat/commands/sniff",
     "netkat/finalizers.py",
     "netkat/httpx.py",

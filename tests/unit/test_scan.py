@@ -28,7 +28,7 @@ from netkat.commands.signals import Interrupted
 from netkat.conn import port_scan
 from netkat.errors import NameNotFound
 from netkat.flow import Protocol
-from netkat.kernel.sockets import KernelSockets
+from netkat.kernel_sockets.sockets import KernelSockets
 from tests.helpers.waiting import wait_until
 from tests.repo import tree
 

@@ -14,10 +14,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netkat import _awaited
-from netkat._awaited import Errand
-from netkat._default_stack import default_stack
-from netkat._stack import Stack
+from netkat.api import async_connect
+from netkat.api.async_connect import Errand
+from netkat.api.default_stack import default_stack
+from netkat.api.stack import Stack
 from netkat.engine.wait import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def open_connection(
     (ConnectionResetError), since it is asyncio's.
     """
     stack = await stack_or_default(stack)
-    conn = await _awaited.connect(_Loop(), stack, (host, port), timeout, source_address)
+    conn = await async_connect.connect(_Loop(), stack, (host, port), timeout, source_address)
     sock = conn.as_socket()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)

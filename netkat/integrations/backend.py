@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
 
     from netkat.conn import TcpConnection
-    from netkat.web.network import Network
+    from netkat.integrations.network import Network
 
 
 class Backend:

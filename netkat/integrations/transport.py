@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from netkat.web.network import Network, fault_behind
+from netkat.integrations.network import Network, fault_behind
 
 
 class Pooled:
@@ -74,7 +74,7 @@ class SyncTransport(Pooled):
     """Blocking."""
 
     def __init__(self, stack: Any, options: dict[str, Any]) -> None:
-        from netkat.web.backend import Backend
+        from netkat.integrations.backend import Backend
 
         super().__init__("ConnectionPool", Backend, stack, options)
 
@@ -108,7 +108,7 @@ class AwaitedTransport(Pooled):
     """For asyncio and trio."""
 
     def __init__(self, stack: Any, options: dict[str, Any]) -> None:
-        from netkat.web.async_backend import AsyncBackend
+        from netkat.integrations.async_backend import AsyncBackend
 
         super().__init__("AsyncConnectionPool", AsyncBackend, stack, options)
 

@@ -15,14 +15,14 @@ from netkat.engine.bypass import Cancelled
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import NetkatError, NetworkError, TimedOut
 from netkat.flow import Flow, Protocol
-from netkat.kernel import faults
+from netkat.kernel_sockets import faults
 from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.kernel.endpoint import KernelEndpoint
-    from netkat.kernel.opening import Sockaddr
+    from netkat.kernel_sockets.endpoint import KernelEndpoint
+    from netkat.kernel_sockets.opening import Sockaddr
 
 
 class KernelSession:

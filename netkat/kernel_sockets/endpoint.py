@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from netkat import finalizers
 from netkat.flow import Protocol
-from netkat.kernel import facts
-from netkat.kernel.opening import linger_of, packed, place
-from netkat.kernel.told import Told, from_queue
+from netkat.kernel_sockets import facts
+from netkat.kernel_sockets.opening import linger_of, packed, place
+from netkat.kernel_sockets.told import Told, from_queue
 from netkat.stack import Option
 from netkat.stack.codes import Code, StackError, WouldBlock, WriteSideShut
 from netkat.stack.facts import OVER, State
@@ -24,7 +24,7 @@ from netkat.stack.facts import OVER, State
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.kernel.opening import Sockaddr
+    from netkat.kernel_sockets.opening import Sockaddr
     from netkat.stack import Info
 
 

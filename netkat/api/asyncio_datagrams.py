@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netkat._asyncio import off_the_loop, stack_or_default
+from netkat.api.asyncio_streams import off_the_loop, stack_or_default
 from netkat.conn import UdpConnection
 from netkat.errors import NetkatError, NetworkError
 
 if TYPE_CHECKING:
-    from netkat._stack import Stack
+    from netkat.api.stack import Stack
     from netkat.conn import UdpSocket
     from netkat.conn.base import Address
 

@@ -11,7 +11,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from netkat.errors import NameNotFound, NetkatError
-from netkat.web.network import Network
+from netkat.integrations.network import Network
 
 
 def pool_classes(network: Network) -> dict[str, Any]:

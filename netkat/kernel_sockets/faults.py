@@ -20,7 +20,7 @@ from netkat.errors import (
     Unreachable,
 )
 from netkat.flow import Flow, Protocol
-from netkat.kernel.told import Told
+from netkat.kernel_sockets.told import Told
 
 _SILENT = "a kernel socket does not say which"
 _COMPARE = "leave --kernel away: netkat sees the frames, and says who answered and how"

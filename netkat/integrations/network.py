@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netkat._default_stack import default_stack
-from netkat._stack import Stack
+from netkat.api.default_stack import default_stack
+from netkat.api.stack import Stack
 from netkat.errors import BadArgument, NetkatError
 from netkat.options import PathOptions
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from netkat import flow
-from netkat._stack import Stack, resolve_targets
+from netkat.api.stack import Stack, resolve_targets
 from netkat.conn.stream import TcpConnection
 from netkat.errors import NetkatError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, overload
 
-from netkat._stack import Stack
+from netkat.api.stack import Stack
 from netkat.engine.process import Process
 from netkat.engine.wait import CONNECT_TIMEOUT
 

@@ -15,13 +15,13 @@ import anyio.abc
 import anyio.to_thread
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from netkat import _awaited
-from netkat._awaited import Errand
+from netkat.api import async_connect
+from netkat.api.async_connect import Errand
 from netkat.errors import NetkatError
-from netkat.web.backend import Names
+from netkat.integrations.backend import Names
 
 if TYPE_CHECKING:
-    from netkat.web.network import Network
+    from netkat.integrations.network import Network
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class AsyncBackend:
         source = (local_address, 0) if local_address else None
         with translated(core.ConnectTimeout, core.ConnectError):
             stack = await loop.off(self._network.stack)
-            conn = await _awaited.connect(loop, stack, (host, port), timeout, source)
+            conn = await async_connect.connect(loop, stack, (host, port), timeout, source)
             for option in socket_options or ():
                 conn.setsockopt(*option)
             names = Names(conn.getsockname(), conn.getpeername())

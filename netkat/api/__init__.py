@@ -1,0 +1,1 @@
+"""The public Python API: Stack, the default stack and asyncio."""
