@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from netkat.capture.packet import Packet
 from netkat.errors import BadArgument, SetupError
-from netkat.wire.ring import Block
+from netkat.wire.ring import BLOCK, Block
 
 if TYPE_CHECKING:
     from netkat.stack.records import RecordCopier
@@ -68,6 +68,7 @@ class CaptureWriter:
         if path == "-" and (self._rotation.size or self._rotation.seconds):
             raise BadArgument("-C and -G cannot be used with -w -")
         self._number = self._timed = 0
+        self._period_began = time.time()
         self._fd = -1
         self.written = 0
         """Packets written so far, in all files."""
@@ -79,16 +80,22 @@ class CaptureWriter:
         if not self._rotation.size:
             self._write(self._form.packets(packets), len(packets))
             return
+        parts: list[bytes] = []
+        size = self._size
         for packet in packets:
-            if self._size > self._rotation.size:
+            if size > self._rotation.size:
+                self._write(b"".join(parts), len(parts))
                 self._next_by_size()
-            self._write(self._form.packets([packet]), 1)
+                parts, size = [], self._size
+            parts.append(self._form.packets([packet]))
+            size += len(parts[-1])
+        self._write(b"".join(parts), len(parts))
 
     def block(self, block: Block, interface: str, linktype: int) -> bool:
         """Append a ring block whole; return False if packets() must be used instead."""
-        if self._rotation.size:
-            return False
         self._rotate_by_time()
+        if self._rotation.size and self._size + BLOCK > self._rotation.size:
+            return False  # the next file may begin within this block
         data = self._form.block(block, interface, linktype)
         if data is None:
             return False
@@ -113,7 +120,7 @@ class CaptureWriter:
 
     def _open(self) -> None:
         self.name, self._failed = self._next_name(), False
-        self._began, self._size = time.time(), 0
+        self._size = 0
         if self._path == "-":
             self._fd = sys.__stdout__.fileno()  # type: ignore[union-attr]
             if os.isatty(self._fd):
@@ -131,7 +138,8 @@ class CaptureWriter:
     def _next_name(self) -> str:
         name = self._path
         if self._rotation.seconds:
-            name = time.strftime(name)
+            # The time of -G's period, also for the files that -C starts within it.
+            name = time.strftime(name, time.localtime(self._period_began))
         if not self._rotation.size:
             return name
         if self._rotation.files:
@@ -145,13 +153,14 @@ class CaptureWriter:
         self._open()
 
     def _rotate_by_time(self) -> None:
-        if not self._rotation.seconds or time.time() - self._began < self._rotation.seconds:
+        if not self._rotation.seconds or time.time() - self._period_began < self._rotation.seconds:
             return
         self.close()
         self._timed += 1
         if self._rotation.files and not self._rotation.size and self._timed >= self._rotation.files:
             raise LastFileWritten
         self._number = 0
+        self._period_began = time.time()
         self._open()
 
     def _write(self, data: bytes | memoryview, packets: int = 0) -> None:
