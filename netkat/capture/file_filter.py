@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from netkat.bpf.filters.libpcap import Instruction
 from netkat.bpf.filters.pcap_filter import compile_filter
 from netkat.capture import linktype as lt
 from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.packet import Packet
+from netkat.errors import BadArgument
+
+_LOAD, _LOAD_INDEX = 0x20, 0x21
+"""BPF_LD and BPF_LDX with BPF_ABS, of any size."""
+_ANCILLARY = 0xFFFFF000
 
 
 class FileFilter:
@@ -48,11 +54,22 @@ class FileFilter:
             return None
         from netkat.bpf.filters.libpcap import Matcher
 
-        return Matcher(
-            compile_filter(
-                self._options.filter_text,
-                linktype=lt.to_dlt(linktype),
-                snaplen=self._options.snaplen,
-                optimize=self._options.optimize,
-            )
+        program = compile_filter(
+            self._options.filter_text,
+            linktype=lt.to_dlt(linktype),
+            snaplen=self._options.snaplen,
+            optimize=self._options.optimize,
         )
+        if any(map(_reads_kernel_metadata, program)):
+            raise BadArgument(
+                f"inbound and outbound are not supported in files of link type "
+                f"{lt.describe(linktype)}",
+                hint="use -Q in or -Q out: pcapng files have the direction of packets",
+            )
+        return Matcher(program)
+
+
+def _reads_kernel_metadata(instruction: Instruction) -> bool:
+    """Return whether it loads from SKF_AD_OFF (linux/filter.h), which only the kernel can."""
+    code, _, _, k = instruction
+    return code & 0xE7 in (_LOAD, _LOAD_INDEX) and k >= _ANCILLARY

@@ -10,12 +10,15 @@ import pytest
 
 from netkat.capture import linktype as lt
 from netkat.capture.capture_file import CaptureFile
+from netkat.capture.capture_options import CaptureOptions
 from netkat.capture.capture_writer import CaptureWriter
+from netkat.capture.file_filter import FileFilter
 from netkat.capture.packet import Packet
 from netkat.capture.pcap import CaptureFileError, PcapFormat
 from netkat.capture.pcapng import PcapngFormat
 from netkat.capture.text.context import Style
 from netkat.capture.text.printer import Printer
+from netkat.errors import BadArgument
 from tests.helpers.packets import ethernet, ip, udp
 
 SPANNING_TREE = bytes.fromhex("424203") + bytes(35)
@@ -144,3 +147,19 @@ def test_interface_name_of_a_file_is_escaped() -> None:
         0, 54, ethernet(ip("192.0.2.1", "192.0.2.2", 6, TCP), 0x0800), interface="\x1b[2J"
     )
     assert Printer(Style(numeric=True, interface=True)).line(packet).startswith("\\x1b[2J")
+
+
+@pytest.mark.parametrize("expression", ["inbound", "tcp and outbound"])
+def test_direction_in_the_filter_of_an_ethernet_file_is_rejected(expression: str) -> None:
+    with pytest.raises(BadArgument, match="not supported in files of link type EN10MB") as caught:
+        FileFilter(CaptureOptions(filter_text=expression), lt.ETHERNET)
+    assert "-Q in" in str(caught.value.hint)
+
+
+def test_direction_in_the_filter_of_a_cooked_file_is_applied() -> None:
+    packets = [
+        Packet(0, 22, struct.pack("!HHH8sH", kind, 1, 6, bytes(8), 0x0806) + bytes(6), lt.LINUX_SLL)
+        for kind in (0, 4)
+    ]
+    outgoing = FileFilter(CaptureOptions(filter_text="outbound"), lt.LINUX_SLL)
+    assert list(outgoing.apply(packets)) == packets[1:]
