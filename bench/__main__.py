@@ -1,4 +1,4 @@
-"""netkat beside iperf3, socat, nc, ncat, tcpdump and the kernel's sockets, runs interleaved.
+"""Compare netkat with iperf3, socat, nc, ncat, tcpdump and kernel sockets, interleaved.
 
 Two namespaces, one veth pair; root. The tables go to stdout as Markdown; a whole run writes
 them into docs/performance.md, with plots.
@@ -17,18 +17,28 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from bench import report
-from bench.figures import Curve, Failure, Figure, Row, curve_table, table
-from bench.place import Extent
+from bench import performance_page
+from bench.samples import Comparison, Curve, Failure, Figure, curve_table, table
+from bench.testbed import Extent
 
-PARTS = ("startup", "memory", "small", "bulk", "parallel", "datagrams", "lossy", "sniff", "curves")
-"""Modules of this package, each with a measure(extent) of its own."""
+PARTS = (
+    "start_time",
+    "memory_use",
+    "latency",
+    "bulk",
+    "parallel",
+    "udp_rate",
+    "loss",
+    "capture_rate",
+    "curves",
+)
+"""Modules of this package, each with a function measure(extent)."""
 
 LONGEST = 17 * 60.0
-"""Seconds after which no other part is begun: the whole is to take 20 minutes at most."""
+"""Seconds after which no other part starts: all of it takes 20 minutes at most."""
 
 FLOOR = 8.0
-"""In the short form: to miss a must by so many times, twice, is a gross regression, not noise."""
+"""Factor by which the short form has to miss a must, twice, for a gross regression."""
 
 FLOORS = {
     # Of 128 MiB, netkat's start is more than all the rest.
@@ -42,11 +52,11 @@ FLOORS = {
     # Six times below its must where nothing else runs, and absolute.
     "-z, 1,000 closed ports, exec to exit": 2.0,
 }
-"""The same where one run of few seconds says less, or more."""
+"""FLOOR of rows for which one run of few seconds is less, or more, exact."""
 
 
 def main() -> int:
-    """Measure, print, and 1 where a part fails or the short form finds a gross regression."""
+    """Measure and print. Return 1 if a part fails or the short form finds a gross regression."""
     given = arguments()
     if os.geteuid():
         print("netkat: the measurements make network namespaces: run them as root")
@@ -55,19 +65,19 @@ def main() -> int:
     extent = Extent(given.short, given.runs, given.megabytes)
     figures: list[Figure] = []
     begun = time.monotonic()
-    print(report.machine(extent, load), flush=True)
+    print(performance_page.machine(extent, load), flush=True)
     if given.against:
         return compare(extent, given.against, given.only)
     for part in given.only:
         found = measured(part, extent, time.monotonic() - begun)
         if given.short and falls(found):
-            # Whatever else the machine did: once more, and only what falls twice has fallen.
+            # Measured again, since other load may be the reason.
             found = measured(part, extent, time.monotonic() - begun)
         figures += found
     print(f"\n{time.monotonic() - begun:.0f} s in all", flush=True)
     if given.write:
-        report.write(figures, extent, load)
-        print(f"written to {report.PAGE.name}")
+        performance_page.write(figures, extent, load)
+        print(f"written to {performance_page.PAGE.name}")
     bad = falls(figures) if given.short else [f for f in figures if isinstance(f, Failure)]
     for one in bad:
         print(f"{one.part}: {one.why}", file=sys.stderr)
@@ -75,7 +85,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line; what is not said follows from --short."""
+    """Parse the command line. Defaults depend on --short."""
     parser = argparse.ArgumentParser(prog="python3 build.py bench --")
     parser.add_argument("--short", action="store_true", help="under 90 s, for CI")
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="PARTS")
@@ -99,7 +109,7 @@ def arguments() -> argparse.Namespace:
 
 
 def compare(extent: Extent, revision: str, parts: Sequence[str]) -> int:
-    """Compare with another revision: 1 where a row is short of its bound."""
+    """Compare with another revision. Return 1 if a row misses its bound."""
     from bench.against import measure
 
     rows = measure(extent, revision, parts)
@@ -116,7 +126,7 @@ def compare(extent: Extent, revision: str, parts: Sequence[str]) -> int:
 
 
 def measured(part: str, extent: Extent, spent: float) -> list[Figure]:
-    """A part's figures, printed; a Failure where it fails, and the others go on."""
+    """Measure a part and print its figures. A part that fails is a Failure."""
     if spent > LONGEST:
         return [Failure(part, f"no time was left after {spent:.0f} s")]
     begun = time.monotonic()
@@ -126,7 +136,7 @@ def measured(part: str, extent: Extent, spent: float) -> list[Figure]:
         traceback.print_exc()
         figures = [Failure(part, f"{type(error).__name__}: {error}")]
     print(f"\n{part}, {time.monotonic() - begun:.0f} s\n")
-    print(table(one for one in figures if isinstance(one, Row)))
+    print(table(one for one in figures if isinstance(one, Comparison)))
     for one in figures:
         if isinstance(one, Curve):
             print(f"\n{one.what} ({one.unit})\n\n{curve_table(one)}")
@@ -135,14 +145,14 @@ def measured(part: str, extent: Extent, spent: float) -> list[Figure]:
 
 
 def falls(figures: list[Figure]) -> list[Failure]:
-    """What was not measured, and what is a gross regression."""
+    """Return what was not measured, and gross regressions."""
     failures = [one for one in figures if isinstance(one, Failure)]
-    rows = [one for one in figures if isinstance(one, Row)]
+    rows = [one for one in figures if isinstance(one, Comparison)]
     return failures + [fall for row in rows for fall in regressions(row)]
 
 
-def regressions(row: Row) -> list[Failure]:
-    """Where netkat is far below what it must reach."""
+def regressions(row: Comparison) -> list[Failure]:
+    """Return where netkat is far below what it must reach."""
     floor = FLOORS.get(row.what, FLOOR)
     found = []
     for tool in row.compared():

@@ -1,4 +1,4 @@
-"""This tree beside another revision of it, in interleaved runs: `bench -- --against REVISION`.
+"""Compare this tree with another revision, interleaved: `bench -- --against REVISION`.
 
 Ratios to other tools differ between machines; ratios between two builds that run in turn on the
 same machine do not, so these are what a change is judged by.
@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.bulk_receiver import Count, pour, rate, sink
 from bench.children import ACCEPT, HOLD, PING_PONG, RECONNECT, SEND, SERVE, ask, begin
-from bench.datagrams import Attempt, incoming, outgoing, search
-from bench.figures import Bound, Row, interleave
-from bench.memory import rest, settled
+from bench.latency import SCANNED, drop, echo
+from bench.memory_use import rest, settled
 from bench.parallel import BLOCK, MANY, fed_by_peer
-from bench.place import Extent, Pair, ended, listening, page_cache_file, run, start
 from bench.revision import Build, builds
-from bench.sink import Count, pour, rate, sink
-from bench.small import SCANNED, drop, echo
-from bench.startup import once
+from bench.samples import Bound, Comparison, interleave
+from bench.start_time import once
+from bench.testbed import Extent, Pair, ended, listening, page_cache_file, run, start
+from bench.udp_rate import Attempt, incoming, outgoing, search
 from tests.helpers.netns import netns_pair
 
 CONGESTION = ("bbr", "reno")
@@ -31,12 +31,12 @@ CONGESTION = ("bbr", "reno")
 PYTHON_UDP: Bound = (0.5, 0.8)
 """Of Python on a kernel socket."""
 
-Measure = Callable[[Pair, Extent, Sequence[Build]], list[Row]]
+Measure = Callable[[Pair, Extent, Sequence[Build]], list[Comparison]]
 
 
-def measure(extent: Extent, revision: str, parts: Sequence[str]) -> list[Row]:
+def measure(extent: Extent, revision: str, parts: Sequence[str]) -> list[Comparison]:
     """Return the rows of some parts: netkat is this tree, the other tool is the revision."""
-    rows: list[Row] = []
+    rows: list[Comparison] = []
     with builds(revision) as both, netns_pair("nkb") as pair:
         pair.host.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
         for part in parts:
@@ -46,14 +46,14 @@ def measure(extent: Extent, revision: str, parts: Sequence[str]) -> list[Row]:
 
 def compared(
     what: str, unit: str, both: Sequence[Build], *, least: float = 0.0, most: float = 0.0
-) -> Row:
+) -> Comparison:
     """Return an empty row whose ratio to the other build is at least, or at most, a bound."""
     bound = least or most
-    return Row(what, unit, not most, {both[1].name: (bound, 1.0)} if bound else {})
+    return Comparison(what, unit, not most, {both[1].name: (bound, 1.0)} if bound else {})
 
 
-def bulk_send(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """A file on stdin of the command."""
+def bulk_send(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure the command sending a file from stdin."""
     row = compared("bulk send", "Gbit/s", both, least=0.95)
 
     def by(build: Build, file: Path, port: int) -> None:
@@ -70,12 +70,12 @@ def bulk_send(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return [row]
 
 
-def bulk_receive(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """The command reads what a kernel sender of each congestion control sends."""
+def bulk_receive(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure the command receiving from a kernel sender with each congestion control."""
     return [_received(pair, extent, both, control) for control in CONGESTION]
 
 
-def _received(pair: Pair, extent: Extent, both: Sequence[Build], control: str) -> Row:
+def _received(pair: Pair, extent: Extent, both: Sequence[Build], control: str) -> Comparison:
     what = f"bulk receive, {control} sender"
     # reno has no bound: its rate depends on how soon ACKs return (docs/performance.md).
     row = compared(what, "Gbit/s", both, least=0.85 if control == "bbr" else 0.0)
@@ -97,8 +97,8 @@ def _received(pair: Pair, extent: Extent, both: Sequence[Build], control: str) -
     return row
 
 
-def eight_connections(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """Eight connections at once, each way, by the Python API."""
+def eight_connections(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure eight connections at once, in each direction, by the Python API."""
     send = compared(f"{MANY} connections, sending", "Gbit/s", both, least=0.9)
     read = compared(f"{MANY} connections, accepted and read", "Gbit/s", both, least=0.9)
 
@@ -119,8 +119,8 @@ def eight_connections(pair: Pair, extent: Extent, both: Sequence[Build]) -> list
     return [send, read]
 
 
-def round_trips(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """64-byte messages there and back; connections opened and closed one after the other."""
+def round_trips(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure 64-byte round trips, and connections opened and closed in turn."""
     p50 = compared("64-byte ping-pong, p50", "us", both, most=1.1)
     opened = compared("connect + close", "1/s", both)
     rounds, connects = (1500, 100) if extent.short else (10000, 4000)
@@ -140,8 +140,8 @@ def round_trips(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return [p50, opened]
 
 
-def startup(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """Exec to the first SYN, and to the exit on a refused port."""
+def startup(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure exec to the first SYN, and to the exit on a refused port."""
     syn = compared("exec to first SYN", "ms", both, most=1.0)
     refused = compared("exec to exit, refused port", "ms", both, most=1.0)
 
@@ -155,8 +155,8 @@ def startup(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return [syn, refused]
 
 
-def port_scan(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """-z of 1,000 closed ports."""
+def port_scan(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure -z of 1,000 closed ports."""
     row = compared("-z, 1,000 closed ports, exec to exit", "s", both, most=1.1)
 
     def by(build: Build) -> None:
@@ -170,8 +170,8 @@ def port_scan(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return [row]
 
 
-def memory(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """An idle command; one more idle connection of many."""
+def memory(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure the memory of an idle command, and of one idle connection of many."""
     idle = compared("memory, idle", "MB", both, most=1.05)
     held = compared("memory of an idle connection", "KiB", both, most=1.05)
     count = 200 if extent.short else 1000
@@ -192,12 +192,12 @@ def memory(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
     return [idle, held]
 
 
-def datagrams(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Row]:
-    """UDP of 1,400 bytes from Python, beside Python on a kernel socket."""
+def datagrams(pair: Pair, extent: Extent, both: Sequence[Build]) -> list[Comparison]:
+    """Measure UDP with 1,400 bytes from Python, compared with a kernel socket."""
     rows = []
     for what, way in (("sending", outgoing), ("receiving", incoming)):
         kernel = "Python on a kernel socket"
-        row = Row(f"UDP, 1,400 bytes, {what}", "Gbit/s", True, {kernel: PYTHON_UDP})
+        row = Comparison(f"UDP, 1,400 bytes, {what}", "Gbit/s", True, {kernel: PYTHON_UDP})
         seconds = min(1.0, extent.seconds)
         attempts: dict[str, Attempt] = {
             one.name: partial(way, pair, "netkat", seconds, **one.options) for one in both

@@ -1,4 +1,4 @@
-"""What runs in a child of its own: the same Python for netkat's API and the kernel's sockets.
+"""Programs of child processes: the same Python for netkat's API and kernel sockets.
 
 Only where a connection comes from differs. Each child prints one line of JSON.
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from bench.place import Host, run, start
+from bench.testbed import Host, run, start
 
 CONNECT = {
     "netkat": "from netkat import create_connection\n",
@@ -83,7 +83,7 @@ for conn in conns:
     conn.close()
 import os; os._exit(0)
 """
-"""For so many seconds, blocks of a size, over connections, beside busy loops (-1: cubic)."""
+"""Sends blocks of a size for some seconds over connections, beside busy loops (-1: cubic)."""
 
 ACCEPT = """
 import json, sys, threading, time
@@ -111,7 +111,7 @@ took = max(end for _, _, end in counts) - min(begun for _, begun, _ in counts)
 print(json.dumps([sum(total for total, _, _ in counts), took]), flush=True)
 listener.close()
 """
-"""Two lines: the port, and (bytes, seconds) over all connections."""
+"""Prints two lines: the port, and (bytes, seconds) over all connections."""
 
 ECHOES = """
 import json, socket, sys, time
@@ -150,21 +150,21 @@ conns += [create_connection(peer) for _ in range(count)]
 print(json.dumps((resident() - before) / count), flush=True)
 import os; os._exit(0)
 """
-"""KiB of an idle connection more."""
+"""Prints the KiB of one more idle connection."""
 
 
 def ask(host: Host, tool: str, source: str, *arguments: object, **options: Any) -> Any:
-    """Run one to its end: what it printed. ``options`` are Popen's. RuntimeError when it fails."""
+    """Run a child and return what it printed. ``options`` are Popen's. Errors: RuntimeError."""
     argv = [sys.executable, "-c", CONNECT[tool] + source, *map(str, arguments)]
     spent = run(host, argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     if spent.code:
-        raise RuntimeError(f"{tool} ended with {spent.code}: {spent.said[-300:]}")
+        raise RuntimeError(f"{tool} ended with {spent.code}: {spent.stderr[-300:]}")
     return json.loads(spent.output)
 
 
 def begin(
     host: Host, prelude: str, source: str, *arguments: object, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start one whose lines the caller reads. ``options`` are Popen's."""
+    """Start a child whose lines the caller reads. ``options`` are Popen's."""
     argv = [sys.executable, "-c", prelude + source, *map(str, arguments)]
     return start(host, argv, stdout=subprocess.PIPE, stderr=None, **options)

@@ -1,4 +1,4 @@
-"""How the cost grows: with connections, the size of a write, the MTU, the distance."""
+"""Rates by number of connections, size of a write, MTU and round-trip time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
+from bench.bulk_receiver import sink
 from bench.children import ECHOES, SEND, ask
-from bench.figures import Curve, interleave
-from bench.place import Extent, Host, Pair
-from bench.sink import sink
+from bench.samples import Curve, interleave
+from bench.testbed import Extent, Host, Pair
 from tests.helpers.forwarder import impaired_pair
 from tests.helpers.netns import netns_pair
 
@@ -27,7 +27,7 @@ BLOCK = 256 << 10
 
 
 def measure(extent: Extent) -> list[Curve]:
-    """All four; their two ends in the short form."""
+    """Measure all four curves; the short form measures their two ends."""
     runs = 1 if extent.short else 3
 
     def some(points: tuple[float, ...]) -> tuple[float, ...]:
@@ -43,7 +43,7 @@ def measure(extent: Extent) -> list[Curve]:
 
 
 def over_connections(pair: Pair, runs: int, counts: tuple[int, ...]) -> list[Curve]:
-    """64 bytes to each of them and back, again and again; and what opening each takes."""
+    """Measure 64-byte echoes over many connections, and the time to open them."""
     opened = Curve("opening", "Time to open a connection, of many", "connections", "us")
     rate = Curve("echoes", "64-byte echoes a second, over all connections", "connections", "1/s")
 
@@ -60,7 +60,7 @@ def over_connections(pair: Pair, runs: int, counts: tuple[int, ...]) -> list[Cur
 
 
 def over_sizes(pair: Pair, runs: int, sizes: tuple[float, ...], seconds: float) -> Curve:
-    """One connection, written to in blocks."""
+    """Measure one connection by the size of a write."""
     curve = Curve("block-size", "Send, by the size of a write", "bytes", "Gbit/s")
     for size in sizes:
         send(pair, curve, runs, size, seconds, int(size))
@@ -68,7 +68,7 @@ def over_sizes(pair: Pair, runs: int, sizes: tuple[float, ...], seconds: float) 
 
 
 def over_mtus(runs: int, mtus: tuple[float, ...], seconds: float) -> Curve:
-    """One connection, offloads off: each segment is a frame."""
+    """Measure one connection without offloads by the MTU."""
     curve = Curve("mtu", "Send with offloads off, by the MTU", "bytes", "Gbit/s")
     for mtu in mtus:
         with netns_pair("nkb", mtu=int(mtu), offloads=False) as pair:
@@ -77,7 +77,7 @@ def over_mtus(runs: int, mtus: tuple[float, ...], seconds: float) -> Curve:
 
 
 def over_distance(runs: int, round_trips: tuple[float, ...], seconds: float) -> Curve:
-    """One connection through the forwarder, which loses nothing."""
+    """Measure one connection by the round-trip time, without loss."""
     curve = Curve("round-trip", "Send, by the round-trip time", "ms", "Gbit/s")
     for milliseconds in round_trips:
         with impaired_pair("nkb", delay=milliseconds / 2000) as pair:
@@ -86,7 +86,7 @@ def over_distance(runs: int, round_trips: tuple[float, ...], seconds: float) -> 
 
 
 def send(pair: Pair, curve: Curve, runs: int, x: float, seconds: float, size: int) -> None:
-    """A point of a curve."""
+    """Measure one point of a curve."""
 
     def by(tool: str) -> None:
         ask(pair.host, tool, SEND, pair.peer.ipv4, end.port, seconds, size, 1, 0)
@@ -98,7 +98,7 @@ def send(pair: Pair, curve: Curve, runs: int, x: float, seconds: float, size: in
 
 @contextlib.contextmanager
 def echoing(host: Host) -> Iterator[int]:
-    """A kernel server of many connections that gives back what comes."""
+    """Run a kernel echo server for many connections. Yield its port."""
     listener = host.call(lambda: socket.create_server((host.ipv4, 0), backlog=2048))
     stop, stopped = socket.socketpair()
     with listener, stop, stopped:
@@ -112,7 +112,7 @@ def echoing(host: Host) -> Iterator[int]:
 
 
 def echo(listener: socket.socket, stopped: socket.socket) -> None:
-    """One thread for all of them."""
+    """Serve all connections in one thread."""
     with selectors.EpollSelector() as waiting:
         waiting.register(listener, selectors.EVENT_READ)
         waiting.register(stopped, selectors.EVENT_READ)

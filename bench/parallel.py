@@ -1,4 +1,4 @@
-"""Eight connections at once, opened and accepted; and Python that computes beside one."""
+"""Eight connections at once, opened and accepted, and one beside a busy loop."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import threading
 import time
 from functools import partial
 
-from bench import rival
+from bench import iperf3
+from bench.bulk_receiver import sink
 from bench.children import ACCEPT, SEND, SERVE, ask, begin
-from bench.figures import Row, interleave
-from bench.place import Extent, Pair, ended
-from bench.sink import sink
+from bench.samples import Comparison, interleave
+from bench.testbed import Extent, Pair, ended
 from tests.helpers.netns import netns_pair
 
 MANY = 8
 BLOCK = 16 << 20
 
 
-def measure(extent: Extent) -> list[Row]:
-    """Gbit/s over all."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure the Gbit/s of all connections."""
     with netns_pair("nkb") as pair:
         return [sending(pair, extent), accepting(pair, extent), beside(pair, extent)]
 
 
-def sending(pair: Pair, extent: Extent) -> Row:
-    """The API's connections, a thread each, beside iperf3's."""
-    row = Row(f"{MANY} connections at once, sending", "Gbit/s", True, {"iperf3 -P 8": (0.6, 0.9)})
+def sending(pair: Pair, extent: Extent) -> Comparison:
+    """Measure the API's connections, one thread each, compared with iperf3."""
+    row = Comparison(
+        f"{MANY} connections at once, sending", "Gbit/s", True, {"iperf3 -P 8": (0.6, 0.9)}
+    )
     seconds = str(max(1, round(extent.seconds)))
 
     def by(tool: str, port: int) -> None:
@@ -36,7 +38,7 @@ def sending(pair: Pair, extent: Extent) -> Row:
         row.add(tool, end.rate(MANY))
 
     def by_iperf3() -> None:
-        row.add("iperf3 -P 8", rival.tcp(pair, ["-P", str(MANY), "-t", seconds]))
+        row.add("iperf3 -P 8", iperf3.tcp(pair, ["-P", str(MANY), "-t", seconds]))
 
     with sink(pair.peer) as end:
         measures = {tool: partial(by, tool, end.port) for tool in ("netkat", "kernel")}
@@ -44,10 +46,10 @@ def sending(pair: Pair, extent: Extent) -> Row:
     return row
 
 
-def accepting(pair: Pair, extent: Extent) -> Row:
-    """The API's listener, with clients of the kernel's that send."""
+def accepting(pair: Pair, extent: Extent) -> Comparison:
+    """Measure the API's listener with kernel clients that send."""
     what = f"{MANY} connections at once, accepted and read"
-    row = Row(what, "Gbit/s", True, {"iperf3 -P 8 -R": (0.6, 0.9)})
+    row = Comparison(what, "Gbit/s", True, {"iperf3 -P 8 -R": (0.6, 0.9)})
     seconds = str(max(1, round(extent.seconds)))
 
     def by(tool: str) -> None:
@@ -56,7 +58,7 @@ def accepting(pair: Pair, extent: Extent) -> Row:
             row.add(tool, fed_by_peer(pair, child, extent.seconds))
 
     def by_iperf3() -> None:
-        row.add("iperf3 -P 8 -R", rival.tcp(pair, ["-P", str(MANY), "-R", "-t", seconds]))
+        row.add("iperf3 -P 8 -R", iperf3.tcp(pair, ["-P", str(MANY), "-R", "-t", seconds]))
 
     measures = {tool: partial(by, tool) for tool in SERVE}
     interleave(extent.runs, {**measures, "iperf3": by_iperf3})
@@ -64,7 +66,7 @@ def accepting(pair: Pair, extent: Extent) -> Row:
 
 
 def fed_by_peer(pair: Pair, server: subprocess.Popen[str], seconds: float) -> float:
-    """Gbit/s that an ACCEPT child reads from the peer over all of its connections."""
+    """Return the Gbit/s that an ACCEPT child reads over all its connections."""
     assert server.stdout is not None
     port = json.loads(server.stdout.readline())
     threads = [
@@ -89,9 +91,11 @@ def feed(pair: Pair, port: int, seconds: float) -> None:
             conn.sendall(block)
 
 
-def beside(pair: Pair, extent: Extent) -> Row:
-    """One connection that sends, with a busy loop in another thread of the same Python."""
-    row = Row("send beside a busy loop in Python", "Gbit/s", True, {"netkat alone": (0.5, 0.8)})
+def beside(pair: Pair, extent: Extent) -> Comparison:
+    """Measure one sending connection with a busy loop in another thread of the process."""
+    row = Comparison(
+        "send beside a busy loop in Python", "Gbit/s", True, {"netkat alone": (0.5, 0.8)}
+    )
 
     def by(tool: str, name: str, port: int, busy: int) -> None:
         ask(pair.host, tool, SEND, pair.peer.ipv4, port, extent.seconds, BLOCK, 1, busy)

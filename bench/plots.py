@@ -1,4 +1,4 @@
-"""The plots, as SVG, by matplotlib. The same figures give the same file."""
+"""Plots as SVG by matplotlib. The same figures produce the same file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 
-from bench.figures import Curve, Row
+from bench.samples import Comparison, Curve
 
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "netkat", "svg.fonttype": "none", "font.size": 9})
@@ -18,7 +18,7 @@ COLORS = {"goal": "tab:green", "must": "tab:orange", "short": "tab:red"}
 
 
 def plot_curve(curve: Curve, path: Path) -> None:
-    """Medians as lines, all runs as a band."""
+    """Draw medians as lines and all runs as a band."""
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for tool in curve.points:
         xs, ys = zip(*curve.medians(tool), strict=True)
@@ -35,8 +35,8 @@ def plot_curve(curve: Curve, path: Path) -> None:
     _save(figure, path)
 
 
-def plot_ratios(rows: list[Row], path: Path) -> None:
-    """netkat over each tool, a bar each, with its must and its goal; longer is better."""
+def plot_ratios(rows: list[Comparison], path: Path) -> None:
+    """Draw netkat's ratio to each tool as a bar with must and goal; longer is better."""
     bars = [(row, tool) for row in rows for tool in row.compared()]
     figure, axes = pyplot.subplots(figsize=(8, 0.35 * len(bars) + 1))
     for at, (row, tool) in enumerate(reversed(bars)):

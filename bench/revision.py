@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.place import ROOT
+from bench.testbed import ROOT
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ BROKEN = "pytest itself failed"
 
 
 @dataclass(frozen=True)
-class Step:
+class CheckStep:
     """One command; `silent` means that any output is a failure (gofmt -l exits 0)."""
 
     name: str
@@ -47,29 +47,29 @@ class Result:
     output: str = ""
 
 
-def python_steps() -> list[Step]:
+def python_steps() -> list[CheckStep]:
     """Return the steps that check Python."""
     return [
-        Step("ruff check", [PYTHON, "-m", "ruff", "check", "--output-format=concise", "."]),
-        Step(
+        CheckStep("ruff check", [PYTHON, "-m", "ruff", "check", "--output-format=concise", "."]),
+        CheckStep(
             "ruff format",
             [PYTHON, "-m", "ruff", "format", "--check", "--output-format=concise", "."],
         ),
-        Step("mypy --strict", [PYTHON, "-m", "mypy", "--no-error-summary"]),
+        CheckStep("mypy --strict", [PYTHON, "-m", "mypy", "--no-error-summary"]),
     ]
 
 
-def go_steps(go: str) -> list[Step]:
+def go_steps(go: str) -> list[CheckStep]:
     """Return the steps that check and run Go."""
     return [
-        Step("gofmt", [toolchain.gofmt(go), "-l", "gostack"], silent=True),
+        CheckStep("gofmt", [toolchain.gofmt(go), "-l", "gostack"], silent=True),
         # -race here too: it compiles the very packages that the next step needs.
-        Step("go vet", [go, "vet", "-race", "./gostack/..."]),
-        Step("go test -race", [go, "test", "-race", "./gostack/..."]),
+        CheckStep("go vet", [go, "vet", "-race", "./gostack/..."]),
+        CheckStep("go test -race", [go, "test", "-race", "./gostack/..."]),
     ]
 
 
-def run_parallel(*step_lists: list[Step]) -> list[Result]:
+def run_parallel(*step_lists: list[CheckStep]) -> list[Result]:
     """Run each list in a thread of its own, its steps in order; print results as they come."""
     with ThreadPoolExecutor(max(1, len(step_lists))) as pool:
         return [result for results in pool.map(_run_steps, step_lists) for result in results]
@@ -125,11 +125,11 @@ def summary(results: list[Result], left_out: list[str]) -> int:
     return 1 if failed else 2 if left_out else 0
 
 
-def _run_steps(steps: list[Step]) -> list[Result]:
+def _run_steps(steps: list[CheckStep]) -> list[Result]:
     return [_run(step) for step in steps]
 
 
-def _run(step: Step) -> Result:
+def _run(step: CheckStep) -> Result:
     begun = time.monotonic()
     done = subprocess.run(
         step.command,

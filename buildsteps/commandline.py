@@ -10,7 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from buildsteps import api, checks, commit_message, debian, environment, manual, native, toolchain
+from buildsteps import (
+    api_page,
+    checks,
+    commit_message,
+    debian,
+    environment,
+    manual,
+    native,
+    toolchain,
+)
 from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
 from buildsteps.toolchain import ROOT, CannotBuild
 
@@ -77,7 +86,7 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
     if command == "clean":
         return _clean()
     if command == "api":
-        print(f"wrote {api.PAGE.name}" if api.build() else "nothing to write")
+        print(f"wrote {api_page.PAGE.name}" if api_page.build() else "nothing to write")
         return 0
     if command == "commit-message":
         return commit_message.check(Path(rest[0]))

@@ -1,8 +1,8 @@
-"""An echo server that the host knows nothing of: nobody serves its port in the kernel.
+"""An echo server that bypasses this host's rules: no kernel socket serves its port.
 
 Run it: sudo .venv/bin/python examples/echo_server.py 7000
 
-asyncio's own streams do the talking; every client sees its bytes again.
+It uses asyncio's streams, and echoes each client's data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import netkat
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One client, until it ends its side."""
+    """Serve one client until EOF."""
     print("client", *writer.get_extra_info("peername")[:2], flush=True)
     while data := await reader.read(65536):
         writer.write(data)

@@ -1,9 +1,9 @@
-"""One GET as an external client makes it, and what went wrong where it did not work.
+"""Send one GET request as an external client does, and print the error if it fails.
 
 Run it: sudo .venv/bin/python examples/httpx_through_the_bypass.py http://10.111.111.129/
 
-Needs ``pip install 'netkat[httpx]'``. Past kube-proxy's short cut for the node's own traffic:
-what comes back is what a client outside the cluster gets.
+Requires the extra ``httpx`` (``pip install '.[httpx]'`` in a clone). It bypasses kube-proxy's rules
+for the node's own traffic, so the response is what a client outside the cluster gets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netkat.errors import NetkatError
 
 
 def get(url: str) -> int:
-    """Print the answer, or why there is none; 0 or 1 for the shell."""
+    """Print the response or the error. Return the exit status."""
     with httpx.Client(transport=netkat.httpx.Transport(), timeout=5) as client:
         try:
             answer = client.get(url)

@@ -1,8 +1,8 @@
-"""The three segments of a handshake, and how long the peer took.
+"""Print the three segments of a handshake, and the peer's response time.
 
 Run it: sudo .venv/bin/python examples/sniff_a_handshake.py eth0 10.111.111.129 80
 
-The capture is armed before the connection begins, so nothing of it is missed.
+The capture starts before the connection, so no segment is missed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import netkat
 
 
 def main(interface: str, host: str, port: int) -> None:
-    """One line a segment, then the time between the first two."""
+    """Print a line per segment, then the time between the first two."""
     wanted = f"tcp and host {host} and port {port}"
     with netkat.sniff(wanted, interface=interface, count=3) as packets:
         netkat.create_connection((host, port), timeout=3).close()

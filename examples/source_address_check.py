@@ -1,10 +1,10 @@
-"""Which address does a service see? Asked as an external client, and as this host's own.
+"""Print the address that a service sees: of an external client, and of this host.
 
 Run it: sudo .venv/bin/python examples/source_address_check.py 10.111.111.129 80
 
-The service must answer with its client's address: ``netkat -lk --reply http 80`` does, and so
-does agnhost's /clientip. With externalTrafficPolicy: Local both lines are this
-node's address; with Cluster the first is rewritten on the way.
+The service must reply with its client's address, as ``netkat -lk --reply http 80`` and agnhost's
+/clientip do. With externalTrafficPolicy: Local both lines are this node's address. With Cluster the
+first one is translated on the path.
 """
 
 from __future__ import annotations

@@ -8,16 +8,16 @@ import re
 import pytest
 
 import netkat
-from buildsteps import api
+from buildsteps import api_page
 from tests.repo import tree
 
-ENTRIES = [entry for entries in api.SECTIONS.values() for entry in entries]
+ENTRIES = [entry for entries in api_page.SECTIONS.values() for entry in entries]
 NO_ENTRY = {"NetkatError", "errors", "__version__"}
 """They have docs/exceptions.md, or need none."""
 
 
 def test_the_page_is_what_the_docstrings_say() -> None:
-    assert api.PAGE.read_text() == api.page(), "stale: run `python3 build.py api`"
+    assert api_page.PAGE.read_text() == api_page.page(), "stale: run `python3 build.py api`"
 
 
 def test_all_that_netkat_exports_is_there() -> None:
@@ -38,7 +38,7 @@ def test_all_that_an_http_module_exports_is_there(module: str) -> None:
 
 
 def test_headings_are_one_each_and_links_lead_to_them() -> None:
-    page = api.page()
+    page = api_page.page()
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.M)
     assert len(headings) == len(set(headings))
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -63,4 +63,4 @@ def test_headings_are_one_each_and_links_lead_to_them() -> None:
     ],
 )
 def test_a_docstring_as_markdown(docstring: str, expected: str) -> None:
-    assert api.markdown(docstring) == expected
+    assert api_page.markdown(docstring) == expected

@@ -13,15 +13,11 @@ SAME_INTERFACE = {"Transport", "AsyncTransport"}
 """netkat.httpx and netkat.httpx2 offer the same classes for two clients."""
 
 MODULES_TO_RENAME = {
-    "api", "base", "claim", "conntrack", "dispatch", "endpoint", "facts", "options",
-    "path", "report", "session", "uapi", "verdict",
-    "datagrams", "memory", "sniff", "startup",
+    "conntrack", "dispatch", "endpoint", "facts", "options", "path", "session", "verdict",
 }  # fmt: skip
 CLASSES_TO_RENAME = {
-    "Attempt", "Batch", "Block", "Client", "Command", "Connection", "Direction", "Endpoint",
-    "Entry", "Evidence", "Ffi", "Finding", "Interrupted", "Outcome", "Owner", "PacketSocket",
-    "Probe", "Process", "Program", "Progress", "Record", "Request", "Row", "Rule", "Session",
-    "Sink", "Stack", "Step", "Style", "Target", "Verdict",
+    "Attempt", "Client", "Connection", "Endpoint", "Evidence", "Finding", "PacketSocket",
+    "Probe", "Session", "Stack", "Target", "Verdict",
 }  # fmt: skip
 """Names that are still used twice. These sets only shrink."""
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import performance_page
 from bench.__main__ import falls
-from bench.figures import Curve, Failure, Figure, Row, curve_table, table
-from bench.place import Extent
+from bench.samples import Comparison, Curve, Failure, Figure, curve_table, table
+from bench.testbed import Extent
 
 
-def row(value: float, other: float, *, more_is_better: bool, must: float, goal: float) -> Row:
-    made = Row("it", "u", more_is_better, {"other": (must, goal)})
+def row(
+    value: float, other: float, *, more_is_better: bool, must: float, goal: float
+) -> Comparison:
+    made = Comparison("it", "u", more_is_better, {"other": (must, goal)})
     made.samples = {"netkat": [value], "other": [other]}
     return made
 
@@ -40,7 +42,7 @@ def test_ratio_is_judged(
 
 
 def test_own_limit_is_judged_without_a_rival() -> None:
-    made = Row("start", "ms", False, limits=(350.0, 150.0))
+    made = Comparison("start", "ms", False, limits=(350.0, 150.0))
     made.add("netkat", 200.0)
     assert "| <= 350 ms | <= 150 ms | must |" in table([made])
     assert falls([made]) == []
@@ -57,15 +59,18 @@ def test_curve_has_a_line_for_each_x() -> None:
 
 
 def test_page_keeps_what_people_wrote(tmp_path: Path) -> None:
-    page = f"above\n\n{report.BEGIN}old numbers\n{report.END}\nbelow\n"
+    page = f"above\n\n{performance_page.BEGIN}old numbers\n{performance_page.END}\nbelow\n"
     figures: list[Figure] = [
         row(1.0, 1.0, more_is_better=True, must=1, goal=2),
         Failure("lossy", "no time was left"),
     ]
-    written = report.replaced(page, report.text(figures, Extent(False, 5, 4096), 0.5))
+    written = performance_page.replaced(
+        page, performance_page.text(figures, Extent(False, 5, 4096), 0.5)
+    )
     assert written.startswith("above\n") and written.endswith("\nbelow\n")
     assert "old numbers" not in written
     assert "**Not measured: lossy.** no time was left" in written
     assert (
-        report.replaced(written, "new") == f"above\n\n{report.BEGIN}\nnew\n\n{report.END}\nbelow\n"
+        performance_page.replaced(written, "new")
+        == f"above\n\n{performance_page.BEGIN}\nnew\n\n{performance_page.END}\nbelow\n"
     )

@@ -183,8 +183,8 @@ class TestSummary:
         assert "NOT RUN tests/netns: want root" in capsys.readouterr().out
 
     def test_output_alone_fails_a_silent_step(self) -> None:
-        assert checks._run(checks.Step("list", ["echo", "file.go"], silent=True)).failed == 1
-        assert checks._run(checks.Step("list", ["true"], silent=True)).failed == 0
+        assert checks._run(checks.CheckStep("list", ["echo", "file.go"], silent=True)).failed == 1
+        assert checks._run(checks.CheckStep("list", ["true"], silent=True)).failed == 0
 
 
 def test_requirements_are_those_of_pyproject() -> None:

@@ -1,4 +1,4 @@
-"""iperf3, started, waited for and read."""
+"""Run iperf3 and read its results."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.place import Host, Pair, ended, run, start
+from bench.testbed import Host, Pair, ended, run, start
 
 PORT = 5201
 
 
 def tcp(pair: Pair, options: list[str]) -> float:
-    """Gbit/s of all its connections, as iperf3's receiving side counts them."""
+    """Return the Gbit/s of all connections, as iperf3's receiver counts them."""
     return float(_end(pair, options)["sum_received"]["bits_per_second"]) / 1e9
 
 
 def udp(pair: Pair, rate: float, seconds: float, options: list[str]) -> tuple[float, float]:
-    """(Gbit/s that arrived, share lost) at a rate in Gbit/s of 1,400-byte datagrams."""
+    """Return (Gbit/s that arrived, share lost) for 1,400-byte datagrams at a rate in Gbit/s."""
     asked = ["-u", "-l", "1400", "-b", f"{rate * 1e9:.0f}", "-t", str(max(1, round(seconds)))]
     end = _end(pair, [*asked, *options])
     summary = end.get("sum_received") or end["sum"]
@@ -32,15 +32,15 @@ def _end(pair: Pair, options: list[str]) -> dict[str, Any]:
         wait_for_port(pair.peer, PORT)
         argv = ["iperf3", "-c", pair.peer.ipv4, "-J", *options]
         spent = run(pair.host, argv, stdout=subprocess.PIPE)
-    told: dict[str, Any] = json.loads(spent.output)
-    if "error" in told:
-        raise RuntimeError(f"iperf3: {told['error']}")
-    end: dict[str, Any] = told["end"]
+    report: dict[str, Any] = json.loads(spent.output)
+    if "error" in report:
+        raise RuntimeError(f"iperf3: {report['error']}")
+    end: dict[str, Any] = report["end"]
     return end
 
 
 def wait_for_port(host: Host, port: int) -> None:
-    """Until somebody listens there; without connecting, which would end iperf3 -s -1."""
+    """Wait until a process listens on the port. A connection would end iperf3 -s -1."""
     wanted = f":{port:04X} "
     until = time.monotonic() + 20
     while time.monotonic() < until:
@@ -48,11 +48,11 @@ def wait_for_port(host: Host, port: int) -> None:
         if any(wanted in line for line in lines):
             return
         time.sleep(0.01)
-    raise RuntimeError(f"nobody listens on port {port}")
+    raise RuntimeError(f"no process listens on port {port}")
 
 
 def listeners() -> list[str]:
-    """The lines of the calling thread's namespace's listening TCP sockets."""
+    """Return /proc lines of listening TCP sockets in the calling thread's namespace."""
     lines = []
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/thread-self/net/{name}").read_text().splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""Start: exec to the first SYN on the wire, exec to exit on a refused port; where the time goes."""
+"""Start-up: exec to the first SYN, exec to exit on a refused port, and time of imports."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import netkat
-from bench.figures import Row, interleave
-from bench.place import NETKAT, Extent, Pair, ended, run, start
+from bench.samples import Comparison, interleave
+from bench.testbed import NETKAT, Extent, Pair, ended, run, start
 from tests.helpers.netns import netns_pair
 
 CLOSED = 9
@@ -25,12 +25,12 @@ _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| \s*(\S+)")
 THIRD_PARTY = ("netkat", "typer", "cffi", "_cffi_backend")
 
 
-def measure(extent: Extent) -> list[Row]:
-    """Milliseconds."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure milliseconds."""
     compiled()
-    syn = Row("exec to first SYN", "ms", False, limits=LIMITS)
-    refused = Row("exec to exit, refused port", "ms", False, limits=LIMITS)
-    imports = Row("of it: importing (python -X importtime)", "ms", False)
+    syn = Comparison("exec to first SYN", "ms", False, limits=LIMITS)
+    refused = Comparison("exec to exit, refused port", "ms", False, limits=LIMITS)
+    imports = Comparison("of it: importing (python -X importtime)", "ms", False)
     tools = {"netkat": NETKAT, "nc": ["nc.openbsd"]}
     with netns_pair("nkb") as pair:
 
@@ -47,7 +47,7 @@ def measure(extent: Extent) -> list[Row]:
 
 
 def compiled() -> None:
-    """Bytecode for netkat's modules, as pip makes it where netkat is installed for use.
+    """Compile netkat's modules to bytecode, as pip does on installation.
 
     An editable installation has none, and this environment may keep Python from writing any.
     """
@@ -57,7 +57,7 @@ def compiled() -> None:
 
 
 def once(pair: Pair, argv: list[str], **options: Any) -> tuple[float, float]:
-    """Seconds from exec to the first SYN that the peer sees, and to the exit.
+    """Return the seconds from exec to the first SYN at the peer, and to the exit.
 
     ``options`` are Popen's.
     """
@@ -75,7 +75,7 @@ def once(pair: Pair, argv: list[str], **options: Any) -> tuple[float, float]:
 
 
 def is_syn(frame: bytes) -> bool:
-    """Whether it is IPv4, TCP, and opens a connection to the closed port."""
+    """Return whether a frame is an IPv4 SYN to the closed port."""
     return (
         len(frame) > TCP_FLAGS
         and frame[23] == socket.IPPROTO_TCP
@@ -85,12 +85,12 @@ def is_syn(frame: bytes) -> bool:
 
 
 def imported(pair: Pair) -> dict[str, float]:
-    """Milliseconds of a refused connect's imports, by whose module it is; counting slows them."""
+    """Return the milliseconds of imports by owner of the module (-X importtime slows them)."""
     argv = [NETKAT[0], pair.peer.ipv4, str(CLOSED)]
     environment = {"PYTHONPROFILEIMPORTTIME": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    told = run(pair.host, argv, stderr=subprocess.PIPE, env=environment).said
+    output = run(pair.host, argv, stderr=subprocess.PIPE, env=environment).stderr
     spent: Counter[str] = Counter()
-    for microseconds, module in _IMPORT.findall(told):
+    for microseconds, module in _IMPORT.findall(output):
         package = module.partition(".")[0]
         spent[package if package in THIRD_PARTY else "Python's own"] += int(microseconds)
     return {name: total / 1000 for name, total in spent.most_common()}

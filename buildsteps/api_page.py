@@ -30,7 +30,7 @@ by the network, a *SetupError* occurs before netkat uses the network. In the exa
 """
 
 
-class Entry(NamedTuple):
+class PageEntry(NamedTuple):
     """A function or class of the page: its file below netkat/, and its name in a program.
 
     A class whose name has dots is one that programs create. Others are returned by netkat.
@@ -45,54 +45,54 @@ class Entry(NamedTuple):
         return self.shown.rsplit(".", 1)[-1]
 
 
-SECTIONS: dict[str, tuple[Entry, ...]] = {
+SECTIONS: dict[str, tuple[PageEntry, ...]] = {
     "Connect and listen": (
-        Entry("api/default_stack", "netkat.create_connection"),
-        Entry("api/default_stack", "netkat.create_server"),
-        Entry("api/default_stack", "netkat.open_datagram"),
-        Entry("api/default_stack", "netkat.reset_default_stack"),
-        Entry("api/stack", "netkat.Stack"),
+        PageEntry("api/default_stack", "netkat.create_connection"),
+        PageEntry("api/default_stack", "netkat.create_server"),
+        PageEntry("api/default_stack", "netkat.open_datagram"),
+        PageEntry("api/default_stack", "netkat.reset_default_stack"),
+        PageEntry("api/stack", "netkat.Stack"),
     ),
     "Connection objects": (
-        Entry("conn/stream", "TcpConnection"),
-        Entry("conn/tls", "TlsConnection"),
-        Entry("conn/datagram", "UdpConnection"),
-        Entry("conn/datagram_socket", "UdpSocket"),
-        Entry("conn/listener", "TcpListener"),
-        Entry("conn/connection", "Connection"),
-        Entry("conn/base", "SocketShaped"),
-        Entry("conn/bridged", "BridgedSocket"),
-        Entry("stack/facts", "Info"),
+        PageEntry("conn/stream", "TcpConnection"),
+        PageEntry("conn/tls", "TlsConnection"),
+        PageEntry("conn/datagram", "UdpConnection"),
+        PageEntry("conn/datagram_socket", "UdpSocket"),
+        PageEntry("conn/listener", "TcpListener"),
+        PageEntry("conn/connection", "Connection"),
+        PageEntry("conn/base", "SocketShaped"),
+        PageEntry("conn/bridged", "BridgedSocket"),
+        PageEntry("stack/facts", "Info"),
     ),
     "asyncio": (
-        Entry("api/asyncio_streams", "netkat.open_connection"),
-        Entry("api/asyncio_streams", "netkat.start_server"),
-        Entry("api/asyncio_streams", "Server"),
-        Entry("api/asyncio_datagrams", "netkat.create_datagram_endpoint"),
+        PageEntry("api/asyncio_streams", "netkat.open_connection"),
+        PageEntry("api/asyncio_streams", "netkat.start_server"),
+        PageEntry("api/asyncio_streams", "Server"),
+        PageEntry("api/asyncio_datagrams", "netkat.create_datagram_endpoint"),
     ),
     "HTTP": (
-        Entry("httpx", "netkat.httpx.Transport"),
-        Entry("httpx", "netkat.httpx.AsyncTransport"),
-        Entry("requests", "netkat.requests.mount"),
-        Entry("requests", "netkat.requests.Adapter"),
-        Entry("integrations/network", "netkat.requests.fault_behind"),
+        PageEntry("httpx", "netkat.httpx.Transport"),
+        PageEntry("httpx", "netkat.httpx.AsyncTransport"),
+        PageEntry("requests", "netkat.requests.mount"),
+        PageEntry("requests", "netkat.requests.Adapter"),
+        PageEntry("integrations/network", "netkat.requests.fault_behind"),
     ),
     "Capture packets": (
-        Entry("capture/sniffer", "netkat.sniff"),
-        Entry("capture/sniffer", "netkat.read_capture"),
-        Entry("capture/sniffer", "Sniffer"),
-        Entry("capture/packet", "netkat.Packet"),
+        PageEntry("capture/sniffer", "netkat.sniff"),
+        PageEntry("capture/sniffer", "netkat.read_capture"),
+        PageEntry("capture/sniffer", "Sniffer"),
+        PageEntry("capture/packet", "netkat.Packet"),
     ),
     "Explain a connection": (
-        Entry("diagnose/why/api", "netkat.why"),
-        Entry("diagnose/why/result", "netkat.WhyResult"),
-        Entry("diagnose/why/finding", "Finding"),
+        PageEntry("diagnose/why/api", "netkat.why"),
+        PageEntry("diagnose/why/result", "netkat.WhyResult"),
+        PageEntry("diagnose/why/finding", "Finding"),
     ),
     "pytest": (
-        Entry("pytest_plugin", "external_client"),
-        Entry("pytest_plugin", "external_client_options"),
-        Entry("pytest_plugin", "ExternalClient"),
-        Entry("pytest_plugin", "Reach"),
+        PageEntry("pytest_plugin", "external_client"),
+        PageEntry("pytest_plugin", "external_client_options"),
+        PageEntry("pytest_plugin", "ExternalClient"),
+        PageEntry("pytest_plugin", "Reach"),
     ),
 }
 
@@ -179,7 +179,7 @@ def _inline(text: str) -> str:
     return re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`")
 
 
-def _entry(entry: Entry) -> Iterator[str]:
+def _entry(entry: PageEntry) -> Iterator[str]:
     """Return heading, signature and docstring, and of a class its attributes and methods."""
     node = _found(entry)
     yield f"### {entry.shown}\n"
@@ -215,7 +215,7 @@ def _attributes(node: ast.ClassDef) -> Iterator[str]:
         yield "\n".join(rows) + "\n"
 
 
-def _methods(node: ast.ClassDef, entry: Entry) -> Iterator[str]:
+def _methods(node: ast.ClassDef, entry: PageEntry) -> Iterator[str]:
     for method in node.body:
         if not isinstance(method, _Callable) or method.name[0] == "_" or method.name in _INNER:
             continue
@@ -226,11 +226,11 @@ def _methods(node: ast.ClassDef, entry: Entry) -> Iterator[str]:
             kind = f": {ast.unparse(method.returns)}" if method.returns else ""
             yield f"**`{method.name}{kind}`**\n"
         else:
-            yield _signature(method, Entry(entry.module, method.name), method=True)
+            yield _signature(method, PageEntry(entry.module, method.name), method=True)
         yield markdown(_docstring(method))
 
 
-def _signature(node: _Callable, entry: Entry, *, method: bool = False) -> str:
+def _signature(node: _Callable, entry: PageEntry, *, method: bool = False) -> str:
     """Return the signature in bold, with a line for each argument if it is too long."""
     parts = list(_arguments(node.args, entry.module))[1 if method else 0 :]
     prefix = "await " if isinstance(node, ast.AsyncFunctionDef) else ""
@@ -309,7 +309,7 @@ def _method(node: ast.ClassDef, name: str) -> _Callable | None:
     return None
 
 
-def _found(entry: Entry) -> _Callable | ast.ClassDef:
+def _found(entry: PageEntry) -> _Callable | ast.ClassDef:
     # The last of its name: overloads precede the function.
     for node in reversed(_module(entry.module).body):
         if isinstance(node, _Callable | ast.ClassDef) and node.name == entry.name:

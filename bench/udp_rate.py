@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bench import rival
+from bench import iperf3
 from bench.children import begin
-from bench.figures import Row, interleave
-from bench.place import Extent, Pair, ended
+from bench.samples import Comparison, interleave
+from bench.testbed import Extent, Pair, ended
 from tests.helpers.netns import netns_pair
 
 SIZE = 1400
@@ -19,12 +19,12 @@ LOSS = 0.001
 STEP = 0.8
 TRIES = 12
 ROUGH = 0.05, 3
-"""Share lost and tries of the short form, which asks whether it works."""
+"""Share lost and tries of the short form, which only checks that it works."""
 FIRST = 8.0
-"""Gbit/s that is tried first."""
+"""First rate to try, in Gbit/s."""
 
 Attempt = Callable[[float], tuple[float, float]]
-"""At a rate in Gbit/s: (what arrived in Gbit/s, share lost)."""
+"""Function of a rate in Gbit/s: returns (Gbit/s that arrived, share lost)."""
 
 MAKE = {
     "netkat": "from netkat import open_datagram as make\n",
@@ -45,7 +45,7 @@ sock.bind((sys.argv[1], 0))
 print(json.dumps(sock.getsockname()[1]), flush=True)
 sock.settimeout(20)
 """
-"""The kernel's end; it says its port."""
+"""The kernel's end; it prints its port."""
 
 POUR = """
 data, sent, clock = bytes(1400), 0, time.monotonic
@@ -98,11 +98,11 @@ conn = sock
 )
 
 
-def measure(extent: Extent) -> list[Row]:
-    """Gbit/s that arrived."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure the Gbit/s that arrived."""
     bounds = {"iperf3 -u": (0.4, 0.8)}
-    send = Row("UDP, 1,400 bytes, sending", "Gbit/s", True, bounds)
-    receive = Row("UDP, 1,400 bytes, receiving", "Gbit/s", True, bounds)
+    send = Comparison("UDP, 1,400 bytes, sending", "Gbit/s", True, bounds)
+    receive = Comparison("UDP, 1,400 bytes, receiving", "Gbit/s", True, bounds)
     seconds = min(1.0, extent.seconds)
     with netns_pair("nkb") as pair:
         for row, way, reverse in ((send, outgoing, []), (receive, incoming, ["-R"])):
@@ -117,12 +117,14 @@ def measure(extent: Extent) -> list[Row]:
 
 
 def by_iperf3(pair: Pair, seconds: float, options: list[str], rate: float) -> tuple[float, float]:
-    """As rival.udp."""
-    return rival.udp(pair, rate, seconds, options)
+    """Measure as iperf3.udp does."""
+    return iperf3.udp(pair, rate, seconds, options)
 
 
-def search(row: Row, runs: int, attempts: dict[str, Attempt], most_lost: float, tries: int) -> None:
-    """Each tool's highest rate with next to no loss, in each run anew but from the last on."""
+def search(
+    row: Comparison, runs: int, attempts: dict[str, Attempt], most_lost: float, tries: int
+) -> None:
+    """Search each tool's highest rate with almost no loss. A run starts from the last result."""
     rates = dict.fromkeys(attempts, FIRST)
 
     def highest(tool: str) -> None:
@@ -145,7 +147,7 @@ def search(row: Row, runs: int, attempts: dict[str, Attempt], most_lost: float, 
 def outgoing(
     pair: Pair, tool: str, seconds: float, rate: float, **options: Any
 ) -> tuple[float, float]:
-    """From the host, by the tool; the kernel counts. ``options`` are Popen's."""
+    """Send from the host with the tool; the kernel counts. ``options`` are Popen's."""
     with ended(begin(pair.peer, SOCKET, "conn = sock" + COUNT, pair.peer.ipv4)) as child:
         port = line(child)
         words = [pair.peer.ipv4, port, rate, seconds]
@@ -157,7 +159,7 @@ def outgoing(
 def incoming(
     pair: Pair, tool: str, seconds: float, rate: float, **options: Any
 ) -> tuple[float, float]:
-    """To the host, by the tool, which sends the first datagram; the kernel answers."""
+    """Receive on the host with the tool, which sends the first datagram; the kernel replies."""
     with ended(begin(pair.peer, ANSWERING, POUR, pair.peer.ipv4, rate, seconds)) as child:
         port = line(child)
         words = [pair.peer.ipv4, port]
@@ -167,15 +169,15 @@ def incoming(
 
 
 def line(child: subprocess.Popen[str]) -> Any:
-    """What it says next. Errors: RuntimeError where it says nothing more."""
+    """Return the next line of a child. Errors: RuntimeError if it has ended."""
     assert child.stdout is not None
-    said = child.stdout.readline()
-    if not said:
-        raise RuntimeError(f"a child ended with {child.wait(20)} and said nothing")
-    return json.loads(said)
+    text = child.stdout.readline()
+    if not text:
+        raise RuntimeError(f"a child ended with {child.wait(20)} and printed nothing")
+    return json.loads(text)
 
 
 def arrived(counted: tuple[int, float], sent: int) -> tuple[float, float]:
-    """(Gbit/s, share lost)."""
+    """Return (Gbit/s, share lost)."""
     count, took = counted
     return count * SIZE * 8 / took / 1e9, 1 - count / sent

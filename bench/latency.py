@@ -1,4 +1,4 @@
-"""Small things: ping-pong and connect + close, netkat's API beside the kernel's sockets; -z."""
+"""Ping-pong, connect + close and -z: netkat's API compared with kernel sockets."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import socket
 from functools import partial
 
 from bench.children import CONNECT, PING_PONG, RECONNECT, ask
-from bench.figures import Row, interleave
-from bench.place import NETKAT, Extent, Pair, listening, run
+from bench.samples import Comparison, interleave
+from bench.testbed import NETKAT, Extent, Pair, listening, run
 from tests.helpers.netns import netns_pair
 
 SCANNED = "20001-21000"
 SCANNERS = {"netkat": NETKAT, "nc": ["nc.openbsd"]}
 
 
-def measure(extent: Extent) -> list[Row]:
-    """p50, p99, connections a second, seconds of a scan."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure p50, p99, connections per second, and seconds of a scan."""
     rounds, connects = (1500, 100) if extent.short else (10000, 4000)
-    p50 = Row("64-byte ping-pong, p50", "us", False, {"kernel": (2.5, 1.7)})
-    p99 = Row("64-byte ping-pong, p99", "us", False, {"kernel": (4.0, 3.0)})
-    rate = Row("connect + close", "1/s", True, {"kernel": (0.3, 0.5)})
-    scan = Row("-z, 1,000 closed ports, exec to exit", "s", False, limits=(3.0, 1.0))
+    p50 = Comparison("64-byte ping-pong, p50", "us", False, {"kernel": (2.5, 1.7)})
+    p99 = Comparison("64-byte ping-pong, p99", "us", False, {"kernel": (4.0, 3.0)})
+    rate = Comparison("connect + close", "1/s", True, {"kernel": (0.3, 0.5)})
+    scan = Comparison("-z, 1,000 closed ports, exec to exit", "s", False, limits=(3.0, 1.0))
     with netns_pair("nkb") as pair:
         # The kernel's sockets need a port for each connection, for a minute.
         pair.host.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
@@ -42,8 +42,8 @@ def measure(extent: Extent) -> list[Row]:
     return [p50, p99, rate, scan]
 
 
-def scanned(pair: Pair, tool: str, row: Row) -> None:
-    """One -z over ports that all answer with RST: exit 1, or it was not what is measured."""
+def scanned(pair: Pair, tool: str, row: Comparison) -> None:
+    """Run -z over closed ports. Errors: RuntimeError unless the exit status is 1."""
     spent = run(pair.host, [*SCANNERS[tool], "-z", pair.peer.ipv4, SCANNED])
     if spent.code != 1:
         raise RuntimeError(f"{tool} -z of closed ports ended with {spent.code}")
@@ -51,13 +51,13 @@ def scanned(pair: Pair, tool: str, row: Row) -> None:
 
 
 def echo(conn: socket.socket) -> None:
-    """Give back what comes."""
+    """Echo data."""
     conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     while data := conn.recv(4096):
         conn.sendall(data)
 
 
 def drop(conn: socket.socket) -> None:
-    """Wait for the end."""
+    """Wait for EOF."""
     with contextlib.suppress(OSError):
         conn.recv(1)

@@ -1,4 +1,4 @@
-"""Where the measurements run: two namespaces, kernel servers in one, tools in the other."""
+"""Two namespaces for measurements: kernel servers in one, tools in the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST = 120.0
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured. ``short`` is for CI: whether it works, and no gross regression."""
+    """How much is measured. ``short`` is for CI: it finds failures and gross regressions."""
 
     short: bool
     runs: int
@@ -33,24 +33,24 @@ class Extent:
 
     @property
     def seconds(self) -> float:
-        """Of a run that lasts as long as one likes."""
+        """Return the duration of a run that has no end of its own."""
         return 0.5 if self.short else 2.0
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a finished child took: exit code, CPU seconds (user and system), wall seconds."""
+    """Cost of a finished child: exit code, CPU seconds (user and system), wall seconds."""
 
     code: int
     cpu: float
     wall: float
     output: str
-    said: str = ""
-    """On stderr, where that was asked for."""
+    stderr: str = ""
+    """Its stderr, if that was a pipe."""
 
 
 def start(host: Host, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-    """Start a command in the namespace, by a thread that is in it: no ip(8) in between."""
+    """Start a command from a thread in the namespace, without ip(8)."""
     options.setdefault("stdin", subprocess.DEVNULL)
     options.setdefault("stdout", subprocess.DEVNULL)
     options.setdefault("stderr", subprocess.DEVNULL)
@@ -59,7 +59,7 @@ def start(host: Host, argv: Sequence[str], **options: Any) -> subprocess.Popen[s
 
 
 def run(host: Host, argv: Sequence[str], **options: Any) -> Spent:
-    """Run a command in the namespace to its end. Errors: RuntimeError when it takes too long."""
+    """Run a command in the namespace. Errors: RuntimeError if it takes too long."""
     before = time.monotonic()
     child = start(host, argv, **options)
     late = threading.Timer(LONGEST, child.kill)
@@ -68,7 +68,7 @@ def run(host: Host, argv: Sequence[str], **options: Any) -> Spent:
         with ThreadPoolExecutor(1) as pool:
             words = pool.submit(child.stderr.read) if child.stderr is not None else None
             output = child.stdout.read() if child.stdout is not None else ""
-            said = words.result() if words is not None else ""
+            stderr = words.result() if words is not None else ""
         _, status, usage = os.wait4(child.pid, 0)
     finally:
         late.cancel()
@@ -76,14 +76,14 @@ def run(host: Host, argv: Sequence[str], **options: Any) -> Spent:
     wall = time.monotonic() - before
     if wall >= LONGEST:
         raise RuntimeError(f"{argv[0]} was not done after {LONGEST:g} s")
-    return Spent(child.returncode, usage.ru_utime + usage.ru_stime, wall, output, said)
+    return Spent(child.returncode, usage.ru_utime + usage.ru_stime, wall, output, stderr)
 
 
 @contextlib.contextmanager
 def listening(
     host: Host, serve: Callable[[socket.socket], None], *, at_once: bool = False
 ) -> Iterator[int]:
-    """A kernel listener in the namespace; ``serve`` gets each connection, one after the other.
+    """Run a kernel listener in the namespace. ``serve`` gets each connection in turn.
 
     ``at_once``: each in a thread of its own.
     """
@@ -116,7 +116,7 @@ def listening(
 
 @contextlib.contextmanager
 def ended(child: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """The child is gone afterwards."""
+    """End the child on exit."""
     try:
         yield child
     finally:
@@ -126,7 +126,7 @@ def ended(child: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 @contextlib.contextmanager
 def page_cache_file(size: int) -> Iterator[Path]:
-    """A file of ``size`` bytes that does not shrink, in memory."""
+    """Create a file of ``size`` random bytes in memory."""
     path = Path(f"/dev/shm/netkat-bench-{os.getpid()}")
     block = os.urandom(1 << 20)
     try:

@@ -1,4 +1,4 @@
-"""Memory: of a netkat that idles, that has sent much, and of a thousand connections."""
+"""Memory of an idle netkat, of one that has sent much, and of a thousand connections."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from functools import partial
 from pathlib import Path
 
 from bench.bulk import command
+from bench.bulk_receiver import sink
 from bench.children import HOLD, ask
-from bench.figures import Row, interleave
-from bench.place import NETKAT, Extent, Host, Pair, ended, listening, page_cache_file, start
-from bench.rival import wait_for_port
-from bench.sink import sink
+from bench.iperf3 import wait_for_port
+from bench.samples import Comparison, interleave
+from bench.testbed import NETKAT, Extent, Host, Pair, ended, listening, page_cache_file, start
 from tests.helpers.netns import netns_pair
 
 PORT = 7000
 SETTLED = 0.4
-"""Seconds without growth: what a child has made by then, it keeps."""
+"""Seconds without growth after which the memory of a child is read."""
 
 
-def measure(extent: Extent) -> list[Row]:
-    """MB, and KiB a connection."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure MB, and KiB per connection."""
     with netns_pair("nkb") as pair:
         return [idle(pair, extent), *connections(pair, extent), through(pair, extent)]
 
 
-def idle(pair: Pair, extent: Extent) -> Row:
-    """Resident memory of a connection that does nothing."""
-    row = Row("memory, idle", "MB", False, limits=(70.0, 50.0))
+def idle(pair: Pair, extent: Extent) -> Comparison:
+    """Measure the resident memory of an idle connection."""
+    row = Comparison("memory, idle", "MB", False, limits=(70.0, 50.0))
 
     def by(tool: str, argv: list[str]) -> None:
         with ended(start(pair.host, argv, stdin=subprocess.PIPE)) as child:
@@ -49,10 +49,10 @@ def idle(pair: Pair, extent: Extent) -> Row:
     return row
 
 
-def through(pair: Pair, extent: Extent) -> Row:
-    """How much more is resident at most after the first quarter of a bulk send."""
+def through(pair: Pair, extent: Extent) -> Comparison:
+    """Measure the growth of resident memory after the first quarter of a bulk send."""
     what = f"memory, growth in the last three quarters of {extent.megabytes} MiB sent"
-    row = Row(what, "MB", False, limits=(16.0, 4.0))
+    row = Comparison(what, "MB", False, limits=(16.0, 4.0))
     with page_cache_file(extent.megabytes << 20) as file, sink(pair.peer) as end:
         for _ in range(min(extent.runs, 3)):
             seen: list[float] = []
@@ -69,11 +69,13 @@ def through(pair: Pair, extent: Extent) -> Row:
     return row
 
 
-def connections(pair: Pair, extent: Extent) -> list[Row]:
-    """What an idle connection takes, of many; those that were opened and those that came."""
+def connections(pair: Pair, extent: Extent) -> list[Comparison]:
+    """Measure the memory of an idle connection of many, opened and accepted."""
     count = 200 if extent.short else 1000
-    opened = Row(f"memory of a connection, {count:,} idle", "KiB", False, limits=(128.0, 64.0))
-    came = Row(
+    opened = Comparison(
+        f"memory of a connection, {count:,} idle", "KiB", False, limits=(128.0, 64.0)
+    )
+    came = Comparison(
         f"memory of a connection that came, {count:,} idle", "KiB", False, limits=(128.0, 64.0)
     )
     with listening(pair.peer, rest, at_once=True) as port:
@@ -104,7 +106,7 @@ while True:
 
 
 def held(pair: Pair, child: subprocess.Popen[str], port: int, count: int) -> float:
-    """KiB that a server has more for each of so many clients."""
+    """Return the KiB that a server needs for each of ``count`` clients."""
     wait_for_port(pair.host, port)
     address = pair.host.ipv4, port
     with clients(pair.peer, address, 8):
@@ -115,7 +117,7 @@ def held(pair: Pair, child: subprocess.Popen[str], port: int, count: int) -> flo
 
 @contextlib.contextmanager
 def clients(host: Host, address: tuple[str, int], count: int) -> Iterator[None]:
-    """So many of the kernel's connections."""
+    """Open ``count`` kernel connections."""
 
     def connect() -> socket.socket:
         # A server that accepts more slowly than that would be asked again after a second.
@@ -138,7 +140,7 @@ def clients(host: Host, address: tuple[str, int], count: int) -> Iterator[None]:
 
 
 def settled(pid: int) -> float:
-    """Resident kB once it has not grown for a while."""
+    """Return the resident kB after it has not grown for a while."""
     before, since = resident(pid), time.monotonic()
     until = since + 20
     while time.monotonic() < until:
@@ -152,7 +154,7 @@ def settled(pid: int) -> float:
 
 
 def resident(pid: int) -> float:
-    """kB, private and shared; 0 for one that is gone."""
+    """Return resident kB, private and shared; 0 if the process has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
@@ -161,5 +163,5 @@ def resident(pid: int) -> float:
 
 
 def rest(conn: socket.socket) -> None:
-    """Hold the connection until the other side ends it."""
+    """Hold the connection until the peer closes it."""
     conn.recv(1)

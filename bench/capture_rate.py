@@ -1,4 +1,4 @@
-"""netkat sniff beside tcpdump: packets kept while they write a file, CPU time, printed lines.
+"""netkat sniff compared with tcpdump: packets kept, CPU time, printed lines.
 
 A sender on one processor floods raw frames (sendmmsg, around the qdisc) over the veth;
 the tool has the other one and writes to a file in memory, both with the same ring. What
@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.figures import Row, interleave
-from bench.place import NETKAT, Extent, Pair, run, start
+from bench.samples import Comparison, interleave
+from bench.testbed import NETKAT, Extent, Pair, run, start
 from tests.helpers.netns import netns_pair
 
 TOOLS = {"netkat": [*NETKAT, "sniff"], "tcpdump": ["tcpdump"]}
 SIZES_AND_FILES = (64, ".pcap"), (1514, ".pcap"), (64, ".pcapng")
 RING_KIB = 8192
 STEADY = 0.1
-"""Seconds without work after which a tool has done what there was to do."""
+"""Seconds without CPU time after which a tool has finished."""
 _PATIENCE = 120.0
 
 SENDER = r"""
@@ -67,7 +67,7 @@ print(time.process_time() - cpu, time.monotonic() - began)
 
 @dataclass(frozen=True)
 class Case:
-    """What is flooded, and where it goes: a file of this suffix, or lines."""
+    """Size of the packets, and the output: a file with this suffix, or lines."""
 
     size: int
     suffix: str
@@ -75,16 +75,16 @@ class Case:
 
     @property
     def what(self) -> str:
-        """In words."""
+        """Describe the case."""
         place = f"to {self.suffix}" if self.suffix else "as lines"
         return f"sniff, {self.size}-byte frames {place}"
 
-    def rows(self) -> tuple[Row, Row, Row]:
-        """Packets a second, CPU a packet, lost."""
+    def rows(self) -> tuple[Comparison, Comparison, Comparison]:
+        """Return packets per second, CPU per packet and share lost."""
         file = bool(self.suffix)
-        rate = Row(f"{self.what}: {'kept' if file else 'printed'}", "1/s", True)
-        cpu = Row(f"{self.what}: CPU a packet", "us", False)
-        lost = Row(f"{self.what}: lost", "%", False)
+        rate = Comparison(f"{self.what}: {'kept' if file else 'printed'}", "1/s", True)
+        cpu = Comparison(f"{self.what}: CPU a packet", "us", False)
+        lost = Comparison(f"{self.what}: lost", "%", False)
         if file:
             # Where neither loses a frame the rate is the sender's, and differs by its noise.
             rate.bounds, cpu.bounds = {"tcpdump": (0.95, 1)}, {"tcpdump": (2, 1)}
@@ -93,7 +93,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Seen:
-    """One run: packets captured and lost; seconds of the sender's CPU, of work (wall), of CPU."""
+    """One run: packets captured and lost; seconds of the sender's CPU, wall time, CPU time."""
 
     captured: int
     dropped: int
@@ -102,8 +102,8 @@ class Seen:
     cpu: float
 
 
-def measure(extent: Extent) -> list[Row]:
-    """Kept a second, CPU a packet, lost; lines a second."""
+def measure(extent: Extent) -> list[Comparison]:
+    """Measure packets kept per second, CPU per packet, losses and lines per second."""
     if extent.short:
         cases = [Case(64, ".pcap", 50_000), Case(64, "", 20_000)]
     else:
@@ -111,12 +111,14 @@ def measure(extent: Extent) -> list[Row]:
             *(Case(size, suffix, 300_000) for size, suffix in SIZES_AND_FILES),
             Case(64, "", 300_000),
         ]
-    rows: list[Row] = []
+    rows: list[Comparison] = []
     with netns_pair("nkb") as pair, tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         for case in cases:
             rate, cpu, lost = case.rows()
 
-            def add(tool: str, case: Case, rate: Row, cpu: Row, lost: Row) -> None:
+            def add(
+                tool: str, case: Case, rate: Comparison, cpu: Comparison, lost: Comparison
+            ) -> None:
                 seen = watch(pair, tool, case, place)
                 rate.add(tool, seen.captured / (seen.sending if case.suffix else seen.working))
                 cpu.add(tool, seen.cpu / max(seen.captured, 1) * 1e6)
@@ -131,7 +133,7 @@ def measure(extent: Extent) -> list[Row]:
 
 
 def watch(pair: Pair, tool: str, case: Case, place: str) -> Seen:
-    """One tool while it is flooded."""
+    """Run one tool while packets are sent at full rate."""
     path = Path(place, f"x{case.suffix}")
     writes = ["-w", str(path)] if case.suffix else []
     options = ["-i", "eth0", "-B", str(RING_KIB), "-n", *writes, "udp"]
@@ -148,23 +150,23 @@ def watch(pair: Pair, tool: str, case: Case, place: str) -> Seen:
         begun = time.monotonic() - wall
         after, ended = _settled(child.pid)
         child.send_signal(signal.SIGINT)
-        said = child.communicate(timeout=_PATIENCE)[1]
+        output = child.communicate(timeout=_PATIENCE)[1]
     finally:
         child.kill()
         child.wait()
         path.unlink(missing_ok=True)
-    counts = [re.search(rf"(\d+) packets? {word}", said) for word in ("captured", "dropped")]
+    counts = [re.search(rf"(\d+) packets? {word}", output) for word in ("captured", "dropped")]
     captured, dropped = (int(found[1]) if found else 0 for found in counts)
     return Seen(captured, dropped, sending, max(ended - begun, wall), after - before)
 
 
 def _pinned() -> list[str]:
-    """The other processor than the sender's, where there is one."""
+    """Return the command prefix that keeps a tool off the sender's processor."""
     return ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
 
 
 def _settled(pid: int) -> tuple[float, float]:
-    """The CPU time of a process that does nothing any more, and since when (monotonic)."""
+    """Wait until a process is idle. Return its CPU time, and since when it is idle."""
     last, since = -1.0, time.monotonic()
     end = since + _PATIENCE
     while time.monotonic() < end:
@@ -179,6 +181,6 @@ def _settled(pid: int) -> tuple[float, float]:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of CPU of all threads of a process."""
+    """Return the CPU seconds of all threads of a process."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

@@ -1,4 +1,4 @@
-"""The kernel's end of what is measured: it counts what comes, or says what goes."""
+"""The kernel's end of bulk measurements, which counts bytes and time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.place import Host, listening
+from bench.testbed import Host, listening
 
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Count:
-    """Bytes, and the moments of the first and of the last (time.monotonic())."""
+    """Bytes, and the times of the first and last one (time.monotonic())."""
 
     total: int
     begun: float
@@ -24,31 +24,31 @@ class Count:
 
 
 @dataclass
-class Sink:
-    """A listener that reads all connections to their ends, at once."""
+class BulkReceiver:
+    """A listener that reads all connections to EOF in parallel."""
 
     port: int = 0
     counts: queue.Queue[Count] = field(default_factory=queue.Queue)
 
     def take(self, connections: int = 1) -> list[Count]:
-        """What the next so many connections brought. Errors: queue.Empty after a minute."""
+        """Return the counts of the next connections. Errors: queue.Empty after a minute."""
         return [self.counts.get(timeout=60) for _ in range(connections)]
 
     def rate(self, connections: int = 1) -> float:
-        """The same, in Gbit/s over all of them."""
+        """Return the Gbit/s of the next connections together."""
         return rate(self.take(connections))
 
 
 def rate(counts: list[Count]) -> float:
-    """Gbit/s from the first byte of any to the last of all."""
+    """Return the Gbit/s from the first byte of any to the last byte of all."""
     took = max(count.ended for count in counts) - min(count.begun for count in counts)
     return sum(count.total for count in counts) * 8 / took / 1e9
 
 
 @contextlib.contextmanager
-def sink(host: Host) -> Iterator[Sink]:
-    """A Sink in the namespace."""
-    made = Sink()
+def sink(host: Host) -> Iterator[BulkReceiver]:
+    """Run a BulkReceiver in the namespace."""
+    made = BulkReceiver()
 
     def serve(conn: socket.socket) -> None:
         made.counts.put(swallow(conn))
@@ -58,7 +58,7 @@ def sink(host: Host) -> Iterator[Sink]:
 
 
 def swallow(conn: socket.socket) -> Count:
-    """Read to the end."""
+    """Read to EOF."""
     buffer = memoryview(bytearray(BLOCK))
     total = count = conn.recv_into(buffer)
     begun = time.monotonic()
@@ -69,7 +69,7 @@ def swallow(conn: socket.socket) -> Count:
 
 
 def pour(conn: socket.socket, size: int) -> Count:
-    """Send ``size`` bytes and wait until the other side has ended."""
+    """Send ``size`` bytes and wait until the peer has closed."""
     block = memoryview(bytes(BLOCK))
     begun = time.monotonic()
     for _ in range(size // BLOCK):

@@ -1,4 +1,4 @@
-"""docs/performance.md's tables and plots, between its two marks."""
+"""The tables and plots of docs/performance.md, between its two marks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 import subprocess
 from pathlib import Path
 
-from bench.figures import Curve, Failure, Figure, Row, curve_table, table
-from bench.place import ROOT, Extent
+from bench.samples import Comparison, Curve, Failure, Figure, curve_table, table
+from bench.testbed import ROOT, Extent
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 PROCESSORS = Path("/proc/cpuinfo")
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-RIVALS = {
+TOOLS = {
     "iperf3": ["iperf3", "--version"],
     "socat": ["socat", "-V"],
     "nc": ["dpkg-query", "-W", "-f=openbsd ${Version}", "netcat-openbsd"],
@@ -27,8 +27,8 @@ _VERSION = re.compile(r"\d+\.\d+[\w.+~-]*")
 
 
 def text(figures: list[Figure], extent: Extent, load: float) -> str:
-    """Markdown of all of it: the machine, the table, the curves, what is missing."""
-    rows = [one for one in figures if isinstance(one, Row)]
+    """Return Markdown: machine, table, curves, and parts that failed."""
+    rows = [one for one in figures if isinstance(one, Comparison)]
     curves = [one for one in figures if isinstance(one, Curve)]
     failures = [one for one in figures if isinstance(one, Failure)]
     parts = [machine(extent, load), table(rows)]
@@ -39,10 +39,10 @@ def text(figures: list[Figure], extent: Extent, load: float) -> str:
 
 
 def machine(extent: Extent, load: float) -> str:
-    """On what, by what, how often."""
+    """Describe the machine, versions and runs."""
     count = os.cpu_count()
-    # Empty where the container has no dpkg, or a rival from elsewhere: then it is left out.
-    versions = [f"{name} {version}" for name in RIVALS if (version := version_of(name))]
+    # Tools without a version are omitted, as nc where there is no dpkg.
+    versions = [f"{name} {version}" for name in TOOLS if (version := version_of(name))]
     from netkat import __version__
     from netkat._version import GVISOR
 
@@ -50,18 +50,18 @@ def machine(extent: Extent, load: float) -> str:
         f"{_processor()}, {count} processors, Linux {platform.release()} {platform.machine()};"
         f" netkat {__version__} (gVisor {GVISOR}), Python {platform.python_version()};"
         f" {', '.join(versions)}. {extent.runs} interleaved runs, bulk of {extent.megabytes} MiB;"
-        f" load of the machine when it began: {load:.1f}. The kernel's own TCP uses"
+        f" load of the machine at the start: {load:.1f}. The kernel's own TCP uses"
         f" {CONGESTION.read_text().strip()}, netkat's cubic."
     )
 
 
 def version_of(name: str) -> str:
-    """As the tool says it; empty where it does not."""
+    """Return the version that a tool prints, or ""."""
     try:
-        told = subprocess.run(RIVALS[name], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(TOOLS[name], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
-    found = _VERSION.search(told.stdout + told.stderr)
+    found = _VERSION.search(done.stdout + done.stderr)
     return found[0] if found else ""
 
 
@@ -73,12 +73,12 @@ def _processor() -> str:
 
 
 def write(figures: list[Figure], extent: Extent, load: float) -> None:
-    """Put the tables and plots where people look."""
+    """Write the tables and plots."""
     from bench.plots import plot_curve, plot_ratios
 
     PLOTS.mkdir(exist_ok=True)
     parts = text(figures, extent, load).split("### ")
-    plot_ratios([one for one in figures if isinstance(one, Row)], PLOTS / "ratios.svg")
+    plot_ratios([one for one in figures if isinstance(one, Comparison)], PLOTS / "ratios.svg")
     parts[0] += "![netkat's ratio to each tool](performance/ratios.svg)\n\n"
     for i, curve in enumerate((one for one in figures if isinstance(one, Curve)), 1):
         plot_curve(curve, PLOTS / f"{curve.name}.svg")
@@ -87,7 +87,7 @@ def write(figures: list[Figure], extent: Extent, load: float) -> None:
 
 
 def replaced(page: str, measured: str) -> str:
-    """The page with what stands between the marks replaced."""
+    """Return the page with the text between the marks replaced."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{measured.rstrip()}\n\n{END}{after}"

@@ -1,4 +1,4 @@
-"""Samples of several interleaved runs: rows with bounds, curves, and what could not be measured."""
+"""Samples of interleaved runs: comparisons with bounds, curves, and failures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Bound = tuple[float, float]
 
 
 @dataclass
-class Row:
-    """One thing that is measured: samples by tool, in ``unit``.
+class Comparison:
+    """One measured quantity: samples by tool, in ``unit``.
 
-    ``more_is_better`` says which way a ratio goes. ``bounds`` are of netkat's ratio to
+    ``more_is_better`` is the direction of a ratio. ``bounds`` are of netkat's ratio to
     each other tool, ``limits`` of netkat's own value.
     """
 
@@ -26,31 +26,31 @@ class Row:
     samples: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, tool: str, value: float) -> None:
-        """One more run of a tool."""
+        """Add the result of a run."""
         self.samples.setdefault(tool, []).append(value)
 
     def median(self, tool: str) -> float:
-        """The middle of what a tool reached."""
+        """Return the median of a tool."""
         return statistics.median(self.samples[tool])
 
     def ratio(self, other: str) -> float:
-        """netkat's median over the other's."""
+        """Return netkat's median divided by the other's."""
         below = self.median(other)
         return self.median("netkat") / below if below else float("inf")
 
     def compared(self) -> list[str]:
-        """The tools that netkat's ratio is bounded to, and that ran."""
+        """Return the tools that ran and whose ratio has a bound."""
         return [tool for tool in self.bounds if tool in self.samples and "netkat" in self.samples]
 
     def verdict(self, value: float, bound: Bound) -> str:
-        """goal, must or short."""
+        """Return "goal", "must" or "short"."""
         must, goal = bound
         if not self.more_is_better:
             value, must, goal = -value, -must, -goal
         return "goal" if value >= goal else "must" if value >= must else "short"
 
     def misses_by(self, value: float, must: float) -> float:
-        """How many times a value misses its must by; below 1 it does not."""
+        """Return the factor by which a value misses its must; at most 1 if it does not."""
         if self.more_is_better:
             return must / value if value else float("inf")
         return value / must
@@ -58,21 +58,21 @@ class Row:
 
 @dataclass
 class Curve:
-    """How something grows: samples by tool and x."""
+    """A quantity as a function of x: samples by tool and x."""
 
     name: str
-    """Of its plot's file."""
+    """Name of the plot's file."""
     what: str
     x: str
     unit: str
     points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
 
     def add(self, tool: str, x: float, value: float) -> None:
-        """One more run of a tool at x."""
+        """Add the result of a run at x."""
         self.points.setdefault(tool, {}).setdefault(x, []).append(value)
 
     def medians(self, tool: str) -> list[tuple[float, float]]:
-        """(x, middle of the runs), in order."""
+        """Return (x, median) in order."""
         return [(x, statistics.median(v)) for x, v in sorted(self.points[tool].items())]
 
 
@@ -84,18 +84,18 @@ class Failure:
     why: str
 
 
-Figure = Row | Curve | Failure
+Figure = Comparison | Curve | Failure
 
 
 def interleave(runs: int, measures: Mapping[str, Callable[[], None]]) -> None:
-    """Run all of them in turn, ``runs`` times: what the machine does meanwhile hits each alike."""
+    """Run all in turn, ``runs`` times, so that other load affects each alike."""
     for _ in range(runs):
         for measure in measures.values():
             measure()
 
 
-def table(rows: Iterable[Row]) -> str:
-    """Markdown: median (lowest to highest) of each tool, netkat's ratio to it, must and goal."""
+def table(rows: Iterable[Comparison]) -> str:
+    """Return Markdown: median, lowest and highest of each tool, netkat's ratio, must, goal."""
     lines = [
         "| what | tool | median | lowest - highest | netkat's ratio | must | goal | |",
         "|---|---|---|---|---|---|---|---|",
@@ -108,7 +108,7 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def _judged(row: Row, tool: str) -> list[str]:
+def _judged(row: Comparison, tool: str) -> list[str]:
     sign = ">=" if row.more_is_better else "<="
     if tool in row.compared():
         ratio, bound = row.ratio(tool), row.bounds[tool]
@@ -121,7 +121,7 @@ def _judged(row: Row, tool: str) -> list[str]:
 
 
 def curve_table(curve: Curve) -> str:
-    """Markdown: a line for each x, a column for each tool."""
+    """Return Markdown with a line for each x and a column for each tool."""
     tools = list(curve.points)
     columns = {tool: dict(curve.medians(tool)) for tool in tools}
     lines = [f"| {curve.x} | " + " | ".join(tools) + " |", "|---" * (len(tools) + 1) + "|"]
