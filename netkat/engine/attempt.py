@@ -5,12 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netkat.engine.path import Path
+    from netkat.engine.paths import Paths
     from netkat.engine.uplink import Uplink
-    from netkat.flow import Flow, IPAddress
+    from netkat.flow import Flow, IPAddress, Protocol
     from netkat.host.port_reservation import PortReservation
+    from netkat.options import PathOptions
+
+
+class FlowPlan(NamedTuple):
+    """Plans the path of one flow. A call is made in the network namespace of the flow."""
+
+    paths: Paths
+    destination: IPAddress
+    protocol: Protocol
+    port: int
+    options: PathOptions
+
+    def __call__(self) -> Path:
+        """Return the path that the flow has now. Errors: as Paths.plan()."""
+        path = self.paths.plan(
+            self.destination,
+            protocol=self.protocol,
+            remote_port=self.port,
+            options=self.options,
+        )
+        claim = self.options.claim
+        # The kernel has no route from a claimed address.
+        return path if claim is None else path._replace(source=claim)
 
 
 class Attempt(NamedTuple):
@@ -25,8 +47,7 @@ class Attempt(NamedTuple):
     reservation: PortReservation
     address: IPAddress
     port: int
-    plan: Callable[[], Path]
-    """Plans the path again, in the network namespace."""
+    plan: FlowPlan
     epoch: int
     """Paths.epoch when it was planned."""
 

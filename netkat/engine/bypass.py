@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine.attachments import Attachments
-from netkat.engine.attempt import Attempt
+from netkat.engine.attempt import Attempt, FlowPlan
 from netkat.engine.following import Following
 from netkat.engine.path import Path
 from netkat.engine.paths import Paths
@@ -128,11 +127,11 @@ class Bypass(Closeable):
         Errors: any SetupError; BadArgument for an option that all flows of a Bypass share.
         """
         chosen = self.options if options is None else self._checked(options)
-        plan = partial(self.paths.plan, destination, protocol=protocol, remote_port=port)
+        plan = FlowPlan(self.paths, destination, protocol, port, chosen)
 
         def make_ready() -> Attempt:
             epoch = self.paths.refresh()
-            path = plan(options=chosen)
+            path = plan()
             if path.broadcast and not (self._socket_options and self._socket_options.broadcast):
                 raise BadArgument(
                     f"{destination} is a broadcast address", hint="-b sends to all hosts there"
@@ -141,9 +140,7 @@ class Bypass(Closeable):
                 from netkat.engine import claim
 
                 claim.check(chosen.claim, path.link)
-                # The kernel has no route from this address.
-                path = path._replace(source=chosen.claim)
-            return self._ready(plan, path, protocol, chosen, destination, port, peers, epoch)
+            return self._ready(plan, path, peers, epoch)
 
         try:
             attempt = self.inside(make_ready)
@@ -157,15 +154,13 @@ class Bypass(Closeable):
 
     def _ready(
         self,
-        plan: Callable[..., Path],
+        plan: FlowPlan,
         path: Path,
-        protocol: Protocol,
-        options: PathOptions,
-        destination: IPAddress,
-        port: int,
         peers: int,
         epoch: int,
     ) -> Attempt:
+        protocol, options = plan.protocol, plan.options
+        destination, port = plan.destination, plan.port
         remote, remote_port = (destination, port) if peers == 1 else (None, 0)
         with ExitStack() as undo:
             reservation = reserve(
@@ -178,22 +173,18 @@ class Bypass(Closeable):
                 census=self._census,
             )
             undo.callback(reservation.close)
-            bound = options._replace(source_port=reservation.port)
-            if options.claim is None:
-                bound = bound._replace(source=path.source)
-                if not options.source_port and self.paths.ports_decide():
-                    # Now that the port is known: rules and multipath use all five.
-                    path = plan(options=bound)
+            source = path.source if options.claim is None else options.source
+            bound = options._replace(source=source, source_port=reservation.port)
+            plan = plan._replace(options=bound)
+            if options.claim is None and not options.source_port and self.paths.ports_decide():
+                # Now that the port is known: rules and multipath use all five.
+                path = plan()
             flow = Flow(protocol, path.source, reservation.port, remote, remote_port)
             uplink = self._attachments.open(path)
             uplink.add(flow, path.next_hop)
             undo.pop_all()
 
-        def plan_again() -> Path:
-            found = plan(options=bound)
-            return found if options.claim is None else found._replace(source=options.claim)
-
-        attempt = Attempt(flow, path, uplink, reservation, destination, port, plan_again, epoch)
+        attempt = Attempt(flow, path, uplink, reservation, destination, port, plan, epoch)
         self.hold(attempt)
         return attempt
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from netkat.engine.attempt import FlowPlan
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
     from netkat.engine.verdict import Evidence
@@ -69,7 +70,7 @@ class Session:
         # Refusals are counted by wire: those before this flow were others'.
         self._refused_before = uplink.wire.tally[THROWN_AWAY]
         self._without_memory_before = uplink.wire.tally[errno.ENOMEM]
-        self.plan: Callable[[], Path] | None = None
+        self.plan: Callable[[], Path] | FlowPlan | None = None
         """Plans the path again, in the network namespace."""
         self._out = uplink
         """The attachment that the flow's packets leave by."""
