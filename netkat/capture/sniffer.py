@@ -233,7 +233,7 @@ def sniff(
     ['out', 'in']
 
     Errors: BadArgument (also for an invalid filter), InterfaceNotFound,
-    InterfaceDown, MissingCapability; InterfaceDown while iterating if an interface is removed.
+    InterfaceDown, MissingCapability; InterfaceGone while iterating if an interface is deleted.
     """
     if count < 0 or snaplen < 0 or buffer <= 0 or (timeout is not None and timeout < 0):
         raise BadArgument("count, snaplen, buffer and timeout must not be negative")

@@ -19,7 +19,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from netkat.errors import InterfaceDown, InterfaceNotFound, MissingCapability, SetupError
+from netkat.errors import (
+    InterfaceDown,
+    InterfaceGone,
+    InterfaceNotFound,
+    MissingCapability,
+    SetupError,
+)
 from netkat.system_calls import is_local, system_call, system_error
 
 Instruction = tuple[int, int, int, int]
@@ -211,7 +217,8 @@ class ReceiveRing:
     def take(self) -> Block | None:
         """The next filled block, or None. Give it back by release() before the next take().
 
-        Errors: InterfaceDown when the interface went down or away.
+        An interface that went down is captured again when it is up. Errors: InterfaceGone when it
+        was deleted.
         """
         block = self._blocks[self._next]
         # Taking a lock is a barrier: on arm64 the packets might else be read
@@ -219,7 +226,8 @@ class ReceiveRing:
         with self._fence:
             status, count, first, _, seconds, rest = _BLOCK_HEADER.unpack_from(block)
         if not status & _STATUS_USER:
-            if fault := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            fault = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if fault and not (fault == errno.ENETDOWN and self._is_bound()):
                 raise self._fault(fault)
             return None
         return Block(block, first, count, self._cooked, seconds * 1_000_000_000 + rest)
@@ -251,10 +259,24 @@ class ReceiveRing:
         """Close; more than once is once."""
         self._undo.close()
 
+    def _is_bound(self) -> bool:
+        """Whether the interface still exists: the kernel reports down and deleted alike
+        (net/packet/af_packet.c, packet_notifier), but unbinds the socket of a deleted one.
+        """
+        return bool(self._socket.getsockname()[0])
+
     def _fault(self, number: int) -> InterfaceDown:
-        if number == errno.ENETDOWN:
-            return InterfaceDown(f"{self.interface} went down or away")
-        return InterfaceDown(f"{self.interface}: {os.strerror(number)}")
+        if number != errno.ENETDOWN:
+            return InterfaceDown(
+                f"{self.interface}: {os.strerror(number)}", interface=self.interface
+            )
+        if self._is_bound():
+            return InterfaceDown(f"{self.interface} is down", interface=self.interface)
+        return InterfaceGone(
+            f"{self.interface} was deleted during the capture",
+            interface=self.interface,
+            hint="list interfaces: ip -br link",
+        )
 
 
 def hardware_type(interface: str) -> int:

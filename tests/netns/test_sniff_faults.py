@@ -14,7 +14,7 @@ import pytest
 from netkat.capture.capture_file import CaptureFile
 from netkat.capture.capture_writer import CaptureWriter
 from netkat.capture.pcap import PcapFormat
-from tests.helpers.netns import ROOT, Pair
+from tests.helpers.netns import ROOT, Pair, wait_usable
 from tests.helpers.sniff_corpus import packets
 from tests.helpers.sniffing import Sniffing, sniff_once
 
@@ -27,23 +27,42 @@ def complaint(err: str) -> list[str]:
     return [line for line in err.splitlines() if line.startswith(("netkat:", "  next:"))]
 
 
-@pytest.mark.parametrize("change", ["link del eth0", "link set eth0 down"])
-def test_the_interface_goes_away(change: str, pair: Pair, tmp_path: Path) -> None:
+def test_capture_ends_when_the_interface_is_deleted(pair: Pair, tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     with (
         Sniffing(pair.host, "-i", "eth0", "-n", "icmp") as lines,
         Sniffing(pair.host, "-i", "eth0", "-w", str(path), "icmp") as file,
     ):
         ping(pair)
-        pair.host.ip(change)
+        pair.host.ip("link del eth0")
         said, written = lines.end(None), file.end(None)
     for one in (said, written):
         assert one.code == 1
-        assert complaint(one.err)[0] == "netkat: eth0 went down or away"
+        assert complaint(one.err)[0] == "netkat: eth0 was deleted during the capture"
         assert one.counted("captured") == 4
     assert len(said.lines) == 4
     with CaptureFile(str(path)) as capture:
         assert len(list(capture.packets)) == 4
+
+
+def test_capture_continues_when_the_link_goes_down_and_up(pair: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    with (
+        Sniffing(pair.host, "-i", "eth0", "-n", "-c", "8", "icmp") as lines,
+        Sniffing(pair.host, "-i", "eth0", "-c", "8", "-w", str(path), "icmp") as file,
+    ):
+        ping(pair)
+        pair.host.ip("link set eth0 down")
+        time.sleep(0.3)
+        pair.host.ip("link set eth0 up")
+        wait_usable(pair.host, "eth0")
+        ping(pair)
+        shown, written = lines.end(None), file.end(None)
+    for one in (shown, written):
+        assert (one.code, complaint(one.err)) == (0, [])
+    assert len(shown.lines) == 8
+    with CaptureFile(str(path)) as capture:
+        assert len(list(capture.packets)) == 8
 
 
 @pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
