@@ -11,10 +11,10 @@ from tests.repo import tree
 VERBS = frozenset(
     """
     add allow attach bind build call change check choose claim close combine connect create
-    delete disable enable end free give increase install keep let limit list load lower mount
-    move name omit open paste pass pick probe put raise read remove renew repeat report rerun
-    reset restart run save see select send set shorten show start stop test try turn unset
-    update upgrade use verify wait write
+    decompress delete disable enable end free give increase install keep let limit list load
+    lower mount move name omit open paste pass pick probe put raise read remove renew repeat
+    report rerun reset restart run save see select send set shorten show start stop test
+    try turn unset update upgrade use verify wait write
     """.split()  # noqa: SIM905  one string is shorter to read
 )
 """The first words that a hint may have: imperatives. A command to paste follows a verb."""

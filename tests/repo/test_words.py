@@ -28,17 +28,27 @@ CLEAN = (
     "docs/known-issues.md",
     "docs/performance-experiments.md",
     "docs/performance.md",
+    "docs/sniff.md",
     "docs/upgrading-gvisor.md",
     "examples",
     "netkat/__init__.py",
     "netkat/api/default_stack.py",
+    "netkat/__main__.py",
+    "netkat/capture",
+    "netkat/cli",
     "netkat/commands/sniff",
     "netkat/finalizers.py",
     "netkat/httpx.py",
     "netkat/httpx2.py",
     "netkat/options.py",
 )
-CLEAN_HINTS = ("netkat/commands/sniff", "netkat/system_calls.py")
+CLEAN_HINTS = (
+    "netkat/bpf/drops",
+    "netkat/commands/sniff",
+    "netkat/diagnose",
+    "netkat/stack",
+    "netkat/system_calls.py",
+)
 
 
 def _is_below(path: Path, names: tuple[str, ...]) -> bool:
