@@ -60,7 +60,7 @@ SECTIONS: dict[str, tuple[PageEntry, ...]] = {
         PageEntry("conn/datagram_socket", "UdpSocket"),
         PageEntry("conn/listener", "TcpListener"),
         PageEntry("conn/connection", "Connection"),
-        PageEntry("conn/base", "SocketShaped"),
+        PageEntry("conn/socket_base", "SocketShaped"),
         PageEntry("conn/bridged", "BridgedSocket"),
         PageEntry("stack/facts", "Info"),
     ),

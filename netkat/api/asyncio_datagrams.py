@@ -15,7 +15,7 @@ from netkat.errors import NetkatError, NetworkError
 if TYPE_CHECKING:
     from netkat.api.stack import Stack
     from netkat.conn import UdpSocket
-    from netkat.conn.base import Address
+    from netkat.conn.socket_base import Address
 
 P = TypeVar("P", bound=asyncio.DatagramProtocol)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from netkat import flow
+    from netkat.conn.interfaces import Session
     from netkat.conn.port_scan import Ports
-    from netkat.conn.session import Session
     from netkat.flow import IPAddress
 
 

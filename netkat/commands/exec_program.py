@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from netkat.commands.report.connection_report import ConnectionReport
     from netkat.commands.report.reporter import Reporter
     from netkat.conn import AnyConnection
-    from netkat.conn.base import Address
+    from netkat.conn.socket_base import Address
 
 GRACE = 0.5
 """Seconds that a command has between SIGTERM and SIGKILL."""

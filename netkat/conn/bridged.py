@@ -9,12 +9,12 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
-from netkat.conn import options
-from netkat.conn.base import Address, spelt
+from netkat.conn import socket_options
+from netkat.conn.socket_base import Address, spelt
 from netkat.stack import Option
 
 if TYPE_CHECKING:
-    from netkat.conn.session import Session
+    from netkat.conn.interfaces import Session
     from netkat.stack import Info
 
 
@@ -72,8 +72,8 @@ class BridgedSocket(socket.socket):
         super().getsockname()
         endpoint = self._session.endpoint
         before = endpoint.get_option(Option.LINGER)
-        options.write(endpoint, self._session.flow, level, option, value)
-        if options.lingers(endpoint):
+        socket_options.write(endpoint, self._session.flow, level, option, value)
+        if socket_options.lingers(endpoint):
             endpoint.set_option(Option.LINGER, before)
             raise OSError(errno.EOPNOTSUPP, NO_LINGER)
 
@@ -82,7 +82,8 @@ class BridgedSocket(socket.socket):
         if level == socket.SOL_SOCKET and option not in _OF_THE_STACK:
             return super().getsockopt(level, option, *length)
         super().getsockname()
-        return options.read(self._session.endpoint, self._session.flow, level, option, *length)
+        endpoint, flow = self._session.endpoint, self._session.flow
+        return socket_options.read(endpoint, flow, level, option, *length)
 
     def info(self) -> Info:
         """As TcpConnection.info(), while the socket is open. Errors: OSError (EBADF), StackError"""
@@ -92,7 +93,7 @@ class BridgedSocket(socket.socket):
 
 def bridge(session: Session, timeout: float | None) -> BridgedSocket:
     """Hand a session over to a new socket. Errors: OSError (EOPNOTSUPP) with SO_LINGER's time."""
-    if options.lingers(session.endpoint):
+    if socket_options.lingers(session.endpoint):
         raise OSError(errno.EOPNOTSUPP, NO_LINGER)
     sock = BridgedSocket(session.hand_over(), session)
     sock.settimeout(timeout)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from netkat.conn.base import Address, SocketShaped
-from netkat.conn.messages import Messages, refuse_ancillary, refuse_flags, room_in, target
+from netkat.conn.sendmsg import Messages, refuse_ancillary, refuse_flags, room_in, target
+from netkat.conn.socket_base import Address, SocketShaped
 from netkat.flow import Protocol
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netkat.conn.connection import Connection
-from netkat.conn.messages import LARGEST
+from netkat.conn.sendmsg import LARGEST
 from netkat.errors import NetworkError
 from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.conn.base import Address
+    from netkat.conn.socket_base import Address
 
 
 class UdpConnection(Connection):

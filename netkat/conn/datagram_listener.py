@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from netkat.conn.base import Address, SocketShaped, spelt
 from netkat.conn.connection import Connection
 from netkat.conn.datagram import UdpConnection
-from netkat.conn.messages import LARGEST
+from netkat.conn.sendmsg import LARGEST
+from netkat.conn.socket_base import Address, SocketShaped, spelt
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

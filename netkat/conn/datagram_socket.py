@@ -12,9 +12,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from netkat import finalizers
-from netkat.conn.base import Address
 from netkat.conn.datagram_listener import UdpListener
-from netkat.conn.messages import (
+from netkat.conn.sendmsg import (
     LARGEST,
     Messages,
     refuse_ancillary,
@@ -22,6 +21,7 @@ from netkat.conn.messages import (
     room_in,
     target,
 )
+from netkat.conn.socket_base import Address
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import InterfaceDown, TimedOut
 from netkat.resources import Closeable

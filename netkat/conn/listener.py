@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netkat.conn.base import Address, SocketShaped
+from netkat.conn.socket_base import Address, SocketShaped
 from netkat.conn.stream import TcpConnection
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from netkat.flow import Protocol as Transport
 from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
-    from netkat.conn.session import Session
+    from netkat.conn.interfaces import Session
     from netkat.flow import IPAddress
 
 AT_ONCE = 256

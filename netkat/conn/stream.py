@@ -9,7 +9,7 @@ import socket
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from netkat.conn.connection import Connection
-from netkat.conn.messages import refuse_flags
+from netkat.conn.sendmsg import refuse_flags
 from netkat.engine.wait import deadline_after
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netkat.conn import tls_faults
-from netkat.conn.patience import receive_by
+from netkat.conn import tls_errors
+from netkat.conn.deadlines import receive_by
 from netkat.engine.wait import deadline_after
 from netkat.errors import ConnectionReset, NetkatError, TimedOut, TlsTruncated
 from netkat.flow import Protocol
@@ -19,7 +19,7 @@ from netkat.resources import Closeable
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.conn.base import Address
+    from netkat.conn.socket_base import Address
     from netkat.conn.stream import TcpConnection
     from netkat.stack import Info
 
@@ -83,7 +83,7 @@ class TlsConnection(Closeable):
                 if self._fin:
                     self._incoming.write_eof()
         except TimedOut:
-            raise tls_faults.silent(timeout, bool(self._first)) from None
+            raise tls_errors.silent(timeout, bool(self._first)) from None
         except ConnectionReset as error:
             error.message = f"{error.message}, during the TLS handshake"
             raise
@@ -223,7 +223,7 @@ class TlsConnection(Closeable):
             except ssl.SSLWantReadError:
                 wants = True
             except ssl.SSLError as error:
-                fault = tls_faults.handshake(error, self._first)
+                fault = tls_errors.handshake(error, self._first)
         # The alert that tells the peer why goes out, too.
         if fault is not None:
             with contextlib.suppress(OSError):
@@ -251,7 +251,7 @@ class TlsConnection(Closeable):
             except ssl.SSLError as error:
                 if total:
                     return total
-                raise tls_faults.stream(error) from None
+                raise tls_errors.stream(error) from None
             if not count:
                 return total
             total += int(count)
@@ -266,7 +266,7 @@ class TlsConnection(Closeable):
                 total += self._tls.write(view[total:])
         except ssl.SSLError as error:
             if not total:
-                raise tls_faults.stream(error) from None
+                raise tls_errors.stream(error) from None
         return total
 
     def _notify(self) -> None:
@@ -296,8 +296,8 @@ class TlsConnection(Closeable):
 
     def _feed(self, count: int) -> None:
         with self._lock:
-            if len(self._first) < tls_faults.SHOWN:
-                self._first += bytes(self._ciphertext[:count][: tls_faults.SHOWN])
+            if len(self._first) < tls_errors.SHOWN:
+                self._first += bytes(self._ciphertext[:count][: tls_errors.SHOWN])
             if count:
                 self._incoming.write(self._ciphertext[:count])
             else:

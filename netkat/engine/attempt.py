@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from netkat.engine.path import Path
-    from netkat.engine.paths import Paths
+    from netkat.engine.path_cache import Paths
     from netkat.engine.uplink import Uplink
     from netkat.flow import Flow, IPAddress, Protocol
     from netkat.host.port_reservation import PortReservation

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netkat.engine.attachments import Attachments
 from netkat.engine.attempt import Attempt, FlowPlan
-from netkat.engine.following import Following
 from netkat.engine.path import Path
-from netkat.engine.paths import Paths
+from netkat.engine.path_cache import Paths
 from netkat.engine.process import Process
+from netkat.engine.route_follower import Following
 from netkat.engine.uplink import Uplink
 from netkat.engine.wait import deadline_after
 from netkat.errors import BadArgument, MissingCapability, NetkatError, Refused
@@ -137,9 +137,9 @@ class Bypass(Closeable):
                     f"{destination} is a broadcast address", hint="-b sends to all hosts there"
                 )
             if chosen.claim is not None:
-                from netkat.engine import claim
+                from netkat.engine import claimed_address
 
-                claim.check(chosen.claim, path.link)
+                claimed_address.check(chosen.claim, path.link)
             return self._ready(plan, path, peers, epoch)
 
         try:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.engine.attempt import FlowPlan
+    from netkat.engine.fault_messages import Evidence
     from netkat.engine.path import Path
     from netkat.engine.uplink import Uplink
-    from netkat.engine.verdict import Evidence
     from netkat.host.port_reservation import PortReservation
     from netkat.stack import Endpoint, Poured, StackError
 
@@ -206,7 +206,7 @@ class Session:
 
         Errors: OutOfMemory, if the local host had no memory to send its packets.
         """
-        from netkat.engine.verdict import Evidence
+        from netkat.engine.fault_messages import Evidence
 
         refused = self.uplink.wire.refused(THROWN_AWAY)
         seen = self.uplink.stack.observe(self.flow)
@@ -225,7 +225,7 @@ class Session:
 
     def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
         """The stack's error code as the fault that the wire tells of."""
-        from netkat.engine import verdict
+        from netkat.engine import fault_messages
         from netkat.stack import Code
 
         if self.uplink.fault is not None:
@@ -241,34 +241,34 @@ class Session:
             case Code.UNREACHABLE | Code.NEXT_HOP if self._lost is not None:
                 return self._lost
             case Code.REFUSED:
-                return verdict.refused(evidence)
+                return fault_messages.refused(evidence)
             case Code.UNREACHABLE:
-                return verdict.unreachable(evidence)
+                return fault_messages.unreachable(evidence)
             case Code.NEXT_HOP:
-                return verdict.next_hop_silent(evidence)
+                return fault_messages.next_hop_silent(evidence)
             case Code.RESET if connecting:
-                return verdict.refused(evidence)
+                return fault_messages.refused(evidence)
             case Code.RESET | Code.PIPE if error.code is Code.RESET or evidence.seen.resets:
                 # gVisor calls a connection that a RST has ended after the peer's FIN closed.
                 with self._sending:
                     sent = self.sent
-                return verdict.reset(evidence, received=self.received, sent=sent)
+                return fault_messages.reset(evidence, received=self.received, sent=sent)
             case Code.TIMEOUT if connecting:
-                return verdict.no_answer(evidence)
+                return fault_messages.no_answer(evidence)
             case Code.TIMEOUT:
-                return verdict.gave_up(evidence)
+                return fault_messages.gave_up(evidence)
             case _:
                 return error
 
     def no_answer(self, waited: float) -> NetworkError:
         """Why a connect had no answer in ``waited`` seconds, as far as the wire shows it."""
-        from netkat.engine.verdict import no_answer
+        from netkat.engine.fault_messages import no_answer
 
         return no_answer(self.evidence(round(waited, 1)))
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
         """Why not one datagram came back, where the wire shows it; None where it does not."""
-        from netkat.engine.verdict import unanswered
+        from netkat.engine.fault_messages import unanswered
 
         return None if self.received else unanswered(self.evidence(waited))
 

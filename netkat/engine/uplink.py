@@ -20,9 +20,9 @@ from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
-from netkat.engine.admission import Admission
+from netkat.engine.flow_filter import Admission
 from netkat.engine.import_thread import import_in_thread
-from netkat.engine.options import by_number
+from netkat.engine.option_numbers import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
@@ -35,9 +35,9 @@ from netkat.system_calls import system_call
 from netkat.wire.packet_socket import PacketSocket
 
 if TYPE_CHECKING:
-    from netkat.engine.following import Inside
     from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
+    from netkat.engine.route_follower import Inside
     from netkat.engine.session import Session
     from netkat.options import PathOptions, SocketOptions
     from netkat.stack import Endpoint, Stack
@@ -106,7 +106,7 @@ class Uplink:
             undo.callback(self.admission.close)
             self.add, self.remove = self.admission.add, self.admission.remove
             if claim is not None:
-                from netkat.engine.claim import take
+                from netkat.engine.claimed_address import take
 
                 self._mac = take(claim, link, self.wire, self.guard)
             # Looked at while privileges are held: once they are dropped, nobody may.

@@ -13,9 +13,9 @@ from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.capabilities import drop_all
 from netkat.host.fib import vrf
 from netkat.host.netns import NetnsThread, NetworkNamespace
-from netkat.kernel_sockets.endpoint import KernelEndpoint
-from netkat.kernel_sockets.opening import Sockaddr, open_socket, sockaddr
-from netkat.kernel_sockets.session import KernelSession
+from netkat.kernel_sockets.kernel_endpoint import KernelEndpoint
+from netkat.kernel_sockets.kernel_session import KernelSession
+from netkat.kernel_sockets.open_socket import Sockaddr, open_socket, sockaddr
 from netkat.options import DEFAULT_PATH, DEFAULT_SOCKET, PathOptions, SocketOptions
 from netkat.resources import Closeable
 

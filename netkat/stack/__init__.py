@@ -9,7 +9,7 @@ from netkat.stack.endpoint import Endpoint, Option, Poured
 from netkat.stack.facts import HopState, Info, Observation, StackStatistics, State
 from netkat.stack.ffi import live_handles
 from netkat.stack.netstack import Stack
-from netkat.stack.path import StackPath
+from netkat.stack.stack_path import StackPath
 
 __all__ = [
     "Code",

@@ -10,14 +10,14 @@ from netkat.stack import facts
 from netkat.stack.codes import Code, StackError, check, fault
 from netkat.stack.ffi import EndpointHandle
 from netkat.stack.handle import Owner
-from netkat.stack.path import write_path
+from netkat.stack.stack_path import write_path
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netkat.flow import IPAddress
     from netkat.stack.ffi import CData, Loaded
-    from netkat.stack.path import StackPath
+    from netkat.stack.stack_path import StackPath
 
 
 class Option(enum.IntEnum):

@@ -13,13 +13,13 @@ from netkat.stack.codes import check, fault
 from netkat.stack.endpoint import Endpoint
 from netkat.stack.ffi import CData, EndpointHandle, StackHandle, load
 from netkat.stack.handle import Owner
-from netkat.stack.path import write_path, write_routes
+from netkat.stack.stack_path import write_path, write_routes
 
 if TYPE_CHECKING:
     from netkat.flow import Flow, IPAddress
     from netkat.stack.endpoint import Option
     from netkat.stack.ffi import Ffi
-    from netkat.stack.path import RouteEntry, StackPath
+    from netkat.stack.stack_path import RouteEntry, StackPath
 
 BACKLOG = 128
 """Connections that may wait to be accepted; the kernel's own default was the same (SOMAXCONN)."""

@@ -7,10 +7,10 @@ import struct
 from ipaddress import ip_address
 
 from netkat.conn import TcpConnection, UdpConnection
-from netkat.conn.base import Address
+from netkat.conn.socket_base import Address
 from netkat.flow import Flow, Protocol
-from netkat.kernel_sockets.endpoint import KernelEndpoint
-from netkat.kernel_sockets.session import KernelSession
+from netkat.kernel_sockets.kernel_endpoint import KernelEndpoint
+from netkat.kernel_sockets.kernel_session import KernelSession
 from netkat.stack import Info
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard.select_mode import GuardLink, attach
-from netkat.engine.admission import Admission
+from netkat.engine.flow_filter import Admission
 from netkat.errors import NetkatError
 from netkat.flow import Flow, Protocol
 from netkat.wire.packet_socket import PacketSocket

@@ -14,8 +14,8 @@ import pytest
 
 from netkat.conn import TcpConnection
 from netkat.flow import IPAddress, Protocol
-from netkat.kernel_sockets.opening import place
-from netkat.kernel_sockets.session import KernelSession
+from netkat.kernel_sockets.kernel_session import KernelSession
+from netkat.kernel_sockets.open_socket import place
 from netkat.kernel_sockets.sockets import KernelSockets
 from netkat.options import SocketOptions
 from netkat.stack import Option

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from netkat.engine import paths
+from netkat.engine import path_cache
 from netkat.engine.path import Path
 from netkat.flow import Protocol
 from netkat.host.port_rules import ports_decide
@@ -20,15 +20,15 @@ ANSWERED = 60.0
 
 
 @contextmanager
-def planner() -> Iterator[paths.Paths]:
-    made = paths.Paths()
+def planner() -> Iterator[path_cache.Paths]:
+    made = path_cache.Paths()
     try:
         yield made
     finally:
         made.close()
 
 
-def plan(pair: Pair, made: paths.Paths, *, port: int = 0) -> Path:
+def plan(pair: Pair, made: path_cache.Paths, *, port: int = 0) -> Path:
     """The host's way to the peer."""
     return pair.host.call(
         lambda: made.plan(
@@ -42,7 +42,7 @@ def plan(pair: Pair, made: paths.Paths, *, port: int = 0) -> Path:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "LONGEST", ANSWERED)
+    monkeypatch.setattr(path_cache, "LONGEST", ANSWERED)
 
 
 def test_asked_once(pair: Pair) -> None:
@@ -72,7 +72,7 @@ def test_a_change_is_seen_by_the_next_question(pair: Pair, commands: list[str]) 
 
 
 def test_an_answer_grows_old(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "LONGEST", 0.0)
+    monkeypatch.setattr(path_cache, "LONGEST", 0.0)
     with planner() as made:
         first = plan(pair, made)
         second = plan(pair, made)

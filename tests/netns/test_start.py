@@ -42,7 +42,7 @@ def test_a_refused_connect_loads_no_more_than_it_needs(pair: Pair) -> None:
     assert told.returncode == 1 and "Connection refused" in told.stderr
     loaded = set(re.findall(r"import time:.*\| +(\S+)$", told.stderr, re.MULTILINE))
     own = {name for name in loaded if name.split(".")[0] == "netkat"}
-    assert {"typer", "netkat.engine.pump", "netkat.engine.verdict"} <= loaded
+    assert {"typer", "netkat.engine.pump", "netkat.engine.fault_messages"} <= loaded
     assert loaded & LATER == set()
     modules = {name for name in own if not is_package(name)}
     assert len(modules) <= MOST, sorted(modules)

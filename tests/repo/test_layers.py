@@ -60,7 +60,7 @@ FENCES = {
     "pytest": ("netkat/pytest_plugin.py",),
     "requests": ("netkat/requests.py",),
     "urllib3": ("netkat/integrations/urllib3_pool.py",),
-    "python_socks": ("netkat/conn/tunnel.py",),
+    "python_socks": ("netkat/conn/proxy_handshake.py",),
     "dns": ("netkat/capture/dns_message.py",),
     "dpkt": ("netkat/capture/",),
     "scapy": ("netkat/capture/scapy_bridge.py",),

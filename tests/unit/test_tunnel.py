@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from netkat.commands.connect.proxy_route import ProxySettings
-from netkat.conn.tunnel import Proxy, ProxyKind, tunnel
+from netkat.conn.proxy_handshake import Proxy, ProxyKind, tunnel
 from netkat.engine.bypass import Cancelled
 from netkat.errors import (
     BadArgument,

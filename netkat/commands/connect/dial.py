@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netkat.commands.connect.proxy_route import ProxiedTarget
     from netkat.commands.core import Attempt, Core
     from netkat.conn import AnyConnection, TcpConnection, UdpConnection
-    from netkat.conn.session import Session
+    from netkat.conn.interfaces import Session
 
 _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
 """Faults of one address: the next may still do."""

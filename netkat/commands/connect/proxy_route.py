@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from netkat.commands.report.status_lines import Target
-from netkat.conn.tunnel import Proxy, ProxyKind, tunnel
+from netkat.conn.proxy_handshake import Proxy, ProxyKind, tunnel
 from netkat.errors import BadArgument, NameNotFound
 from netkat.flow import IPAddress, Protocol
 

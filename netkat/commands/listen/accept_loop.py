@@ -21,7 +21,7 @@ from netkat.flow import Protocol
 
 if TYPE_CHECKING:
     from netkat.conn import UdpListener
-    from netkat.conn.base import Address, SocketShaped
+    from netkat.conn.socket_base import Address, SocketShaped
     from netkat.engine.bypass import Bypass
     from netkat.engine.claimed_ports import ClaimedPorts
     from netkat.flow import IPAddress

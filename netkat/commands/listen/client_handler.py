@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netkat.commands.exec_program import ProgramRelay
     from netkat.commands.report.reporter import Reporter
     from netkat.conn import AnyConnection, AnyStream, TcpConnection, UdpConnection
-    from netkat.conn.base import Address
+    from netkat.conn.socket_base import Address
 
 Say = Callable[[str], None]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from netkat.commands.relay.stdio import unreadable
 from netkat.commands.relay.transforms import Transform, lines
-from netkat.conn.source import SourceFailed, pouring
+from netkat.conn.send_from_fd import SourceFailed, pouring
 from netkat.errors import NetkatError, TlsTruncated
 from netkat.flow import Protocol as Transport
 
 if TYPE_CHECKING:
     from netkat.commands.relay.stdio import Input, StopEvent
-    from netkat.conn.source import Pour
+    from netkat.conn.send_from_fd import Pour
 
 STREAM_BUFFER = 1 << 20
 """Bytes moved at once: a pipe gives 64 KiB, a file and the stack give as much as they have."""

@@ -15,7 +15,7 @@ from netkat.stack.codes import StackError, WireFailed, WouldBlock
 if TYPE_CHECKING:
     import socket
 
-    from netkat.conn.session import Session
+    from netkat.conn.interfaces import Session
     from netkat.stack import Info
 
 T = TypeVar("T")
@@ -145,7 +145,7 @@ class SocketShaped(Closeable):
         return spelt(flow.remote, flow.remote_port)
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """As socket.setsockopt, for the options that the stack has: netkat/conn/options.py.
+        """As socket.setsockopt, for the options that the stack has: netkat/conn/socket_options.py.
 
         TCP_NODELAY, SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT,
         TCP_USER_TIMEOUT (milliseconds), SO_LINGER (see close()), SO_RCVBUF and SO_SNDBUF
@@ -154,10 +154,10 @@ class SocketShaped(Closeable):
         TCP_USER_TIMEOUT and SO_LINGER from their listener.
         Errors: OSError (ENOPROTOOPT) for another one; StackError (EINVAL) for a senseless value.
         """
-        from netkat.conn import options
+        from netkat.conn import socket_options
 
         self._check_open()
-        options.write(self._endpoint, self._session.flow, level, option, value)
+        socket_options.write(self._endpoint, self._session.flow, level, option, value)
 
     def getsockopt(self, level: int, option: int, length: int = 0) -> int | bytes:
         """As socket.getsockopt: a number, or bytes with a ``length``.
@@ -166,10 +166,10 @@ class SocketShaped(Closeable):
         which is always 0: faults are raised where they are met.
         Errors: OSError (ENOPROTOOPT) for another one.
         """
-        from netkat.conn import options
+        from netkat.conn import socket_options
 
         self._check_open()
-        return options.read(self._endpoint, self._session.flow, level, option, length)
+        return socket_options.read(self._endpoint, self._session.flow, level, option, length)
 
     def info(self) -> Info:
         """Facts of the moment: round-trip time (µs), window, retransmits, MSS, bytes under way.

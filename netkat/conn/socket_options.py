@@ -12,7 +12,7 @@ from netkat.flow import Flow, Protocol
 from netkat.stack import Option
 
 if TYPE_CHECKING:
-    from netkat.conn.session import Endpoint
+    from netkat.conn.interfaces import Endpoint
 
 # Linux has these (uapi/linux/in.h, in6.h); Python's socket module does not name them.
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73

@@ -15,14 +15,14 @@ from netkat.engine.bypass import Cancelled
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import NetkatError, NetworkError, TimedOut
 from netkat.flow import Flow, Protocol
-from netkat.kernel_sockets import faults
+from netkat.kernel_sockets import kernel_errors
 from netkat.stack.codes import StackError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.kernel_sockets.endpoint import KernelEndpoint
-    from netkat.kernel_sockets.opening import Sockaddr
+    from netkat.kernel_sockets.kernel_endpoint import KernelEndpoint
+    from netkat.kernel_sockets.open_socket import Sockaddr
 
 
 class KernelSession:
@@ -134,13 +134,13 @@ class KernelSession:
             return error
         with self._sending:
             sent = self.sent
-        return faults.name(
+        return kernel_errors.name(
             told, self.flow, connecting=connecting, received=self.received, sent=sent
         )
 
     def no_answer(self, waited: float) -> NetworkError:
         """A handshake that had no end in the ``waited`` seconds that it had."""
-        return faults.no_answer(self.flow, self.endpoint.syns_sent(), waited)
+        return kernel_errors.no_answer(self.flow, self.endpoint.syns_sent(), waited)
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
         """Why not one datagram came back, where the kernel was told; None where it was not."""

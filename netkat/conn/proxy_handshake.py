@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from python_socks import ProxyError, ProxyType
 from python_socks.sync.v2 import Proxy as Negotiation
 
-from netkat.conn.patience import receive_by
+from netkat.conn.deadlines import receive_by
 from netkat.engine.wait import deadline_after
 from netkat.errors import (
     BadArgument,

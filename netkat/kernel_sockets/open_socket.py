@@ -6,7 +6,7 @@ import socket
 import struct
 from ipaddress import IPv6Address
 
-from netkat.engine.options import by_number
+from netkat.engine.option_numbers import by_number
 from netkat.errors import BadArgument
 from netkat.flow import IPAddress, Protocol
 from netkat.host.port_reservation import bind, bind_to_device

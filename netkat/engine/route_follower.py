@@ -20,7 +20,7 @@ from netkat.host.links import addresses, link
 
 if TYPE_CHECKING:
     from netkat.engine.path import Path
-    from netkat.engine.paths import Paths
+    from netkat.engine.path_cache import Paths
     from netkat.engine.session import Session
     from netkat.engine.uplink import Uplink
     from netkat.host.route_monitor import Changed

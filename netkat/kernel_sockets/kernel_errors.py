@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from netkat.engine.verdict import icmp_fault
+from netkat.engine.fault_messages import icmp_fault
 from netkat.errors import (
     ConnectionReset,
     EgressRefused,
@@ -20,7 +20,7 @@ from netkat.errors import (
     Unreachable,
 )
 from netkat.flow import Flow, Protocol
-from netkat.kernel_sockets.told import Told
+from netkat.kernel_sockets.socket_errors import Told
 
 _SILENT = "a kernel socket does not say which"
 _COMPARE = "leave --kernel away: netkat sees the frames, and says who answered and how"

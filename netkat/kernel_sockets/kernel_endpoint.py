@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from netkat import finalizers
 from netkat.flow import Protocol
-from netkat.kernel_sockets import facts
-from netkat.kernel_sockets.opening import linger_of, packed, place
-from netkat.kernel_sockets.told import Told, from_queue
+from netkat.kernel_sockets import tcp_info
+from netkat.kernel_sockets.open_socket import linger_of, packed, place
+from netkat.kernel_sockets.socket_errors import Told, from_queue
 from netkat.stack import Option
 from netkat.stack.codes import Code, StackError, WouldBlock, WriteSideShut
 from netkat.stack.facts import OVER, State
@@ -24,7 +24,7 @@ from netkat.stack.facts import OVER, State
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netkat.kernel_sockets.opening import Sockaddr
+    from netkat.kernel_sockets.open_socket import Sockaddr
     from netkat.stack import Info
 
 
@@ -60,10 +60,10 @@ class KernelEndpoint:
             code = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise self._fault(opened, code)
-            if self._stream and facts.state(opened) == State.SYN_SENT:
+            if self._stream and tcp_info.state(opened) == State.SYN_SENT:
                 raise WouldBlock(errno.EAGAIN, "still connecting")
             if self._stream and not self._handshake:
-                self._handshake = facts.round_trip(opened)
+                self._handshake = tcp_info.round_trip(opened)
 
     def names(self) -> tuple[tuple[str, int], tuple[str, int]]:
         """Our end and the peer's, address and port."""
@@ -78,7 +78,7 @@ class KernelEndpoint:
     def syns_sent(self) -> int:
         """SYNs that the kernel's TCP handed down so far; whether they left it does not know."""
         with self._in_use() as opened:
-            return 1 + facts.timeouts(opened)
+            return 1 + tcp_info.timeouts(opened)
 
     def readable_fd(self) -> int:
         """A descriptor that polls readable while a receive would not wait. Do not close it."""
@@ -149,9 +149,9 @@ class KernelEndpoint:
         """Facts of the moment. Of UDP the kernel keeps none."""
         with self._in_use() as opened:
             if not self._stream:
-                return facts.of_datagrams(opened)
+                return tcp_info.of_datagrams(opened)
             broken = self._broken(opened)
-            return facts.of_stream(
+            return tcp_info.of_stream(
                 opened, broken=broken, shut=self._shut, handshake=self._handshake
             )
 
@@ -260,4 +260,4 @@ class KernelEndpoint:
         poll.register(opened, 0)
         if any(events & select.POLLERR for _, events in poll.poll(0)):
             return True
-        return not self._shut and facts.state(opened) == State.CLOSED
+        return not self._shut and tcp_info.state(opened) == State.CLOSED

@@ -8,7 +8,7 @@ import socket
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from netkat.conn.base import Address
+from netkat.conn.socket_base import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
