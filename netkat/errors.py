@@ -584,7 +584,7 @@ class PortTaken(SetupError, OSError):
     """
 
     number = errno.EADDRINUSE
-    hint = "leave -p away and netkat takes a free one"
+    hint = "omit -p to use a free port"
 
     def __init__(self, message: str, *, owner: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -1,4 +1,4 @@
-"""A flow: the five-tuple that every filter, guard entry and dial is made from."""
+"""A flow: the five-tuple of a filter, a guard entry or a connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IPAddress = IPv4Address | IPv6Address
 
 
 class Protocol(enum.IntEnum):
-    """IANA protocol numbers, as they stand in the IP header."""
+    """IANA protocol numbers, as in the IP header."""
 
     TCP = 6
     UDP = 17
@@ -23,8 +23,8 @@ class Protocol(enum.IntEnum):
 class Flow:
     """One flow as this host sees it. ``remote`` None and ``remote_port`` 0 are wildcards.
 
-    Both addresses are of one family. A zone (``fe80::1%eth0``) may stand in an
-    address for people to read; what goes on the wire is ``.packed`` without it.
+    Both addresses are of one family. An address may have a
+    zone (``fe80::1%eth0``) for messages; ``.packed`` is the address without it.
     """
 
     protocol: Protocol

@@ -1,10 +1,9 @@
 """A small netlink codec: requests, dumps, attributes, errors (RFC 3549, linux/netlink.h).
 
-netkat asks four short questions before its first SYN, and sets a filter on the
-guard's tc modes. Importing pyroute2 for them takes about 200 ms, more than
-all the rest of the start, so this is written out here; nothing on the way of a
-connect imports pyroute2. Numbers are in host
-byte order unless a kernel header says otherwise.
+netkat sends four short requests before its first SYN, and sets a filter in the guard's
+tc modes. Importing pyroute2 takes about 200 ms, more than the rest of the start, so a
+connect does not import it. Numbers are in host byte order unless a kernel header
+specifies another.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ class Netlink(Closeable):
             return bodies
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         self._socket.close()
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What ``with`` closes, and closing several things at once."""
+"""Objects that ``with`` closes, and closing several at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Closeable(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held; more than once is once."""
+        """Release the resources. Idempotent."""
 
     def __enter__(self) -> Self:
         return self
@@ -32,7 +32,7 @@ class Closeable(ABC):
 
 
 def close_concurrently(first: Callable[[], None], *others: Callable[[], None]) -> None:
-    """Close several things, each in a thread of its own but the first: who waits, waits once.
+    """Close several things at the same time: each but the first in a thread of its own.
 
     Errors: the first that any of them raised, when all are done.
     """
@@ -48,7 +48,7 @@ def close_concurrently(first: Callable[[], None], *others: Callable[[], None]) -
     for thread in threads:
         try:
             thread.start()
-        except RuntimeError:  # no thread is to be had: one after the other then
+        except RuntimeError:  # no thread available: close one after another
             thread.run()
     attempt(first)
     for thread in threads:

@@ -23,7 +23,7 @@ clsact qdisc 4.5, direct-action cls_bpf 4.4."""
 
 
 def effective() -> frozenset[str]:
-    """Which of the capabilities above this thread has in effect."""
+    """Return which of the capabilities above are effective in this thread."""
     with open("/proc/thread-self/status") as status:
         for line in status:
             if line.startswith("CapEff:"):
@@ -33,7 +33,7 @@ def effective() -> frozenset[str]:
 
 
 def kernel() -> tuple[int, int]:
-    """The running kernel's version."""
+    """Return the running kernel's version."""
     major, minor, *_ = os.uname().release.split("-")[0].split(".")
     return int(major), int("".join(c for c in minor if c.isdigit()))
 
@@ -43,7 +43,7 @@ def to_setup_error(
 ) -> SetupError:
     """Return the error for ``what``, which failed with ``error``.
 
-    ``feature`` is a key of FEATURE, ``needs`` the capabilities that it takes.
+    ``feature`` is a key of FEATURE, ``needs`` the capabilities that it requires.
     """
     number = error.errno
     if isinstance(error, SetupError):
@@ -51,13 +51,13 @@ def to_setup_error(
     if number in (errno.EPERM, errno.EACCES):
         return _not_permitted(what, needs)
     if number == errno.ENODEV:
-        return InterfaceDown(f"{interface} went away")
+        return InterfaceDown(f"{interface} was deleted")
     least = FEATURE[feature]
     if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT, errno.E2BIG):
         wanted = f"{least[0]}.{least[1]}"
         if kernel() < least or number == errno.ENOSYS:
             return KernelTooOld(
-                f"{what}: needs Linux {wanted}", feature=feature, needs=f"Linux {wanted}"
+                f"{what} requires Linux {wanted}", feature=feature, needs=f"Linux {wanted}"
             )
         if number in (errno.ENOENT, errno.EOPNOTSUPP):
             return KernelTooOld(
@@ -76,7 +76,7 @@ def _not_permitted(what: str, needs: tuple[str, ...]) -> MissingCapability:
     if missing:
         names = " and ".join(missing)
         return MissingCapability(
-            f"{what}: needs {names}", capability=names, hint="run as root, or with " + names
+            f"{what} requires {names}", capability=names, hint="run as root, or with " + names
         )
     names = f"{' and '.join(needs)} {'is' if len(needs) == 1 else 'are'} held"
     return MissingCapability(

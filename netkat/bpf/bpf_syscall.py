@@ -63,8 +63,8 @@ def syscall_number(machine: str, pointer_size: int) -> int:
         raise KernelTooOld(
             f"bpf(2) has no known number on {machine} with {pointer_size * 8}-bit Python",
             feature="bpf(2)",
-            needs="a machine that netkat knows",
-            hint="the guard modes cbpf and socket do not use it",
+            needs="x86-64 or arm64",
+            hint="use the guard mode cbpf or socket",
         )
     return number
 

@@ -29,18 +29,18 @@ _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 
 
 class EgressHooks(NamedTuple):
-    """``found`` describes each hook; ``unseen`` are the kinds that this process may not list."""
+    """``found`` describes each egress hook; ``unseen`` are kinds that this process may not list."""
 
     found: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
 
 
 def egress_hooks(interface: int, *, load_modules: bool = False) -> EgressHooks:
-    """All hooks on the egress of one interface of this thread's network namespace.
+    """List the egress hooks of one interface in this thread's network namespace.
 
     Any process may list tc filters; tcx programs and nft chains require CAP_NET_ADMIN.
-    Asking nftables loads its modules where they are not, so without
-    ``load_modules`` a kernel that has not loaded them counts as one without chains.
+    A query to nftables loads its modules. Without ``load_modules`` a kernel that has not loaded
+    them counts as one without chains.
     """
     found: list[str] = []
     unseen: list[str] = []
@@ -48,7 +48,7 @@ def egress_hooks(interface: int, *, load_modules: bool = False) -> EgressHooks:
         ("tc filters", _tc),
         ("tcx programs", _tcx),
     ]
-    if load_modules or _nf_tables_is_there():
+    if load_modules or _nf_tables_is_loaded():
         kinds.append(("nft chains", _nft))
     for kind, look in kinds:
         try:
@@ -98,6 +98,6 @@ def _number(value: bytes | None) -> int | None:
     return None if value is None else int.from_bytes(value, "big", signed=True)
 
 
-def _nf_tables_is_there() -> bool:
-    # A kernel without modules has it built in, or never.
+def _nf_tables_is_loaded() -> bool:
+    # A kernel without module support has it built in, or not at all.
     return os.path.exists("/sys/module/nf_tables") or not os.path.exists("/proc/modules")

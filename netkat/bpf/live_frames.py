@@ -1,4 +1,4 @@
-"""Frames that arrive on an interface as if they had been received (BPF_PROG_RUN, live frames).
+"""Inject frames into an interface's receive path (BPF_PROG_RUN, live frames).
 
 The kernel runs an XDP program that returns XDP_PASS over the frame, and hands it to the stack with
 the interface as its origin: tc ingress and all that follows see it. The driver and native XDP
@@ -32,7 +32,7 @@ _CONTEXT = struct.Struct("=IIIIII")
 
 
 class FrameInjector(LoadedProgram):
-    """Makes frames arrive in the network namespace of the calling thread.
+    """Injects frames in the network namespace of the calling thread.
 
     Errors: MissingCapability, KernelTooOld, SetupError.
     """
@@ -44,7 +44,7 @@ class FrameInjector(LoadedProgram):
             raise _explain(error) from None
 
     def inject(self, interface: int, frame: bytes) -> None:
-        """One Ethernet frame arrives on an interface, by index."""
+        """Inject one Ethernet frame into the receive path of an interface, by index."""
         data = bytearray(frame)
         context = bytearray(_CONTEXT.pack(0, len(data), 0, interface, 0, 0))
         attributes = _RUN.pack(
@@ -73,14 +73,14 @@ class FrameInjector(LoadedProgram):
 def _explain(error: OSError) -> SetupError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return MissingCapability(
-            "making a frame arrive requires CAP_BPF and CAP_NET_ADMIN",
+            "injecting a frame requires CAP_BPF and CAP_NET_ADMIN",
             capability="CAP_BPF",
             hint="run as root; kubectl debug's profile netadmin lacks CAP_BPF, sysadmin has it",
         )
     if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
         return KernelTooOld(
-            f"making a frame arrive: {error.strerror}",
+            f"injecting a frame: {error.strerror}",
             feature="BPF_F_TEST_XDP_LIVE_FRAMES",
             needs="5.18",
         )
-    return SetupError(f"making a frame arrive: {error.strerror}")
+    return SetupError(f"injecting a frame: {error.strerror}")

@@ -1,7 +1,7 @@
-"""Which flows are netkat's, in whatever process: what filters and guards say of them.
+"""The flows of all netkat processes, read from their socket filters and guard maps.
 
-A classic filter carries its flows behind its last return (embedded_flows.py), and sock_diag(7)
-shows it to processes with CAP_NET_ADMIN. Beside an eBPF guard the filter is eBPF and has
+A classic filter carries its flows after its last return (embedded_flows.py), and sock_diag(7)
+returns it to processes with CAP_NET_ADMIN. Beside an eBPF guard the filter is eBPF and has
 none: the guard's map has them, which requires CAP_SYS_ADMIN.
 """
 
@@ -33,9 +33,9 @@ _ANSWER_LENGTH = 16
 
 
 def own_flows() -> set[bytes]:
-    """Keys (flow_key.KEY) of what netkat sends in this network namespace, and of every eBPF guard.
+    """Return keys (flow_key.KEY) of netkat's flows in this network namespace, and of all guards.
 
-    As far as this process may ask, which may be nothing. Call it in the namespace.
+    Only what this process may read, which may be nothing. Call it in the namespace.
     """
     return {*_by_filters(), *_by_maps()}
 

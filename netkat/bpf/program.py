@@ -1,4 +1,4 @@
-"""eBPF programs: loading them, and asking whose a program is."""
+"""eBPF programs: load them, read the names of loaded ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOG_SIZE = 1 << 20
 
 
 class VerifierRefused(Exception):
-    """The kernel's verifier does not take the program. ``log`` is all that it said."""
+    """The kernel's verifier rejected the program. ``log`` is its whole log."""
 
     def __init__(self, line: str, log: str) -> None:
         super().__init__(line)
@@ -35,7 +35,7 @@ class LoadedProgram(Descriptor):
         super().__init__(_load(name, bytearray(instructions), terms, kind))
 
     def id(self) -> int:
-        """The program's number, as bpftool prints it."""
+        """Return the program's number, as bpftool prints it."""
         return int(_ID_IN_INFO.unpack_from(_info(self.fd, 80))[0])
 
 
@@ -78,7 +78,7 @@ def _load(name: str, instructions: bytearray, terms: str, kind: int) -> int:
 
 
 def verifier_reason(log: str) -> str:
-    """The one line of a verifier's log that says why: the last that is not statistics."""
+    """Return the line of a verifier's log with the reason: the last before the statistics."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     while len(lines) > 1 and lines[-1].startswith(
         ("processed ", "verification time", "stack depth", "max_states")
@@ -88,9 +88,9 @@ def verifier_reason(log: str) -> str:
 
 
 def name_of(program_id: int) -> str | None:
-    """A loaded program's name ("" when it has none); None where this process may not ask.
+    """Return a loaded program's name ("" if it has none); None if this process may not read it.
 
-    Opening a program by number takes CAP_SYS_ADMIN (kernel/bpf/syscall.c,
+    Opening a program by number requires CAP_SYS_ADMIN (kernel/bpf/syscall.c,
     bpf_prog_get_fd_by_id).
     """
     try:

@@ -241,7 +241,7 @@ def claim(
         uplink = bypass.uplink(path)
         if reservation.fileno() < 0 and uplink.guard.mode in (GuardMode.SOCKET, GuardMode.NONE):
             raise PortTaken(
-                f"port {port} on {address} is taken by {reservation.taken_from}, and the"
+                f"port {port} on {address} is in use by {reservation.taken_from}, and the"
                 f" {uplink.guard.mode} guard cannot take it over",
                 owner=reservation.taken_from,
                 hint="a guard at the interface can: --guard auto, as root",
@@ -326,8 +326,6 @@ def _held(protocol: Protocol, address: IPAddress, port: int, take_over: bool) ->
         if not port:
             raise
         if take_over:
-            return PortReservation.over(
-                port, taken.owner or "somebody whom the kernel does not list"
-            )
+            return PortReservation.without_socket(port, taken.owner or "an unknown process")
         taken.hint = _HOW
         raise

@@ -1,4 +1,4 @@
-"""How a person gets the capabilities that netkat lacks: lines to paste."""
+"""Command lines that run netkat with the capabilities that it lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netkat.errors import MissingCapability, SystemCallDenied
 
 
 def capability_hint(argv: Sequence[str] | None = None) -> str:
-    """The line that fits this place: sudo, or in a container kubectl."""
+    """Return a command line with sudo, or in a container with kubectl."""
     return kubectl_line(argv) if in_container() else sudo_line(argv)
 
 
@@ -34,12 +34,12 @@ def raise_if_held(lacking: MissingCapability) -> None:
 
 
 def sudo_line(argv: Sequence[str] | None = None) -> str:
-    """This very command line with sudo, the program by its full path: sudo has its own PATH."""
+    """Return this command line with sudo and the program's full path (sudo has its own PATH)."""
     return shlex.join(["sudo", *_command(sys.argv if argv is None else argv)])
 
 
 def kubectl_line(argv: Sequence[str] | None = None) -> str:
-    """The same from an ephemeral container whose profile has NET_ADMIN and NET_RAW.
+    """Return the command line for an ephemeral container with NET_ADMIN and NET_RAW.
 
     In a pod the host's name is the pod's.
     """
@@ -50,7 +50,7 @@ def kubectl_line(argv: Sequence[str] | None = None) -> str:
 
 
 def in_container() -> bool:
-    """Whether this looks like a container, where sudo is of no use."""
+    """Return whether this looks like a container, where sudo does not help."""
     marks = ("/.dockerenv", "/run/.containerenv")
     return "KUBERNETES_SERVICE_HOST" in os.environ or any(map(os.path.exists, marks))
 

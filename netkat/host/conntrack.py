@@ -1,8 +1,8 @@
-"""Whether conntrack knows a flow on a local port (linux/netfilter/nfnetlink_conntrack.h).
+"""Find conntrack entries that use a local port (linux/netfilter/nfnetlink_conntrack.h).
 
 A masqueraded pod's flow has no socket: the node's own bind() does not see it,
-yet its answers come to the node's address and port. Taking that five-tuple from
-the kernel would cut the pod off.
+yet its replies arrive at the node's address and port. A guard on that five-tuple
+would break the pod's connection.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class ConntrackTuple(NamedTuple):
         return f"{source} → {_end(self.destination, self.destination_port)}"
 
     def reverse(self) -> ConntrackTuple:
-        """What an answer carries where nothing is rewritten."""
+        """Return the tuple of a reply without NAT."""
         return ConntrackTuple(
             self.destination, self.destination_port, self.source, self.source_port
         )
 
 
 class Entry(NamedTuple):
-    """A connection as conntrack knows it."""
+    """One conntrack entry."""
 
     protocol: int
     original: ConntrackTuple
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 
     @property
     def translated(self) -> bool:
-        """Whether NAT rewrites it, so that its ends are not what the wire shows."""
+        """Whether NAT rewrites its packets."""
         return self.reply != self.original.reverse()
 
     def __str__(self) -> str:
@@ -74,10 +74,10 @@ def find_entry(
     remote_port: int = 0,
     census: EntryCounter | None = None,
 ) -> Entry | None:
-    """An entry with packets between these ends on the wire, in either direction; None without one.
+    """Find an entry for packets between these endpoints, in either direction; None without one.
 
-    Without ``remote`` any peer's counts, which reads the whole table. Only
-    conntrack's default zone is looked at. ``census`` is for who asks often.
+    Without ``remote`` any peer matches, which reads the whole table. Only
+    conntrack's default zone is searched. ``census`` saves time for repeated calls.
     Errors: MissingCapability (CAP_NET_ADMIN), NetlinkError.
     """
     if not _in_use(census):
@@ -96,14 +96,14 @@ def find_entry(
             if error.errno != errno.EPERM:
                 raise
             raise MissingCapability(
-                "conntrack cannot be asked: CAP_NET_ADMIN is missing", capability="CAP_NET_ADMIN"
+                "querying conntrack requires CAP_NET_ADMIN", capability="CAP_NET_ADMIN"
             ) from None
 
 
 class EntryCounter:
-    """How many entries there are in the network namespace of the thread that asked first.
+    """Reads the number of entries in the network namespace of the thread that first calls empty().
 
-    Any thread may ask, also one that is late and finds it closed.
+    Thread-safe, also after close().
     """
 
     def __init__(self) -> None:
@@ -112,10 +112,10 @@ class EntryCounter:
         self._closed = False
 
     def empty(self) -> bool:
-        """True where no entry can be. Errors: OSError where nobody can say."""
+        """Return whether the table is empty. Errors: OSError if the count cannot be read."""
         with self._lock:
             if self._closed:
-                raise OSError(errno.EBADF, "the census is closed")
+                raise OSError(errno.EBADF, "the entry counter is closed")
             if self._descriptor < 0:
                 try:
                     self._descriptor = os.open(_COUNT, os.O_RDONLY | os.O_CLOEXEC)
@@ -124,7 +124,7 @@ class EntryCounter:
             return os.pread(self._descriptor, 32, 0).strip() == b"0"
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         with self._lock:
             self._closed = True
             descriptor, self._descriptor = self._descriptor, -1

@@ -1,11 +1,10 @@
-"""Pods and containers of this node, found through /proc and cgroups; no runtime is needed for it.
+"""Pods and containers of this node, found through /proc and cgroups, without the container runtime.
 
-A container's id and a pod's uid stand in the cgroup of its processes, with every
-runtime, in cgroup v1 and v2, whether systemd or the runtime itself made it. A pod's
-name does not: it is looked for in the kubelet's log directory (whose names hold
-namespace, name and uid), then in what the kubelet gives every container (the
-host name, the service account's namespace), then, where crictl and a CRI socket
-are there, by asking the runtime.
+A container's ID and a pod's UID are in the cgroup path of its processes, with every
+runtime, in cgroup v1 and v2, with the systemd and the cgroupfs driver. A pod's name is
+searched in the kubelet's log directory (whose entries contain namespace, name and UID), then
+in the environment that the kubelet gives every container (host name, service account's
+namespace), then with crictl, if it and a CRI socket exist.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ _MONITOR = "conmon"
 the pod's, but it lives in the host's namespaces."""
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _ASK = 5.0
-"""Seconds that crictl may take."""
+"""Time limit for crictl, in seconds."""
 
 
 class NotOnThisNode(SetupError, LookupError):
-    """No such pod or container runs on this node."""
+    """The pod or container does not run on this node."""
 
 
 def container_netns(container: str, proc: Path = PROC) -> str:
@@ -57,7 +56,8 @@ def container_netns(container: str, proc: Path = PROC) -> str:
     wanted = container.rpartition("://")[2].lower()
     if not _ID.fullmatch(wanted):
         raise BadArgument(
-            f"--container: {container!r} is no container id", hint="6 to 64 hexadecimal digits"
+            f"--container: invalid container ID {container!r}",
+            hint="pass 6 to 64 hexadecimal digits",
         )
     found: dict[str, int] = {}
     for pid, cgroup in _cgroups(proc):
@@ -68,9 +68,11 @@ def container_netns(container: str, proc: Path = PROC) -> str:
                 if number.startswith(wanted):
                     found.setdefault(number, pid)
     if not found:
-        raise NotOnThisNode(f"no process of a container {wanted} runs on this node", hint=_VIEW)
+        raise NotOnThisNode(f"container {wanted} not found on this node", hint=_HOST_PID_HINT)
     if len(found) > 1:
-        raise SetupError(f"{len(found)} containers begin with {wanted}", hint="give more digits")
+        raise SetupError(
+            f"ambiguous container ID {wanted}: {len(found)} containers", hint="pass more digits"
+        )
     return _namespace(next(iter(found.values())), f"container {wanted}", proc)
 
 
@@ -93,10 +95,10 @@ def pod_netns(pod: str, proc: Path = PROC) -> str:
         pid = _pid_of_uid(uid_by_runtime, proc)
         if pid is not None:
             return _namespace(pid, f"pod {pod}", proc)
-    raise NotOnThisNode(f"no pod {namespace}/{name} runs on this node", hint=_VIEW)
+    raise NotOnThisNode(f"pod {namespace}/{name} not found on this node", hint=_HOST_PID_HINT)
 
 
-_VIEW = "inside a container only its own processes are seen: run with the host's pid namespace"
+_HOST_PID_HINT = "run in the host's PID namespace if this is a container (hostPID: true)"
 
 
 def _namespace(pid: int, what: str, proc: Path) -> str:
@@ -104,7 +106,7 @@ def _namespace(pid: int, what: str, proc: Path) -> str:
     try:
         os.stat(path)
     except PermissionError:
-        raise SetupError(f"entering {what} needs CAP_SYS_PTRACE and CAP_SYS_ADMIN") from None
+        raise SetupError(f"entering {what} requires CAP_SYS_PTRACE and CAP_SYS_ADMIN") from None
     except OSError:
         raise NotOnThisNode(f"{what} has just ended") from None
     return str(path)
@@ -116,7 +118,7 @@ def _cgroups(proc: Path) -> Iterator[tuple[int, str]]:
         try:
             cgroup = (proc / entry / "cgroup").read_text()
         except OSError:
-            continue  # it has ended since, or is not ours to see
+            continue  # it has ended, or is not readable
         if _MONITOR not in cgroup:
             yield int(entry), cgroup
 
@@ -131,7 +133,7 @@ def _pid_of_uid(uid: str, proc: Path) -> int | None:
 
 
 def _uids_by_logs(namespace: str, name: str, proc: Path) -> list[str]:
-    """From the kubelet's /var/log/pods/NAMESPACE_NAME_UID, ours or the host's."""
+    """Read UIDs from the kubelet's /var/log/pods/NAMESPACE_NAME_UID, here or on the host."""
     found: list[tuple[float, str]] = []
     for root in (Path("/"), proc / "1" / "root"):
         for place in LOGS:
@@ -178,7 +180,7 @@ def _namespace_inside(pid: int, proc: Path) -> str | None:
 
 
 def _uid_by_runtime(namespace: str, name: str) -> str | None:
-    """What crictl says, where it and a socket are there."""
+    """Query crictl for the pod's UID; None without crictl or a CRI socket."""
     socket_path = next((path for path in CRI_SOCKETS if os.path.exists(path)), None)
     crictl = shutil.which("crictl")
     if socket_path is None or crictl is None:
@@ -186,7 +188,7 @@ def _uid_by_runtime(namespace: str, name: str) -> str | None:
     import json
 
     try:
-        said = subprocess.run(
+        done = subprocess.run(
             [
                 crictl,
                 "--runtime-endpoint",
@@ -205,7 +207,7 @@ def _uid_by_runtime(namespace: str, name: str) -> str | None:
             timeout=_ASK,
             check=False,
         )
-        items = json.loads(said.stdout or b"{}").get("items") or []
+        items = json.loads(done.stdout or b"{}").get("items") or []
         return str(items[0]["metadata"]["uid"]) if items else None
     except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
         return None

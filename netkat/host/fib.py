@@ -1,8 +1,8 @@
-"""Longest-prefix match in one of the kernel's routing tables, done here.
+"""Longest-prefix match in one of the kernel's routing tables, in user space.
 
-RTM_GETROUTE always goes through the policy rules and cannot be told to use one
-table, or to leave one out. So the table is dumped and matched, which on a big
-one takes long: nothing that a plain connect does.
+RTM_GETROUTE always applies the policy rules; it cannot use one table or omit one.
+So the table is dumped and matched here, which is slow on a large table. A plain
+connect does not need it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Hop(NamedTuple):
 
 
 class TableRoute(NamedTuple):
-    """One route as it stands in a table; ``kind`` is RTN_*."""
+    """One route of a table; ``kind`` is RTN_*."""
 
     prefix: bytes
     prefix_length: int
@@ -98,8 +98,8 @@ def table_number(table: int | str) -> int:
     of_vrf = _vrf_table(table)
     if of_vrf is None:
         raise BadArgument(
-            f"no routing table is called {table!r}, and no VRF",
-            hint="its number does as well; ip vrf show lists the VRFs",
+            f"no routing table or VRF named {table!r}",
+            hint="list VRFs: ip vrf show; or pass the table's number",
         )
     return of_vrf
 
@@ -109,8 +109,8 @@ def vrf(name: int | str) -> str:
     if isinstance(name, str) and _vrf_table(name) is not None:
         return name
     raise BadArgument(
-        f"-V {name} is no VRF: a kernel socket goes by the policy rules, or by a VRF's table",
-        hint="ip vrf show lists the VRFs; without --kernel any table will do",
+        f"-V {name} is not a VRF: a kernel socket uses the policy rules or a VRF's table",
+        hint="list VRFs: ip vrf show; or omit --kernel to use any table",
     )
 
 
@@ -144,9 +144,9 @@ def route_in_table(
     with netlink.Netlink() as kernel:
         found = lookup(kernel, destination, table, source=source, index=index)
         if found is None:
-            fault = no_route(destination, f"nothing in routing table {table} leads to it")
+            fault = no_route(destination, f"no match in routing table {table}")
             family = "" if destination.version == 4 else " -6"
-            fault.hint = f"ip{family} route show table {table} lists what is in it"
+            fault.hint = f"list its routes: ip{family} route show table {table}"
             raise fault
         return resolve_route(kernel, destination, found, table, source=source, index=index)
 
@@ -160,7 +160,7 @@ def lookup(
     index: int | None = None,
     held_on: frozenset[int] = frozenset(),
 ) -> TableRoute | None:
-    """The best match; None where the table has none, or says to look elsewhere (throw).
+    """Return the best match; None if the table has none, or only a throw route.
 
     Addresses of this host, which a VRF's table holds too, are passed over. So is
     a host route to an interface among ``held_on``, those that hold the destination

@@ -36,7 +36,7 @@ _RANGE = struct.Struct("=HH")
 
 
 class _Packet(NamedTuple):
-    """What the rules look at."""
+    """The fields of a packet that rules match."""
 
     destination: IPAddress
     source: IPAddress | None
@@ -171,7 +171,7 @@ def walk_rules(
                 at = netlink.u32(rule.found[_FRA_GOTO])
             if rule.action in _REFUSALS:
                 kind = _REFUSALS[rule.action]
-                raise no_route(destination, f"rule {rule.priority} says {kind}")
+                raise no_route(destination, f"policy rule {rule.priority} is of type {kind}")
             if rule.action != _TO_TABLE:
                 continue
             route = lookup(
@@ -180,7 +180,7 @@ def walk_rules(
             if route is None or rule.suppresses(route.prefix_length):
                 continue
             return resolve_route(kernel, destination, route, rule.table, source=source, index=index)
-    raise no_route(destination, "besides that of its being this host's own address")
+    raise no_route(destination, "other than as a local address")
 
 
 def rules_of(kernel: netlink.Netlink, version: int) -> list[PolicyRule]:

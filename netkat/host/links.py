@@ -1,4 +1,4 @@
-"""Interfaces and their addresses, as rtnetlink tells of them (linux/if_link.h, linux/if_addr.h)."""
+"""Interfaces and their addresses, as rtnetlink reports them (linux/if_link.h, linux/if_addr.h)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ OTHER_TYPES = {
     825: "6LoWPAN",
     826: "vsock monitor",
 }
-"""What people may meet among the rest."""
+"""Names of other link types, for error messages."""
 
 
 class Link(NamedTuple):
@@ -104,7 +104,7 @@ class Link(NamedTuple):
 
 
 class InterfaceAddress(NamedTuple):
-    """An address of this host. ``tentative``: not usable yet, its uniqueness is being checked."""
+    """An address of this host. ``tentative``: not usable yet (duplicate address detection)."""
 
     address: IPAddress
     prefix_length: int
@@ -163,7 +163,7 @@ def _parse(body: bytes) -> Link:
     found = netlink.attributes(body, IFINFO.size)
     info = netlink.attributes(found.get(_IFLA_LINKINFO, b""))
     kind = netlink.text(info.get(_IFLA_INFO_KIND, b""))
-    # What the numbers in here mean is the kind's own affair.
+    # The meaning of these attributes depends on the kind.
     data = netlink.attributes(info.get(_IFLA_INFO_DATA, b"")) if kind == "vrf" else {}
     mac = found.get(_IFLA_ADDRESS)
     return Link(
@@ -209,7 +209,7 @@ def _not_found(name_or_index: str | int, kernel: netlink.Netlink) -> InterfaceNo
         return InterfaceNotFound(
             f"no interface with index {name_or_index}",
             interface=str(name_or_index),
-            hint=f"there are: {', '.join(names)}",
+            hint=f"choose one of: {', '.join(names)}",
         )
     from difflib import get_close_matches
 
@@ -217,5 +217,5 @@ def _not_found(name_or_index: str | int, kernel: netlink.Netlink) -> InterfaceNo
     return InterfaceNotFound(
         f"no interface {name_or_index!r}",
         interface=name_or_index,
-        hint=f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}",
+        hint=f"try {' or '.join(near)}" if near else f"choose one of: {', '.join(names)}",
     )

@@ -1,4 +1,4 @@
-"""Where a listener can be: this host's addresses, its default interface, an interface's routes."""
+"""The addresses that a listener can use: this host's, on a given or the default interface."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _ANY: dict[int, IPAddress] = {4: IPv4Address(0), 6: IPv6Address(0)}
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """One address of this host, and the interface that packets for it come in by."""
+    """One address of this host and its interface."""
 
     link: Link
     address: IPAddress
 
 
 def find_listen_address(address: IPAddress, interface: str | None = None) -> ListenAddress:
-    """The interface that holds an address of this host.
+    """Find the interface that an address of this host is assigned to.
 
     Errors: BadArgument (not this host's), OwnAddress (loopback), InterfaceDown.
     """
     if address.is_unspecified:
         raise BadArgument(
-            f"{address} is every address: there is no one wire that they are on",
-            hint="leave HOST away for the default route's interface, or name some with -i",
+            f"{address} is not a single address: a listener needs one interface",
+            hint="omit HOST to use the default route's interface, or set -i",
         )
     held = [own for own in addresses() if own.address.packed == address.packed]
     zone = address.scope_id if isinstance(address, IPv6Address) else None
@@ -48,7 +48,9 @@ def find_listen_address(address: IPAddress, interface: str | None = None) -> Lis
     found = link(fitting[0].index)
     if len(fitting) > 1:
         names = ", ".join(link(own.index).name for own in fitting)
-        raise BadArgument(f"{address} is on {names}: which of them?", hint=f"write {address}%eth0")
+        raise BadArgument(
+            f"{address} is ambiguous: assigned to {names}", hint=f"use {address}%eth0"
+        )
     if found.loopback or address.is_loopback:
         raise _on_loopback(f"{address} is on {found.name}")
     _refuse_down(found)
@@ -69,7 +71,7 @@ def list_listen_addresses(
     out: Link | None = None
     named = link(interface) if interface is not None else None
     if named is not None and named.loopback:
-        raise _on_loopback(f"{named.name} is this host's own")
+        raise _on_loopback(f"{named.name} is the loopback interface")
     defaults = {version: _default(version) for version in _VERSIONS} if named is None else {}
     for version in versions:
         out = named or defaults[version] or next(filter(None, defaults.values()), None)
@@ -81,11 +83,13 @@ def list_listen_addresses(
         return found
     if out is None:
         raise NoRoute(
-            "there is no default route, so no interface to listen on",
-            hint="name an interface with -i, or an address of this host",
+            "no default route, so no interface to listen on",
+            hint="set -i, or pass an address of this host",
         )
     kinds = " or ".join(f"IPv{version}" for version in versions)
-    raise NoRoute(f"{out.name} has no {kinds} address", hint=f"ip -br address show {out.name}")
+    raise NoRoute(
+        f"{out.name} has no {kinds} address", hint=f"check: ip -br address show {out.name}"
+    )
 
 
 def _default(version: int) -> Link | None:
@@ -104,15 +108,17 @@ def _usable(held: Iterable[InterfaceAddress], version: int) -> Iterator[IPAddres
 
 def _on_loopback(what: str) -> OwnAddress:
     return OwnAddress(
-        f"{what}: no packet from a wire is for it",
-        hint="use nc for it, or name an interface with -i",
+        f"{what}: not reachable through a network interface",
+        hint="use nc for local addresses, or set -i",
     )
 
 
 def _refuse_down(found: Link) -> None:
     if not found.up:
         raise InterfaceDown(
-            f"{found.name} is down", interface=found.name, hint=f"ip link set {found.name} up"
+            f"{found.name} is down",
+            interface=found.name,
+            hint=f"set it up: ip link set {found.name} up",
         )
 
 

@@ -1,9 +1,8 @@
 """Ports that the host serves by NAT: NodePorts, hostPorts, published container ports.
 
-No socket has them, so bind() takes them without a word; the packets of those who
-use them would go astray. The rule sets are read with the host's own nft(8) and
-iptables-save(8): the expressions that nftables keeps for an iptables rule are not
-for anybody else to decode.
+They have no socket, so bind() succeeds on them; a listener would receive other
+programs' packets. The rules are read with the host's nft(8) and iptables-save(8): the
+expressions that nftables stores for an iptables rule are private to iptables.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ _LEGACY_TABLES = {
 
 
 def rule_on(protocol: Protocol, local: IPAddress, port: int) -> str | None:
-    """The NAT rule that takes what comes in for this port; None without one.
+    """Return the NAT rule that translates packets to this port; None without one.
 
-    None as well where nobody can look: see unlisted_nat().
+    None also if the rules cannot be read: see unlisted_nat().
     """
     return _iptables_rule(protocol, local, port) or _nftables_rule(protocol, local, port)
 
 
 def unlisted_nat() -> str | None:
-    """Why the NAT rules cannot be read here; None where they can."""
+    """Return why the NAT rules cannot be read; None if they can."""
     if missing("CAP_NET_ADMIN"):
         return "CAP_NET_ADMIN is missing"
     if which("nft") is None and which("iptables-nft-save") is None:

@@ -1,4 +1,4 @@
-"""The kernel's neighbour table: which MAC a next hop has, as far as the kernel knows."""
+"""The kernel's neighbour table: the MAC addresses of next hops."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ FIXED = frozenset({NeighborState.NOARP, NeighborState.PERMANENT})
 
 
 class Neighbor(NamedTuple):
-    """One entry; ``mac`` is None while nobody has answered."""
+    """One entry; ``mac`` is None while the address is not resolved."""
 
     mac: bytes | None
     state: NeighborState
 
 
 def neighbor(index: int, address: IPAddress) -> Neighbor | None:
-    """The kernel's entry for an address on an interface; None without one. Nobody is asked.
+    """Return the kernel's entry for an address on an interface, or None. Nothing is sent.
 
     Errors: NetlinkError.
     """

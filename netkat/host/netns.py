@@ -38,7 +38,7 @@ def netns_path(where: str | int | os.PathLike[str]) -> str:
 
 
 def run_in_netns(where: str | int | os.PathLike[str], function: Callable[[], T]) -> T:
-    """Call ``function`` in the namespace and return what it returns; its exceptions pass through.
+    """Call ``function`` in the namespace and return its result; exceptions are passed on.
 
     Errors: NamespaceNotFound, MissingCapability (CAP_SYS_ADMIN).
     """
@@ -47,7 +47,7 @@ def run_in_netns(where: str | int | os.PathLike[str], function: Callable[[], T])
 
 
 class NetworkNamespace(Closeable):
-    """A namespace held open: the same one whatever becomes of its name or its process.
+    """An open namespace: it stays the same if its name or its process is removed.
 
     Errors: NamespaceNotFound, MissingCapability.
     """
@@ -77,32 +77,35 @@ class NetworkNamespace(Closeable):
         return outcome[0]
 
     def enter(self) -> None:
-        """Move the calling thread, for good. Errors: MissingCapability, NamespaceNotFound."""
+        """Move the calling thread into the namespace, permanently.
+
+        Errors: MissingCapability, NamespaceNotFound.
+        """
         _setns(self._descriptor, self._where)
 
     def close(self) -> None:
-        """Let go of it; more than once is once."""
+        """Close the namespace's descriptor. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 class NetnsThread(Closeable):
-    """A thread that stays in a namespace and calls there what it is given, one after another.
+    """A thread that stays in a namespace and runs functions there, one after another.
 
-    Entering takes CAP_SYS_ADMIN; whoever is in needs nothing more, so this goes on when
-    every capability is dropped. Errors: as run_in_netns().
+    Entering requires CAP_SYS_ADMIN. A thread that has entered needs no capability, so this
+    still works after all capabilities are dropped. Errors: as run_in_netns().
     """
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._wanted: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._stay, name="netns resident", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="netns thread", daemon=True)
         self._thread.start()
         self.call(namespace.enter)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call it there and return what it returns; its exceptions pass through."""
+        """Call a function in the thread and return its result; exceptions are passed on."""
         answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
         def run() -> None:
@@ -118,11 +121,11 @@ class NetnsThread(Closeable):
         return cast("T", result)
 
     def close(self) -> None:
-        """End the thread; more than once is once."""
+        """End the thread. Idempotent."""
         self._wanted.put(None)
         self._thread.join()
 
-    def _stay(self) -> None:
+    def _run(self) -> None:
         while (function := self._wanted.get()) is not None:
             function()
 
@@ -133,15 +136,15 @@ def _open(where: str | int | os.PathLike[str]) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
         raise MissingCapability(
-            f"may not open the network namespace {path}: {error.strerror}",
+            f"cannot open the network namespace {path}: {error.strerror}",
             capability="CAP_SYS_PTRACE" if isinstance(where, int) else "CAP_SYS_ADMIN",
         ) from None
     except OSError as error:
         if isinstance(where, int):
             raise NamespaceNotFound(
-                f"no process {where}, so no network namespace of it",
+                f"no such process: {where}",
                 namespace=str(where),
-                hint="pgrep shows the processes; ip netns list the named namespaces",
+                hint="list processes: pgrep -l .; list named namespaces: ip netns",
             ) from None
         raise NamespaceNotFound(
             f"no network namespace {os.fspath(where)!r} ({path}: {error.strerror})",

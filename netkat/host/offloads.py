@@ -1,4 +1,4 @@
-"""What an interface does for its packets: segmentation and checksums (ethtool(8) -k)."""
+"""Offload features of an interface: segmentation and checksums (ethtool(8) -k)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GET = {
     "rx-checksumming": 0x14,
 }
 """ETHTOOL_GTXCSUM and so on (linux/ethtool.h), by ethtool's names: each asks for one feature,
-takes no capability and has been there since before Linux 2.6."""
+requires no capability and exists since before Linux 2.6."""
 _VALUE = struct.Struct("=II")
 _REQUEST = struct.Struct("@16sP16x")
 """struct ifreq: the name, and a pointer in a union of 24 bytes (16 on 32-bit machines)."""
 
 
 def offloads(interface: str) -> dict[str, bool]:
-    """Features by ethtool's names; one that the kernel will not tell of is left out.
+    """Features by ethtool's names; features that the kernel does not report are omitted.
 
     Errors: OSError where there is no such interface in this thread's network namespace.
     """

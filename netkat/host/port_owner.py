@@ -1,7 +1,7 @@
-"""Who holds a port: for the error message only, so it may take its time.
+"""The owner of a port, for error messages only (it is slow).
 
-pyroute2 asks sock_diag(7), which since Linux 6.8 also knows sockets that are bound and no
-more, as another netkat's are; its import alone takes a quarter of a second.
+pyroute2 queries sock_diag(7), which since Linux 6.8 also lists sockets that are only bound,
+as another netkat's are. Importing pyroute2 takes 250 ms.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Socket:
 
 
 def port_owner(protocol: Protocol, local: IPAddress, port: int) -> str | None:
-    """The process and what it does there, as far as this process may see; None if nothing shows.
+    """Return the owning process and its socket's state, or None if no socket is listed.
 
     Before Linux 6.8 a TCP socket that is bound and neither listens nor is connected is in none
     of the kernel's lists.
@@ -93,6 +93,6 @@ def _process(inode: int) -> str:
                         with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
                             return f"{comm.read().strip()} (pid {pid})"
             except OSError:
-                continue  # ended meanwhile, or not ours to look into
-        return "a socket of another process"
-    return "a socket that no process holds any more"
+                continue  # ended, or not readable
+        return "another process"
+    return "an orphaned socket"

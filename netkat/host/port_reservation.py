@@ -1,22 +1,21 @@
-"""Reserving the local port: a kernel socket that holds it and keeps the kernel silent on it.
+"""Reserve the local port with a kernel socket that ignores the port's packets.
 
-The reserving socket is also the guard mode `socket`, in use beside every other
-mode, and it needs no capability. What is known of it, measured on IPv4
-and IPv6 alike:
+The reserving socket is also the guard mode `socket`, active together with every other
+mode, and it requires no capability. Measured on IPv4 and IPv6:
 
 - TCP, bound alone: the kernel answers a SYN-ACK with RST, as on a closed port.
-  Bound and listening with IP_MINTTL (IPV6_MINHOPCOUNT) 255: it drops whatever
-  came over a router, or from a peer that sends less than 255, without a word
-  (tcp_v4_rcv and tcp_v6_rcv test it before anything else).
-- A peer on the same link that sends with 255 gets past that; a drop-all socket
-  filter stops it too, where the kernel lets us attach one.
+  Bound and listening with IP_MINTTL (IPV6_MINHOPCOUNT) 255: it silently drops
+  packets from beyond a router, and from a peer that sends less than 255
+  (tcp_v4_rcv and tcp_v6_rcv test it first).
+- A peer on the same link that sends with 255 passes that test; a drop-all socket
+  filter drops it too, if it can be attached.
 - UDP: a bound socket is enough to keep ICMP port unreachable away; the filter
   keeps its buffer empty.
-- It sits behind netfilter and conntrack: an INPUT rule that rejects still answers.
+- It runs after netfilter and conntrack: an INPUT rule that rejects still sends a reply.
 
-bind() knows of sockets only. The kernel's NAT takes ports without one, for
-masqueraded flows, so conntrack is asked as well. Between that answer and the
-first packet a small window stays.
+bind() detects sockets only. The kernel's NAT uses ports without a socket, for
+masqueraded flows, so conntrack is queried as well. A new flow can still take the
+port between that query and the first packet.
 """
 
 from __future__ import annotations
@@ -40,16 +39,16 @@ _SO_ATTACH_FILTER, _SO_BINDTODEVICE = 26, 25
 _MAXIMUM_TTL = 255
 
 TRIES = 16
-"""How many ports may turn out to be in a NAT's hands before we say that all are."""
+"""Ports to try, if NAT uses them, before reporting that none is free."""
 
 
 class PortReservation:
-    """A port that is ours until close().
+    """A port that is reserved until close().
 
-    ``conntrack_checked`` False: nobody could say whether a masqueraded flow uses
-    it (that takes CAP_NET_ADMIN). ``filtered`` False: a TCP peer on the same link
-    that sends with TTL 255 would reach the kernel. ``taken_from``: who serves the port on
-    this host, and holds it in our place.
+    ``conntrack_checked`` False: not checked for a masqueraded flow that uses
+    it (that requires CAP_NET_ADMIN). ``filtered`` False: a TCP peer on the same link
+    that sends with TTL 255 would reach the kernel. ``taken_from``: the program or rule
+    that serves the port on this host, for a port that netkat takes over.
     """
 
     __slots__ = ("_socket", "conntrack_checked", "filtered", "port", "taken_from")
@@ -66,8 +65,8 @@ class PortReservation:
         self._socket, self.taken_from = holder, taken_from
 
     @classmethod
-    def over(cls, port: int, owner: str) -> PortReservation:
-        """A port that somebody else holds: a guard at the interface takes its packets away."""
+    def without_socket(cls, port: int, owner: str) -> PortReservation:
+        """Return a port that another program holds: a guard at the interface drops its packets."""
         return cls(port, True, True, None, owner)
 
     def fileno(self) -> int:
@@ -75,7 +74,7 @@ class PortReservation:
         return -1 if self._socket is None else self._socket.fileno()
 
     def close(self) -> None:
-        """Give the port back; more than once is once."""
+        """Release the port. Idempotent."""
         if self._socket is not None:
             self._socket.close()
 
@@ -99,26 +98,26 @@ def reserve(
     Errors: PortTaken with its owner, MissingCapability (CAP_NET_BIND_SERVICE),
     BadArgument (an address that is not this host's).
     """
-    wish = _PortRequest(protocol, local, remote, remote_port, interface, foreign, census)
+    request = _PortRequest(protocol, local, remote, remote_port, interface, foreign, census)
     if port:
-        held, entry = _try(wish, port)
-        # An entry without NAT is the trace of this host's own earlier connection:
-        # bind() has shown that it is over.
+        held, entry = _try(request, port)
+        # An entry without NAT is from an earlier connection of this host, which has ended:
+        # bind() succeeded.
         if entry is None or not entry.translated:
             return held
         held.close()
         raise PortTaken(
             f"port {port} on {local} is in use by {entry}",
             owner=str(entry),
-            hint="leave -p away and netkat takes a free one",
+            hint="omit -p to use a free port",
         )
     refused: list[PortReservation] = []
     try:
         while len(refused) < TRIES:
-            held, entry = _try(wish, 0)
+            held, entry = _try(request, 0)
             if entry is None:
                 return held
-            # Kept open until the end, or the kernel may choose it again.
+            # Kept open, or the kernel may choose the same port again.
             refused.append(held)
     except PortTaken:
         if not refused:
@@ -127,8 +126,8 @@ def reserve(
         for other in refused:
             other.close()
     raise PortTaken(
-        f"no free {protocol} port on {local}: each of {len(refused)} tried is in use by a flow"
-        " that only conntrack knows",
+        f"no free {protocol} port on {local}: each of {len(refused)} tried is in use by a"
+        " masqueraded flow (conntrack)",
         owner=str(entry),
     )
 
@@ -145,27 +144,27 @@ class _PortRequest(NamedTuple):
     census: conntrack.EntryCounter | None
 
 
-def _try(wish: _PortRequest, port: int) -> tuple[PortReservation, conntrack.Entry | None]:
+def _try(request: _PortRequest, port: int) -> tuple[PortReservation, conntrack.Entry | None]:
     """Hold a port, and what conntrack has on it."""
-    held = _hold(wish, port)
+    held = _hold(request, port)
     try:
-        return held, _flow_on(held, wish)
+        return held, _flow_on(held, request)
     except BaseException:
         held.close()
         raise
 
 
-def _hold(wish: _PortRequest, port: int) -> PortReservation:
-    protocol, local = wish.protocol, wish.local
+def _hold(request: _PortRequest, port: int) -> PortReservation:
+    protocol, local = request.protocol, request.local
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
     with system_call(f"open a socket that reserves the {protocol} port (socket)"):
         holder = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        if wish.interface is not None:
-            bind_to_device(holder, wish.interface)
-        if wish.foreign:
-            # Takes no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
+        if request.interface is not None:
+            bind_to_device(holder, request.interface)
+        if request.foreign:
+            # Requires no capability, on IPv6 sockets too (ip(7), IP_FREEBIND).
             with system_call("set IP_FREEBIND (setsockopt)"):
                 holder.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Before bind: a UDP socket takes packets from then on.
@@ -181,13 +180,13 @@ def _hold(wish: _PortRequest, port: int) -> PortReservation:
 
 def bind_to_device(holder: socket.socket, interface: str) -> None:
     """Bind a socket to an interface. Errors: InterfaceNotFound, MissingCapability."""
-    # The first name: SO_BINDTODEVICE knows no alternative ones, and cuts what is long.
+    # The primary name: SO_BINDTODEVICE ignores alternative names and truncates long ones.
     name = link(interface).name.encode() + b"\0"
     try:
         holder.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, name)
     except PermissionError:  # before Linux 5.7
         raise MissingCapability(
-            f"cannot bind a socket to {interface}: CAP_NET_RAW is missing",
+            f"binding a socket to {interface} requires CAP_NET_RAW",
             capability="CAP_NET_RAW",
         ) from None
 
@@ -235,41 +234,41 @@ def bind(holder: socket.socket, protocol: Protocol, local: IPAddress, port: int)
 
 def _bind_fault(error: OSError, protocol: Protocol, local: IPAddress, port: int) -> NetkatError:
     if error.errno == errno.EADDRINUSE and not port:
-        return PortTaken(f"no free {protocol} port on {local}: every one is held by a socket")
+        return PortTaken(f"no free {protocol} port on {local}: all are in use by sockets")
     if error.errno == errno.EADDRINUSE:
         from netkat.host.port_owner import port_owner
 
         owner = port_owner(protocol, local, port)
-        who = owner or "a socket that the kernel does not list"
+        who = owner or "an unknown process"
         return PortTaken(
-            f"port {port} on {local} is taken by {who}",
+            f"port {port} on {local} is in use by {who}",
             owner=owner,
-            hint="leave -p away and netkat takes a free one",
+            hint="omit -p to use a free port",
         )
     if error.errno == errno.EACCES and 0 < port < 1024:
         return MissingCapability(
-            f"port {port} is a privileged one: CAP_NET_BIND_SERVICE is missing",
+            f"port {port} is privileged: binding requires CAP_NET_BIND_SERVICE",
             capability="CAP_NET_BIND_SERVICE",
         )
     if error.errno == errno.EADDRNOTAVAIL:
         if any(own.tentative and own.address.packed == local.packed for own in addresses()):
             return BadArgument(
-                f"{local} is not usable yet: its uniqueness on the link is being checked",
-                hint="try again in a second; dadfailed in ip -6 address says that it never will be",
+                f"{local} is tentative: duplicate address detection is not finished",
+                hint="try again in a second, or check for dadfailed: ip -6 address",
             )
         return foreign_source(local)
     if error.errno == errno.EINVAL and local.version == 6 and local.is_link_local:
-        return BadArgument(f"{local} is link-local: on which interface?")
+        return BadArgument(f"{local} is link-local: an interface is required")
     if is_local(error):
         return system_error(error, f"reserve {protocol} port {port or 'any'} on {local} (bind)")
     return SetupError(f"cannot reserve {protocol} port {port} on {local}: {error.strerror}")
 
 
-def _flow_on(held: PortReservation, wish: _PortRequest) -> conntrack.Entry | None:
-    protocol, local, remote, remote_port = wish[:4]
+def _flow_on(held: PortReservation, request: _PortRequest) -> conntrack.Entry | None:
+    protocol, local, remote, remote_port = request[:4]
     try:
         found = conntrack.find_entry(
-            protocol, local, held.port, remote, remote_port, census=wish.census
+            protocol, local, held.port, remote, remote_port, census=request.census
         )
     except SetupError:
         return None

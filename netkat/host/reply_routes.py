@@ -1,7 +1,7 @@
-"""The routes of replies: how this host's packets from one address leave, to whatever destination.
+"""The routes of a listener's replies: all routes of packets from one address of this host.
 
-A listener replies before it is known to whom, so the kernel cannot be asked for a route. The policy
-rules and their tables are read and merged into one table of prefixes.
+A listener's peers are not known in advance, so RTM_GETROUTE cannot be used. The policy rules and
+their tables are read and merged into one table of prefixes.
 """
 
 from __future__ import annotations

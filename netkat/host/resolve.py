@@ -1,9 +1,9 @@
-"""Names and services to addresses, by the system's own resolver, with an end to the waiting.
+"""Resolve names and services with the system's resolver, with a timeout.
 
 getaddrinfo(3) cannot be interrupted: Python runs no signal handler until it
-returns, which may take half a minute with a silent name server. So it runs in a
-daemon thread, and the caller waits for a descriptor instead. A numeric address
-never comes near it.
+returns, which may take 30 s if a name server does not reply. So it runs in a
+daemon thread, and the caller waits for a descriptor. Numeric addresses do not
+use it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Target = tuple[IPAddress, int]
 
 _WORDS = {
     socket.EAI_NONAME: "no such name",
-    socket.EAI_AGAIN: "the resolver does not answer",
+    socket.EAI_AGAIN: "no reply from the DNS server",
     socket.EAI_SERVICE: "no such service",
     socket.EAI_FAIL: "the resolver failed",
 }
 _HINTS = {
-    socket.EAI_AGAIN: "/etc/resolv.conf names the servers that were asked",
-    socket.EAI_SERVICE: "/etc/services lists the names; a number always works",
+    socket.EAI_AGAIN: "check the DNS servers in /etc/resolv.conf",
+    socket.EAI_SERVICE: "use a port number, or a name of /etc/services",
 }
 _NO_ADDRESS = getattr(socket, "EAI_NODATA", -5), getattr(socket, "EAI_ADDRFAMILY", -9)
 _HIGHEST_PORT = 65535
@@ -45,23 +45,23 @@ def resolve(
     deadline: float | None = None,
     wakeup_fd: int | None = None,
 ) -> list[Target]:
-    """(address, port) pairs in the system's order (RFC 6724), none twice, zones kept.
+    """Return distinct (address, port) pairs in the system's order (RFC 6724), with zones.
 
-    ``version`` 4 or 6 leaves the other out; ``numeric`` asks no resolver;
+    ``version`` 4 or 6 limits the result; ``numeric`` uses no resolver;
     ``deadline`` is in time.monotonic()'s seconds.
-    Errors: NameNotFound with the resolver's words, BadArgument; InterruptedError
+    Errors: NameNotFound with the resolver's message, BadArgument; InterruptedError
     when ``wakeup_fd`` polls readable first (its bytes are left there).
     """
     if not host:
-        raise BadArgument("an empty host name")
+        raise BadArgument("empty host name")
     port = _number(service)
     address = _literal(host)
     if address is not None and port is not None:
         return [(_of_version(address, version), port)]
     if numeric and address is None:
-        raise NameNotFound(f"{host}: not an address, and -n asks no resolver")
+        raise NameNotFound(f"{host}: not an IP address (-n disables name resolution)")
     if numeric and port is None:
-        raise NameNotFound(f"{service}: not a port number, and -n looks up no services")
+        raise NameNotFound(f"{service}: not a port number (-n disables service names)")
     if not service.isascii():  # RFC 6335 5.1; getaddrinfo would blame the host
         raise NameNotFound(
             f"{service}/{protocol}: no such service", hint=_HINTS[socket.EAI_SERVICE]
@@ -73,7 +73,7 @@ def resolve(
 
 
 class _Question:
-    """One getaddrinfo in a thread of its own, which may outlive our interest in it."""
+    """One getaddrinfo() call in a thread, which may run on after the caller stopped waiting."""
 
     def __init__(self, host: str, service: str, version: int | None, protocol: Protocol) -> None:
         self._host, self._service, self._protocol = host, service, protocol
@@ -96,7 +96,7 @@ class _Question:
             os.close(self._done)
         if not ready:
             raise NameNotFound(
-                f"{self._host}: the resolver did not answer in time",
+                f"{self._host}: name resolution timed out",
                 hint=_HINTS[socket.EAI_AGAIN],
             )
         if self._done not in ready:
@@ -114,7 +114,7 @@ class _Question:
         except (OSError, UnicodeError) as failure:
             self._failure = failure
         finally:
-            # End of file is the signal: it is safe even when nobody listens any more.
+            # End of file is the signal: it is safe even if the caller no longer waits.
             os.close(self._finished)
 
     def _fault(self, failure: BaseException) -> BaseException:
@@ -131,8 +131,8 @@ class _Question:
         else:
             what = self._host
         words = _WORDS.get(failure.errno)
-        said = f"{words} ({failure.strerror})" if words else failure.strerror
-        return NameNotFound(f"{what}: {said}", hint=_HINTS.get(failure.errno))
+        text = f"{words} ({failure.strerror})" if words else failure.strerror
+        return NameNotFound(f"{what}: {text}", hint=_HINTS.get(failure.errno))
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +141,7 @@ def _number(service: str) -> int | None:
         return None
     port = int(service)
     if not 0 < port <= _HIGHEST_PORT:
-        raise BadArgument(f"port {service}: ports go from 1 to {_HIGHEST_PORT}")
+        raise BadArgument(f"invalid port {service} (1 to {_HIGHEST_PORT})")
     return port
 
 

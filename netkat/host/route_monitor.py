@@ -58,7 +58,7 @@ class Changed(NamedTuple):
 
 
 class RouteMonitor:
-    """The changes in the network namespace of the thread that made it.
+    """Reports changes in the network namespace of the thread that created it.
 
     The kernel queues a message before the call that makes the change returns. There is none
     for a path MTU that the kernel learned, and for a sysctl.
@@ -86,8 +86,8 @@ class RouteMonitor:
         try:
             self._socket.setsockopt(netlink.SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
-            # Without its news a changed route would be used on: no fault is ignored but that
-            # of a kernel without next hop objects (5.3), or without IPv6.
+            # Without this group a stale route would stay in use. Only errors of a kernel without
+            # next hop objects (5.3) or without IPv6 are ignored.
             if is_local(error):
                 operation = "subscribe to changes of routes (setsockopt)"
                 raise system_error(error, operation) from error
@@ -142,7 +142,7 @@ class RouteMonitor:
         )
 
     def close(self) -> None:
-        """Close; idempotent."""
+        """Close. Idempotent."""
         self._socket.close()
 
 

@@ -1,4 +1,4 @@
-"""The kernel's own answer to "which way", asked with the flow's five-tuple (RTM_GETROUTE).
+"""The kernel's route for a flow's five-tuple (RTM_GETROUTE).
 
 Asked that way, policy rules, VRFs and multipath hashing decide as they would for
 a packet of this host, and the source address is the one the kernel would take.
@@ -41,12 +41,12 @@ REASONS = {
 
 
 class Route(NamedTuple):
-    """How the kernel would send it.
+    """The kernel's route for a flow.
 
     ``gateway`` None: the destination is on the link itself. It may be of another
     family (RTA_VIA, RFC 5549). ``mtu`` in bytes where route or path MTU discovery
     set one, else None: the link's counts. ``local``: the kernel would deliver it to
-    this very host. ``table`` 0: no table has a route, and since an interface was asked
+    this host. ``table`` 0: no table has a route, and since an interface was asked
     for, IPv4 takes the destination to be on its link. ``onlink``: the gateway counts
     as a neighbour although no subnet of the interface holds it. ``kind`` is one of KINDS.
     """
@@ -74,7 +74,7 @@ def route_to(
 ) -> Route:
     """The kernel's route for this flow; with ``table`` that table's alone, rules left out.
 
-    An IPv6 zone (``fe80::1%eth0``) names the interface. Ports of 0 are not said.
+    An IPv6 zone (``fe80::1%eth0``) names the interface. Ports of 0 are omitted.
     Errors: NoRoute, InterfaceNotFound, InterfaceDown, BadArgument (a link-local address without
     interface, a source that is not this host's).
     """
@@ -110,9 +110,8 @@ def route_past_local(
     """The route of an address that this host holds, as if it did not.
 
     With kube-proxy in IPVS mode every LoadBalancer address sits on a dummy
-    interface of the node, so route_to() says local. The kernel offers no lookup
-    that leaves its local table out: policy rules and tables are read and walked
-    here in its stead.
+    interface of the node, so route_to() returns a local route. The kernel has no lookup
+    without its local table, so policy rules and tables are evaluated here.
     Errors: as route_to.
     """
     from netkat.host.ip_rules import walk_rules
@@ -128,7 +127,7 @@ def route_past_local(
 
 
 def is_own(address: IPAddress) -> bool:
-    """Whether the kernel takes packets for this address in (its local table says so)."""
+    """Return whether the kernel delivers packets for this address locally (local table)."""
     zone = _zone(address)
     index = _zone_index(zone) if zone else None
     if index is None and address.version == 6 and address.is_link_local:
@@ -140,17 +139,17 @@ def is_own(address: IPAddress) -> bool:
 
 
 def foreign_source(source: IPAddress) -> BadArgument:
-    """The source asked for is not this host's."""
+    """Return the error for a source address that is not assigned to this host."""
     return BadArgument(
-        f"{source} is not an address of this host", hint="ip -br address lists this host's own"
+        f"{source} is not an address of this host", hint="list local addresses: ip -br address"
     )
 
 
 def no_route(destination: IPAddress, reason: str, device: str = "") -> NoRoute:
-    """Why there is no way."""
+    """Return the error for a destination without a route."""
     on = f" on {device}" if device else ""
     return NoRoute(
-        f"no route to {destination}{on}: {reason}", hint=f"ip route get {destination} shows it"
+        f"no route to {destination}{on}: {reason}", hint=f"check: ip route get {destination}"
     )
 
 
@@ -225,7 +224,7 @@ def _request(
     bits = destination.max_prefixlen
     source_bits = bits if source is not None else 0
     family = address_family(destination)
-    # IPv6 says the table unasked, and under strict checking refuses the flag.
+    # IPv6 always returns the table, and rejects the flag under strict checking.
     flags = _RTM_F_LOOKUP_TABLE if family == socket.AF_INET else 0
     body = RTMSG.pack(family, bits, source_bits, 0, 0, 0, 0, 0, flags)
     body += netlink.attribute(RTA_DST, destination.packed)
@@ -274,7 +273,7 @@ def _refusal(
     index: int | None,
     kernel: netlink.Netlink,
 ) -> Exception:
-    # The answer to an IPv4 source that is not this host's has no errno of its own.
+    # An IPv4 source that is not this host's has no errno of its own.
     if source is not None and not _is_own(source, index, kernel):
         return foreign_source(source)
     if error.errno not in REASONS or error.reason:
@@ -282,7 +281,9 @@ def _refusal(
     device = link(index) if index is not None else None
     if device is not None and not device.up:
         return InterfaceDown(
-            f"{device.name} is down", interface=device.name, hint=f"ip link set {device.name} up"
+            f"{device.name} is down",
+            interface=device.name,
+            hint=f"set it up: ip link set {device.name} up",
         )
     return no_route(destination, REASONS[error.errno], device.name if device else "")
 

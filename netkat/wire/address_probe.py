@@ -1,4 +1,4 @@
-"""Asking a link whether an address is free, and telling it that it is taken now.
+"""Probe a link for the owner of an address, and announce a new owner.
 
 IPv4 by ARP probes and announcements (RFC 5227), IPv6 by duplicate address
 detection's solicitations (RFC 4862, 5.4) and an unsolicited advertisement
@@ -18,8 +18,8 @@ from netkat.wire import if_packet
 
 PROBES = 3
 INTERVAL = 0.2
-"""Seconds that each probe waits for an answer. RFC 5227 waits one to two of them for each, for
-networks that have just come up; who types a command waits for the whole of it."""
+"""Seconds to wait for a reply to each probe. RFC 5227 waits one to two seconds, for
+networks that have just come up; a command line tool should not wait that long."""
 
 _ETH_P_ARP, _ETH_P_IPV6 = 0x0806, 0x86DD
 _PACKET_OUTGOING = 4
@@ -45,9 +45,9 @@ _NEIGHBORS: list[if_packet.Instruction] = [
 
 
 def current_owner(interface: str, address: IPAddress, mac: bytes) -> bytes | None:
-    """The MAC of whoever has the address, or asks for it as we do; None: nobody. Takes 0.6 s.
+    """Return the MAC of the host that has the address or probes for it; None if it is free.
 
-    ``mac`` is the one that we would have it with. Errors: OSError.
+    ``mac`` is the sender of the probes. It takes 0.6 s. Errors: OSError.
     """
     with _open(interface, address) as sock:
         for _ in range(PROBES):
@@ -59,13 +59,13 @@ def current_owner(interface: str, address: IPAddress, mac: bytes) -> bytes | Non
 
 
 def announce(interface: str, address: IPAddress, mac: bytes) -> None:
-    """Tell all who remember another MAC for the address. Errors: OSError."""
+    """Announce the address's MAC to hosts that have cached another. Errors: OSError."""
     with _open(interface, address) as sock:
         sock.send(_announcement(address, mac))
 
 
 def solicited_node_mac(address: IPAddress) -> bytes:
-    """Where solicitations for an IPv6 address go (RFC 4291, 2.7.1; RFC 2464, 7)."""
+    """Return the multicast MAC of an IPv6 address's solicitations (RFC 4291 2.7.1; RFC 2464 7)."""
     return b"\x33\x33\xff" + address.packed[-3:]
 
 
@@ -104,7 +104,7 @@ def _listen(sock: socket.socket, address: IPAddress, mac: bytes, end: float) -> 
 
 
 def _of_arp(frame: bytes, address: bytes) -> bytes | None:
-    """Who has it says so as the sender; who probes for it too has no address yet."""
+    """Return the sender's MAC if it uses the address, or probes for it as well."""
     if len(frame) < 14 + _ARP.size:
         return None
     _, _, _, _, operation, sender_mac, sender, _, target = _ARP.unpack_from(frame, 14)

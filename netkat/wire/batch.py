@@ -23,7 +23,7 @@ SEND_IOVECS = 72
 
 
 class MessageBatch:
-    """``capacity`` entries of struct mmsghdr. ``pointer`` is the array, for whoever fills it."""
+    """``capacity`` entries of struct mmsghdr at ``pointer``, filled by the kernel or the stack."""
 
     def __init__(self, frames: int, iovecs: int) -> None:
         self.capacity = frames
@@ -87,7 +87,7 @@ class ReceiveBatch(MessageBatch):
 
 
 class SendBatch(MessageBatch):
-    """What the stack wants sent, filled by gs_drain and valid until the next one."""
+    """Frames that the stack sends, filled by gs_drain and valid until the next call."""
 
     def __init__(self, frames: int = 64) -> None:
         super().__init__(frames, SEND_IOVECS)

@@ -1,4 +1,4 @@
-"""What the wire needs of the kernel's headers. The numbers are the same on x86-64 and arm64."""
+"""Constants of linux/if_packet.h and socket filters, the same on x86-64 and arm64."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SockFprog(ctypes.Structure):
 
 
 def sock_fprog(program: Sequence[Instruction]) -> tuple[bytes, object]:
-    """The option's value, and what must stay alive while it is used."""
+    """Return the option's value, and the buffer that it points to: keep it while in use."""
     instructions = ctypes.create_string_buffer(_sock_filters(program))
     return bytes(SockFprog(len(program), ctypes.addressof(instructions))), instructions
 

@@ -15,7 +15,7 @@ except ImportError as error:
     if error.name not in (None, "netkat.wire._libc"):
         raise
     raise LibraryMissing(
-        "netkat/wire/_libc.py is not built", hint="python3 build.py build"
+        "netkat/wire/_libc.py is not built", hint="build it: python3 build.py build"
     ) from None
 
 CData = Any

@@ -1,4 +1,4 @@
-"""Two wires joined in memory: a whole network without root, as bad as one asks for."""
+"""Two wires connected in memory: a network without root, with configurable loss and delay."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PERFECT = Impairment()
 def memory_pair(
     mtu: int = 1500, impairment: Impairment = PERFECT, *, ethernet: bool = True
 ) -> tuple[MemoryWire, MemoryWire]:
-    """Two ends of one wire; ``mtu`` is of IP, in bytes. The impairment holds in both directions."""
+    """Return two ends of one wire; ``mtu`` is the IP MTU in bytes. Both directions are impaired."""
     longest = mtu + (ETHERNET_LENGTH if ethernet else 0)
     one, other = MemoryWire(longest, impairment), MemoryWire(longest, impairment)
     one._peer, other._peer = other, one
@@ -56,7 +56,7 @@ class MemoryWire:
     """One end. Implements Wire; take() and put() are for a peer that makes its own frames.
 
     A frame longer than the wire allows is dropped and counted, unless its
-    virtio-net header asks for segmentation: such super-frames pass whole, as
+    virtio-net header asks for segmentation: such GSO packets pass whole, as
     they do on a veth pair.
     """
 

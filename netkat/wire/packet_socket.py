@@ -37,7 +37,7 @@ RECEIVE_BUFFER = 32 << 20
 its turn; the kernel counts a frame with its overhead, up to twice its size."""
 
 SEND_BUFFER = 4 << 20
-"""Bytes: a batch of 64 super-frames. More would only queue up behind the device."""
+"""Bytes: a batch of 64 GSO packets. More would only queue up behind the device."""
 
 TALLY = 256
 """Entries of a tally; gostack.h's GS_TALLY."""
@@ -48,7 +48,7 @@ for so long is stuck, and waiting on would keep close() and signals waiting too.
 
 _BLOCK_ALL: list[if_packet.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
 _GONE = frozenset({errno.ENODEV, errno.ENXIO})
-"""What a send says once the interface is deleted."""
+"""Errors of a send after the interface was deleted."""
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 
 
@@ -192,7 +192,7 @@ class PacketSocket:
             return WireStatistics(self._received, dropped, self.tally[0], refused)
 
     def close(self) -> None:
-        """Close; more than once is once. The counters stay."""
+        """Close. Idempotent; the counters stay."""
         if self._socket.fileno() >= 0:
             try:
                 self.statistics()
@@ -228,7 +228,7 @@ class PacketSocket:
             raise InterfaceNotFound(
                 f"no interface {self.interface} (index {self.index})", interface=self.interface
             ) from None
-        # A socket may be bound to an interface that is down; it says so only now.
+        # Binding to an interface that is down succeeds; SO_ERROR reports it.
         with system_call(f"read the state of the packet socket on {self.interface} (getsockopt)"):
             state = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if state:
@@ -239,7 +239,7 @@ class PacketSocket:
             )
 
     def _drain(self) -> None:
-        """Throw away what came in before the filter: nothing, as long as it is set first."""
+        """Discard frames that arrived before the filter: none, if the filter is set first."""
         while True:
             try:
                 self._socket.recv(1)
@@ -267,7 +267,7 @@ class PacketSocket:
             raise NetkatError(
                 f"the filter for this many flows ({len(program)} instructions) is larger than"
                 " net.core.optmem_max allows",
-                hint="sysctl -w net.core.optmem_max=131072",
+                hint="raise the limit: sysctl -w net.core.optmem_max=131072",
             ) from None
 
     def _refuse(self, error: OSError) -> None:
@@ -280,7 +280,7 @@ class PacketSocket:
     def fault(self, error: OSError) -> NetkatError:
         """What a failure of the socket means."""
         if error.errno in _CLOSED:
-            return NetkatError(f"the wire on {self.interface} is closed")
+            return NetkatError(f"the packet socket on {self.interface} is closed")
         if error.errno not in _GONE:
             sent = self.tally[error.errno or 0] > 0
             operation = "send (sendmmsg)" if sent else "receive (recvmmsg)"
@@ -304,7 +304,7 @@ def _open(interface: str) -> socket.socket:
         if error.errno != errno.EPERM:
             raise system_error(error, f"open a packet socket on {interface} (socket)") from error
         raise MissingCapability(
-            f"a packet socket on {interface} takes CAP_NET_RAW",
+            f"opening a packet socket on {interface} requires CAP_NET_RAW",
             capability="CAP_NET_RAW",
             hint=_with_sudo(),
         ) from None
@@ -313,11 +313,11 @@ def _open(interface: str) -> socket.socket:
 def _set_up(interface: str) -> str:
     from shlex import quote
 
-    return f"ip link set {quote(interface)} up"
+    return f"set it up: ip link set {quote(interface)} up"
 
 
 def _with_sudo() -> str:
-    """This very command line with sudo, by full path: sudo has a PATH of its own."""
+    """Return this command line with sudo and the program's full path (sudo has its own PATH)."""
     import shlex
 
     words = sys.orig_argv[1:]

@@ -1,8 +1,7 @@
 """A receive ring shared with the kernel: TPACKET_V3 (linux/if_packet.h, net/packet/af_packet.c).
 
-The kernel fills blocks of many packets and hands each over when it is full or
-when its time is up, so a busy link costs one wake-up a block and no copy into
-user space that the reader does not make itself.
+The kernel fills blocks of many packets and passes each to the reader when it is full or
+its timeout expires. So a busy link costs one wake-up a block, and no copy to user space.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 3
 
 BLOCK = 1 << 18
-"""Bytes a block: holds the largest super-frame (64 KiB, BIG TCP not) several times."""
+"""Bytes a block: holds the largest GSO packet (64 KiB, not BIG TCP) several times."""
 _FRAME = 1 << 11  # must divide a block; V3 packs packets tighter and only checks it
 
 _BLOCK_HEADER = struct.Struct("=8xIIII8x8xII")
@@ -81,7 +80,7 @@ class Record(NamedTuple):
     vlan: tuple[int, int] | None
     """TPID and TCI that the kernel took out of the frame."""
     segment: int
-    """Payload bytes a segment of a super-frame (TSO, GRO) has or will have; 0 for a plain frame."""
+    """Payload bytes of each segment of a GSO or GRO packet; 0 for a plain frame."""
 
 
 class RingStatistics(NamedTuple):
@@ -256,7 +255,7 @@ class ReceiveRing:
         return RingStatistics(self._received, self._dropped)
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         self._undo.close()
 
     def _is_bound(self) -> bool:
@@ -289,7 +288,7 @@ def hardware_type(interface: str) -> int:
                 operation = f"bind a packet socket to {interface} (bind)"
                 raise system_error(error, operation) from error
             raise InterfaceNotFound(
-                f"no interface {interface}", hint="netkat sniff -D lists the interfaces"
+                f"no interface {interface}", hint="list interfaces: netkat sniff -D"
             ) from None
         hardware: int = probe.getsockname()[3]
         return hardware
@@ -329,8 +328,10 @@ def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
         if is_local(error):
             raise system_error(error, "attach the capture filter (setsockopt)") from error
         raise SetupError(
-            f"the kernel refuses the filter of {len(program)} instructions: {error.strerror}",
-            hint="net.core.optmem_max bounds a filter's size" if len(program) > 1000 else None,
+            f"the kernel rejected the filter of {len(program)} instructions: {error.strerror}",
+            hint="raise net.core.optmem_max, the limit of a filter's size"
+            if len(program) > 1000
+            else None,
         ) from None
 
 
@@ -346,7 +347,7 @@ def _ring(sock: socket.socket, blocks: int, hold_ms: int) -> mmap.mmap:
         reason = getattr(error, "strerror", None) or str(error)
         raise SetupError(
             f"no receive ring of {blocks * BLOCK >> 20} MiB: {reason}",
-            hint="a smaller -B (KiB) needs less memory",
+            hint="use a smaller -B (KiB)",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""``struct virtio_net_hdr``: what a packet socket tells and is told beside a frame.
+"""``struct virtio_net_hdr``: metadata of a frame on a packet socket (checksum, segmentation).
 
 Linux uapi virtio_net.h; the meaning follows the virtio specification, 5.1.6.
 A packet socket has the numbers in host order (net/packet/af_packet.c, vio_le).
@@ -13,11 +13,11 @@ from typing import NamedTuple
 _LAYOUT = struct.Struct("=BBHHHH")
 
 LENGTH = _LAYOUT.size
-"""10: the form without num_buffers, which a packet socket uses unless told otherwise."""
+"""10: the form without num_buffers, which a packet socket uses by default."""
 
 
 class Flags(enum.IntFlag):
-    """Without either flag nothing is said of the checksum: it is complete and unverified."""
+    """Checksum state. Without either flag the checksum is complete and unverified."""
 
     NEEDS_CSUM = 1
     """The transport checksum covers the pseudo header only; on receipt, the data is good."""
@@ -26,7 +26,7 @@ class Flags(enum.IntFlag):
 
 
 class GsoType(enum.IntEnum):
-    """What the frame is to be cut into. ECN is a bit beside TCPV4 or TCPV6."""
+    """The kind of segmentation. ECN is a bit that is combined with TCPV4 or TCPV6."""
 
     NONE = 0
     TCPV4 = 1
@@ -61,5 +61,5 @@ class VnetHeader(NamedTuple):
 
     @property
     def super_frame(self) -> bool:
-        """Many segments in one frame."""
+        """Whether it is a GSO or GRO packet: many segments in one frame."""
         return self.gso_type & ~GsoType.ECN != GsoType.NONE

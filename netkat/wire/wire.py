@@ -3,8 +3,8 @@
 A wire moves whole frames, many at a time. A frame is a 10-byte virtio-net
 header (``struct virtio_net_hdr``, Linux uapi virtio_net.h) followed by what the
 link carries: an Ethernet header and a packet, or on a header-less link the bare
-packet. Super-frames of up to 64 KiB and partial checksums are normal; the
-header says so.
+packet. GSO packets of up to 64 KiB and partial checksums are normal; the
+header describes them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class WireStatistics(NamedTuple):
 
     ``received`` and ``dropped`` are the kernel's own (PACKET_STATISTICS): frames
     that passed the socket's filter, and those of them for which the socket's
-    buffer had no room (or ``struct virtio_net_hdr`` no words: SCTP or tunnel GSO).
+    buffer had no room (or ``struct virtio_net_hdr`` no encoding: SCTP or tunnel GSO).
     ``refused`` counts frames that the kernel would not send, by errno: ENOBUFS
-    is a qdisc, tc or nft egress hook that ate the frame.
+    is a qdisc, tc or nft egress hook that dropped the frame.
     """
 
     received: int = 0
@@ -34,7 +34,7 @@ class WireStatistics(NamedTuple):
 
 
 class Wire(Protocol):
-    """What the engine asks of a wire. One thread receives, one sends (the engine locks)."""
+    """What the engine requires of a wire. One thread receives, one sends (the engine locks)."""
 
     def fileno(self) -> int:
         """A descriptor that polls readable while frames wait."""
@@ -61,5 +61,5 @@ class Wire(Protocol):
         ...
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         ...

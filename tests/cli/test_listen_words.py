@@ -80,8 +80,8 @@ def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> N
         ("-l -p 80 90", "port given twice: -p 80 and 90"),
         ("-l 10.0.0.1 -s 10.0.0.2 80", "address given twice"),
         ("-l no-such-name.invalid 80", "no-such-name.invalid: "),
-        ("-ln name 80", "-n asks no resolver"),
-        ("-l localhost 80", "no packet from a wire"),
+        ("-ln name 80", "-n disables name resolution"),
+        ("-l localhost 80", "not reachable through a network interface"),
         ("-l 192.0.2.1 80", "192.0.2.1"),
         ("-l 80 --netns x --pod y/z", "--netns and --pod cannot be used together"),
         ("-lz 80", "-z cannot be used with -l"),
@@ -90,8 +90,8 @@ def test_an_l_that_is_a_value_does_not_listen(asked: list[Any], words: str) -> N
         ("-l 80 --deny x", "invalid network"),
         ("-l 80 --reply shout", "unknown responder"),
         ("-l 80 --max-conns 0", "invalid number"),
-        ("-l 127.0.0.1 80", "no packet from a wire"),
-        ("-l 0.0.0.0 80", "every address"),
+        ("-l 127.0.0.1 80", "not reachable through a network interface"),
+        ("-l 0.0.0.0 80", "not a single address"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_next_step(words: str, complaint: str) -> None:

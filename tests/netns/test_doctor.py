@@ -89,7 +89,7 @@ def test_the_step_that_capabilities_allow(pair: Pair) -> None:
     code, found = examine(pair.host, prefix=without("bpf", "sys_admin"))
     assert code == 0
     assert found["guard"]["what"].startswith("cbpf: ")
-    assert "unavailable: tcx (loading the eBPF guard: needs CAP_BPF" in found["guard"]["what"]
+    assert "unavailable: tcx (loading the eBPF guard requires CAP_BPF" in found["guard"]["what"]
     assert found["guard"]["remedy"] == found["capabilities"]["remedy"]
     code, found = examine(pair.host, prefix=without("bpf", "sys_admin", "net_admin"))
     assert code == 0

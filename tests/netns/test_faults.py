@@ -191,9 +191,9 @@ FAULTS = [
     Fault(
         "port-taken",
         PortTaken,
-        r"(connect to HOST port 81 \(tcp\) failed: )?port 4000 on 10\.99\.0\.1 is taken by"
+        r"(connect to HOST port 81 \(tcp\) failed: )?port 4000 on 10\.99\.0\.1 is in use by"
         r" nc \(pid PID\), listening on 10\.99\.0\.1:4000",
-        "leave -p away",
+        "omit -p",
         lambda lab: {"owner": lambda owner: owner.startswith(f"nc (pid {lab.seen['pid']})")},
         port_holder,
         code=2,
@@ -205,7 +205,7 @@ FAULTS = [
         "interface-unknown",
         InterfaceNotFound,
         r"no interface 'eth7'",
-        "did you mean eth0",
+        "try eth0",
         lambda lab: {"interface": "eth7"},
         code=2,
         versions=(4,),

@@ -97,7 +97,7 @@ def test_missing_capability(pair: Pair, container: bool) -> None:
     prefix = without("net_raw")
     code, lines = run(pair.host, pair.peer.ipv4, 81, prefix=prefix, env=environment)
     assert code == 2
-    assert lines[0] == "netkat: a packet socket on eth0 takes CAP_NET_RAW"
+    assert lines[0] == "netkat: opening a packet socket on eth0 requires CAP_NET_RAW"
     if container:
         assert lines[1].startswith(f"  next: kubectl debug -it {os.uname().nodename} --image=")
         assert lines[1].endswith(f"--profile=netadmin -- netkat {pair.peer.ipv4} 81")
@@ -114,10 +114,10 @@ def test_missing_capability_for_a_low_port_and_a_step(pair: Pair) -> None:
     code, lines = run(pair.host, "-p", 80, *target, prefix=without("net_bind_service"))
     assert (code, lines[0]) == (
         2,
-        "netkat: port 80 is a privileged one: CAP_NET_BIND_SERVICE is missing",
+        "netkat: port 80 is privileged: binding requires CAP_NET_BIND_SERVICE",
     )
     code, lines = run(pair.host, "--guard", "tcx", *target, prefix=without("bpf", "sys_admin"))
-    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard: needs CAP_BPF")
+    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard requires CAP_BPF")
     assert "--guard tcx" in lines[1]
 
 
@@ -158,7 +158,7 @@ def test_interface_deleted_in_the_middle(pair: Pair) -> None:
 
 @pytest.mark.parametrize("where", ["nosuch", "/nosuch/net", 4194305])
 def test_no_such_namespace(where: str | int) -> None:
-    with pytest.raises(NamespaceNotFound, match=r"no (network namespace|process)") as caught:
+    with pytest.raises(NamespaceNotFound, match=r"no (network namespace|such process)") as caught:
         run_in_netns(where, lambda: None)
     assert caught.value.namespace == str(where)
     assert caught.value.hint and "ip netns list" in caught.value.hint
@@ -177,7 +177,7 @@ def test_a_kernel_too_old_for_a_step(pair: Pair) -> None:
 
     target = (pair.peer.ipv4, "81")
     code, lines = netkat_on_old_kernel("--guard", "tcx", *target)
-    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard: needs Linux 4.18")
+    assert (code, lines[0]) == (2, "netkat: loading the eBPF guard requires Linux 4.18")
     assert lines[1].startswith("  next: omit --guard")
     code, lines = netkat_on_old_kernel("-v", *target)
     assert code == 1

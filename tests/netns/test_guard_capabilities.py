@@ -125,21 +125,21 @@ def test_auto_takes_the_best_that_is_allowed(
         assert ports == ([wire.flow().local_port] if step == "socket" else [])
         if step != "tcx":
             missing = "CAP_NET_ADMIN" if "bpf" in capabilities else "CAP_BPF"
-            assert "unavailable: tcx (" in described and f"needs {missing}" in described
+            assert "unavailable: tcx (" in described and f"requires {missing}" in described
         if step == "socket":
-            assert "cbpf (putting a tc filter on eth0: needs CAP_NET_ADMIN)" in described
+            assert "cbpf (attaching a tc filter to eth0 requires CAP_NET_ADMIN)" in described
         netkat("made.close()")
 
 
 def test_a_step_asked_for_by_name_says_what_it_lacks(ends: Pair, wire: Veth) -> None:
     with child(ends, wire, "net_raw") as netkat:
         assert netkat('guard("tcx")') == (
-            "MissingCapability: loading the eBPF guard: needs CAP_BPF and CAP_NET_ADMIN"
+            "MissingCapability: loading the eBPF guard requires CAP_BPF and CAP_NET_ADMIN"
             " [run as root, or with CAP_BPF and CAP_NET_ADMIN]"
         )
         assert netkat('guard("clsact")').startswith("MissingCapability: loading the eBPF guard")
         assert netkat('guard("cbpf")') == (
-            "MissingCapability: putting a tc filter on eth0: needs CAP_NET_ADMIN"
+            "MissingCapability: attaching a tc filter to eth0 requires CAP_NET_ADMIN"
             " [run as root, or with CAP_NET_ADMIN]"
         )
         assert netkat("find()") == "[]"
@@ -147,7 +147,7 @@ def test_a_step_asked_for_by_name_says_what_it_lacks(ends: Pair, wire: Veth) -> 
         with child(ends, wire, held) as netkat:
             for step in ("tcx", "clsact"):
                 assert netkat(f'guard("{step}")').startswith(
-                    f"MissingCapability: loading the eBPF guard: needs {lacked} ["
+                    f"MissingCapability: loading the eBPF guard requires {lacked} ["
                 )
 
 

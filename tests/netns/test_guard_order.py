@@ -237,7 +237,7 @@ def test_words_for_what_cannot_be(hook: Hook) -> None:
     with pytest.raises(BadArgument, match="unknown guard mode 'xdp'"):
         hook.guard("xdp")
     for step in ("tcx", "clsact", "cbpf", "auto"):
-        with pytest.raises(InterfaceDown, match="ghost0 went away"):
+        with pytest.raises(InterfaceDown, match="ghost0 was deleted"):
             hook.host.call(partial(attach, GuardLink("ghost0", 4242, True), step))
 
 

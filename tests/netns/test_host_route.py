@@ -250,7 +250,7 @@ def test_kinds_of_links(pair: Pair) -> None:
 def test_unknown_interfaces(pair: Pair) -> None:
     with pytest.raises(InterfaceNotFound) as caught:
         pair.host.call(lambda: link("eth1"))
-    assert caught.value.hint == "did you mean eth0?"
+    assert caught.value.hint == "try eth0"
     with pytest.raises(InterfaceNotFound):
         pair.host.call(lambda: link(4711))
     with pytest.raises(InterfaceNotFound):

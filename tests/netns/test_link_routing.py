@@ -101,7 +101,7 @@ def test_table(two_ways: Pair, version: int) -> None:
         assert f"via {SECOND[version][1]}" in said
         said = tcp_echo(two_ways.host, FAR[version], server.port, "-V", "main")
         assert f"via {two_ways.peer.address(version)}" in said
-    for table, words in (("99", "nothing in routing table 99"), ("blue", "is called 'blue'")):
+    for table, words in (("99", "no match in routing table 99"), ("blue", "named 'blue'")):
         done = run(two_ways.host, "-V", table, FAR[version], "9", check=False)
         assert done.returncode == 2
         assert words in done.stderr and "Traceback" not in done.stderr

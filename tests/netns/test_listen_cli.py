@@ -217,7 +217,7 @@ def test_a_port_of_the_hosts_own_socket_takes_take_over(pair: Pair) -> None:
         done = pair.host.run(argv, check=False, cwd=ROOT)
         assert done.returncode == 2
         owner = f"socat (pid {server.pid}), listening on 0.0.0.0:{PORT}"
-        assert f"is taken by {owner}" in done.stderr
+        assert f"is in use by {owner}" in done.stderr
         assert "--take-over" in done.stderr
         listener = Listener(pair, "--take-over", "--reply", "clientip", pair.host.ipv4, PORT)
         assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "10.99.0.2\n"

@@ -104,13 +104,13 @@ def test_sniff(kind: str, pair: Pair, words: dict[str, tuple[str, str]]) -> None
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--container", "deadbeef" * 8], "no process of a container deadbeef"),
-        (["--pod", "shop/no-such-pod"], "no pod shop/no-such-pod runs on this node"),
+        (["--container", "deadbeef" * 8], "container deadbeef"),
+        (["--pod", "shop/no-such-pod"], "pod shop/no-such-pod not found on this node"),
         (
             ["--pod", "a/b", "--container", "deadbeef"],
             "--pod and --container cannot be used together",
         ),
-        (["--container", "../../proc"], "is no container id"),
+        (["--container", "../../proc"], "invalid container ID"),
         (["--netns", "no-such-namespace"], "no network namespace 'no-such-namespace'"),
     ],
 )

@@ -243,7 +243,10 @@ def test_ctrl_c_at_the_password_gives_the_echo_back(proxies: Pair) -> None:
         (["-x", ""], "-x: invalid proxy ''"),
         (["-x", ":1080"], "-x: invalid proxy ':1080'"),
         (["-x", "p:0"], "port 0 is out of range"),
-        (["-x", "192.0.2.9", "-X", "4", "-n"], "web.test: not an address, and -n asks no resolver"),
+        (
+            ["-x", "192.0.2.9", "-X", "4", "-n"],
+            "web.test: not an IP address (-n disables name resolution)",
+        ),
         (["-l", "-x", "p"], "-x cannot be used with -l: a proxy can only be used to connect"),
     ],
 )

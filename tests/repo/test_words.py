@@ -43,11 +43,13 @@ CLEAN = (
     "netkat/options.py",
 )
 CLEAN_HINTS = (
-    "netkat/bpf/drops",
+    "netkat/bpf",
     "netkat/commands/sniff",
     "netkat/diagnose",
+    "netkat/host",
     "netkat/stack",
     "netkat/system_calls.py",
+    "netkat/wire",
 )
 
 

@@ -94,5 +94,5 @@ def test_in_a_container_the_line_is_kubectls(monkeypatch: pytest.MonkeyPatch) ->
 def test_unknown_namespaces_are_named() -> None:
     with pytest.raises(BadArgument, match="'nosuch'"):
         run_in_netns("nosuch", lambda: None)
-    with pytest.raises(BadArgument, match="no process"):
+    with pytest.raises(BadArgument, match="no such process"):
         run_in_netns(2**22 + 1, lambda: None)

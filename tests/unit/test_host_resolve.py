@@ -95,7 +95,10 @@ def test_zone_of_an_answer_is_kept(answers: list[Any]) -> None:
     ("failure", "words"),
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "^a.example: no such"),
-        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "does not answer .Temporary"),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
+            "no reply from the DNS server .Temporary",
+        ),
         (socket.gaierror(socket.EAI_SERVICE, "Servname"), "^nothing/udp: no such service"),
         (socket.gaierror(-5, "No address"), "^a.example: the name has no IPv6 address"),
         (UnicodeError("label empty or too long"), "^a.example: not a host name .label empty"),
@@ -117,7 +120,7 @@ def test_ports_out_of_range(port: str) -> None:
 
 @pytest.mark.usefixtures("no_resolver")
 def test_numeric_refuses_names() -> None:
-    with pytest.raises(NameNotFound, match="name: not an address"):
+    with pytest.raises(NameNotFound, match="name: not an IP address"):
         resolve("name", "80", numeric=True)
     with pytest.raises(NameNotFound, match="http: not a port"):
         resolve("192.0.2.1", "http", numeric=True)
@@ -134,7 +137,7 @@ def test_the_other_version() -> None:
 @pytest.mark.usefixtures("silent_resolver")
 def test_deadline_ends_it() -> None:
     began = time.monotonic()
-    with pytest.raises(NameNotFound, match="did not answer in time"):
+    with pytest.raises(NameNotFound, match="timed out"):
         resolve("name", "80", deadline=began + 0.1)
     assert 0.1 <= time.monotonic() - began < 5
 

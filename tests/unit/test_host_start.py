@@ -93,4 +93,4 @@ def test_time_wait_has_no_process() -> None:
         accepted.close()
     owner = port_owner(Protocol.TCP, ip_address("127.0.0.1"), port)
     assert owner is not None
-    assert owner.startswith("a socket that no process holds any more, in TIME_WAIT")
+    assert owner.startswith("an orphaned socket, in TIME_WAIT")

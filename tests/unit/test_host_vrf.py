@@ -52,13 +52,13 @@ def test_a_vrfs_table(kernel: None) -> None:
 def test_other_interfaces_have_none(kernel: None) -> None:
     assert link("odd").vrf_table is None
     for name in ("odd", "nowhere"):
-        with pytest.raises(BadArgument, match=f"is called '{name}', and no VRF"):
+        with pytest.raises(BadArgument, match=f"no routing table or VRF named '{name}'"):
             table_number(name)
 
 
 @pytest.mark.parametrize("name", ["odd", "main", 254])
 def test_a_kernel_socket_takes_a_vrf_alone(kernel: None, name: str | int) -> None:
-    with pytest.raises(BadArgument, match=f"-V {name} is no VRF"):
+    with pytest.raises(BadArgument, match=f"-V {name} is not a VRF"):
         vrf(name)
 
 

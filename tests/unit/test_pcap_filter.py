@@ -120,7 +120,7 @@ def test_image_is_tcpdump_d() -> None:
         ("tcp prot 80", "syntax error", "'prot' (character 5)"),
         ("tcp and and udp", "syntax error", "'and' (character 9)"),
         ("udp or port nosuchservice", "unknown port", "'nosuchservice' (character 13)"),
-        ("tcp port 80 or", "syntax error", "ends too early"),
+        ("tcp port 80 or", "syntax error", "unexpected end"),
         ("tcp)", "syntax error", "')' (character 4)"),
         ("port 99999", "illegal port number", "'99999' (character 6)"),
         ("tcp\0 or udp", "NUL byte", ""),

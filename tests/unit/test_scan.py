@@ -190,7 +190,7 @@ def test_services_by_name_and_none_twice(undo: ExitStack) -> None:
     assert ports == ["80", "53"]
     with pytest.raises(NameNotFound, match="no such service"):
         run("no-such-service", numeric=False)
-    with pytest.raises(NameNotFound, match="looks up no services"):
+    with pytest.raises(NameNotFound, match="-n disables service names"):
         run(80, "http")
 
 

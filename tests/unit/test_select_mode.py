@@ -42,7 +42,7 @@ def test_an_old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpf_errors, "kernel", lambda: (6, 1))
     error = words(errno.EINVAL)
     assert isinstance(error, KernelTooOld)
-    assert (error.feature, error.needs, str(error)) == ("tcx", "Linux 6.6", "it: needs Linux 6.6")
+    assert (error.feature, error.needs, str(error)) == ("tcx", "Linux 6.6", "it requires Linux 6.6")
 
 
 def test_a_kernel_that_should_know_better(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_missing_capability(
     error = words(errno.EPERM)
     assert isinstance(error, MissingCapability)
     assert error.capability == missing
-    assert str(error) == f"it: needs {missing}"
+    assert str(error) == f"it requires {missing}"
     assert error.hint
 
 
@@ -96,8 +96,8 @@ def test_auto_goes_down_step_by_step_and_says_why(monkeypatch: pytest.MonkeyPatc
             raise faults[step]
         return Unattached(link, step)
 
-    monkeypatch.setattr(select_mode, "_one", one)
-    monkeypatch.setattr(select_mode, "_sweep", lambda link: None)
+    monkeypatch.setattr(select_mode, "_attach_mode", one)
+    monkeypatch.setattr(select_mode, "_remove_leftovers", lambda link: None)
     guard = select_mode.attach(LINK)
     assert guard.mode is GuardMode.SOCKET
     assert guard.describe().endswith(
@@ -112,8 +112,8 @@ def test_a_step_by_name_does_not_go_down(monkeypatch: pytest.MonkeyPatch) -> Non
     def one(link: GuardLink, step: GuardMode) -> Guard:
         raise KernelTooOld("needs Linux 6.6")
 
-    monkeypatch.setattr(select_mode, "_one", one)
-    monkeypatch.setattr(select_mode, "_sweep", lambda link: None)
+    monkeypatch.setattr(select_mode, "_attach_mode", one)
+    monkeypatch.setattr(select_mode, "_remove_leftovers", lambda link: None)
     with pytest.raises(KernelTooOld):
         select_mode.attach(LINK, "tcx")
 
@@ -128,7 +128,7 @@ def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPat
         def close(self) -> None:
             closed.append(self)
 
-    monkeypatch.setattr(select_mode, "_one", lambda link, step: Full(link, step))
+    monkeypatch.setattr(select_mode, "_attach_mode", lambda link, step: Full(link, step))
     with pytest.raises(GuardFailed):
         select_mode.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
     assert len(closed) == 1

@@ -1,7 +1,7 @@
 """The running kernel's type information (Documentation/bpf/btf.rst): field offsets and enums.
 
-Read from /sys/kernel/btf/vmlinux, so a program that looks into kernel structures
-needs no headers and fits the kernel that runs.
+Read from /sys/kernel/btf/vmlinux, so a program that reads kernel structures
+needs no headers and matches the running kernel.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the kernel's own type information (drop_program.py has the instructions).
 
 The two helpers that read kernel memory are kept for programs under the GPL.
 That program may be used under Apache-2.0, BSD-2-Clause or GPL-2.0, at
-your choice; the license string that the kernel has for that is "Dual BSD/GPL".
+your choice; the kernel's license string for that is "Dual BSD/GPL".
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ LICENSE = b"Dual BSD/GPL\0"
 _RING = 1 << 20
 _RAW_TRACEPOINT = 17
 _NOT_SET = 0xFFFF
-"""skb->network_header before anybody has set it."""
+"""skb->network_header while it is not set."""
 
 
 class Drop(NamedTuple):
-    """One packet that the kernel threw away."""
+    """One packet that the kernel dropped."""
 
     monotonic: int
     """Nanoseconds of CLOCK_MONOTONIC."""
     location: int
-    """Address of the code that gave it up."""
+    """Address of the kernel code that dropped it."""
     reason: int
     length: int
     """skb->len: from where the packet was being read, so headers may be missing from it."""
@@ -48,7 +48,7 @@ class Drop(NamedTuple):
 class DropWatch:
     """The program while it is attached: drops of one network namespace, by its inode number.
 
-    close() is idempotent; its end ends it too.
+    close() is idempotent; the end of the process detaches it too.
     Errors: KernelTooOld (5.17 gave drops a reason), MissingCapability, SetupError.
     """
 
@@ -74,15 +74,15 @@ class DropWatch:
             self._undo = undo.pop_all()
 
     def fileno(self) -> int:
-        """Polls readable while drops wait."""
+        """Return a descriptor that polls readable while drops are in the ring buffer."""
         return self._ring.fd
 
     def take(self) -> list[Drop]:
-        """The drops that wait."""
+        """Return the drops in the ring buffer, without waiting."""
         return [_parse(record) for record in self._ring.take()]
 
     def lost(self) -> int:
-        """Drops that there was no room to tell of."""
+        """Return how many drops were lost because the ring buffer was full."""
         return self._lost.value()
 
     def close(self) -> None:
@@ -163,10 +163,10 @@ def _load(instructions: bytes) -> Descriptor:
     try:
         return Descriptor(bpf(Command.PROG_LOAD, bytearray(attributes)))
     except OSError as error:
-        said = log.split(b"\0", 1)[0].decode(errors="replace").strip().splitlines()
-        if error.errno in (errno.EINVAL, errno.EACCES) and said:
+        lines = log.split(b"\0", 1)[0].decode(errors="replace").strip().splitlines()
+        if error.errno in (errno.EINVAL, errno.EACCES) and lines:
             raise SetupError(
-                f"watching the kernel's drops: the verifier says: {said[-2:][0]}"
+                f"watching the kernel's drops: rejected by the verifier [{lines[-2:][0]}]"
             ) from None
         raise
 

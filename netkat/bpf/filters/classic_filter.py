@@ -1,6 +1,6 @@
 """The packet socket's filter as classic BPF, which requires no capability.
 
-It accepts exactly what socket_filter.c accepts, whose first lines say what that is. Its flows
+It accepts exactly what socket_filter.c accepts (see the comment at its top). Its flows
 are part of the program, so it is assembled again when they change.
 """
 

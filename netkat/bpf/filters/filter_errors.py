@@ -1,4 +1,4 @@
-"""Where in a filter expression libpcap stumbled: it says what, and not where."""
+"""The position of an error in a filter expression: libpcap reports the error, not its position."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Compiler(Protocol):
 
 def explain(expression: str, refused: FilterRefused, compiler: Compiler) -> FilterRefused:
     """The same refusal, with the expression and a mark under the word at fault."""
-    place = _place(expression, refused.reason, compiler)
+    place = _locate(expression, refused.reason, compiler)
     text = f"filter: {refused.reason}"
     if place is None:
         return FilterRefused(f"{text}, in: {expression}", reason=refused.reason)
     start, end = place
     if start >= len(expression):
-        return FilterRefused(f"{text}: it ends too early: {expression}", reason=refused.reason)
+        return FilterRefused(f"{text}: unexpected end: {expression}", reason=refused.reason)
     word = expression[start:end]
     marked = f"{expression[:start]}>>>{word}<<<{expression[end:]}"
     return FilterRefused(
         f"{text}, at {word!r} (character {start + 1})",
         reason=refused.reason,
-        hint=f"here: {marked}",
+        hint=f"check this part: {marked}",
     )
 
 
-def _place(expression: str, reason: str, compiler: Compiler) -> tuple[int, int] | None:
+def _locate(expression: str, reason: str, compiler: Compiler) -> tuple[int, int] | None:
     tokens = list(_TOKEN.finditer(expression))
     quoted = _QUOTED.search(reason)
     if quoted:
@@ -76,7 +76,7 @@ def _viable(beginning: str, compiler: Compiler) -> bool:
                 f"{beginning}{continuation}{closing}", optimize=False, netmask=NETMASK_UNKNOWN
             )
         except FilterRefused as refused:
-            # Only a syntax error says that the words cannot stand in this order.
+            # Only a syntax error means that the words are in an invalid order.
             if "syntax error" not in refused.reason and "illegal" not in refused.reason:
                 return True
             continue

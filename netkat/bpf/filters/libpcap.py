@@ -43,7 +43,7 @@ class LibpcapMissing(SetupError, ImportError):
 class FilterRefused(BadArgument):
     """libpcap does not accept the expression; ``reason`` is its own message."""
 
-    hint = "pcap-filter(7) describes the language"
+    hint = "see pcap-filter(7) for the syntax"
 
     def __init__(self, message: str, *, reason: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -52,7 +52,7 @@ class FilterRefused(BadArgument):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The loaded library. Errors: LibpcapMissing."""
+    """Return the loaded library. Errors: LibpcapMissing."""
     for name in NAMES:
         try:
             lib = ctypes.CDLL(name)
@@ -61,7 +61,7 @@ def library() -> ctypes.CDLL:
         return _declare(lib)
     raise LibpcapMissing(
         "filter expressions require libpcap, which is not installed",
-        hint="apt-get install libpcap0.8 (Debian, Ubuntu),"
+        hint="install libpcap: apt-get install libpcap0.8 (Debian, Ubuntu),"
         " dnf install libpcap (Fedora) or apk add libpcap (Alpine)",
     )
 
@@ -120,11 +120,11 @@ class Handle:
         return pcap
 
     def compile(self, expression: str, *, optimize: bool, netmask: int) -> list[Instruction]:
-        """Errors: FilterRefused with libpcap's message."""
+        """Compile an expression. Errors: FilterRefused with libpcap's message."""
         program = _Program()
         # libpcap reads a C string: a NUL would cut the expression short and widen it.
         if "\0" in expression:
-            raise FilterRefused("the filter holds a NUL byte", reason="NUL byte")
+            raise FilterRefused("the filter contains a NUL byte", reason="NUL byte")
         text = expression.encode("utf-8", "surrogateescape")
         if self._lib.pcap_compile(self._pcap, ctypes.byref(program), text, int(optimize), netmask):
             reason = self._lib.pcap_geterr(self._pcap).decode(errors="replace")
@@ -144,13 +144,13 @@ class Handle:
 
 
 def version() -> str:
-    """Such as "libpcap version 1.10.3 (with TPACKET_V3)"."""
+    """Return libpcap's version, such as "libpcap version 1.10.3 (with TPACKET_V3)"."""
     text: bytes = library().pcap_lib_version()
     return text.decode()
 
 
 def image(program: Sequence[Instruction]) -> str:
-    """The program as tcpdump -d prints it, by libpcap's own disassembler."""
+    """Return the program as tcpdump -d prints it (libpcap's disassembler)."""
     lib = library()
     return "\n".join(
         lib.bpf_image(ctypes.byref(_Insn(*instruction)), index).decode()

@@ -19,7 +19,7 @@ DLT_RAW = 12
 DLT_LINUX_SLL2 = 276
 
 MAX_SNAPLEN = 262144
-"""What tcpdump takes: the largest packet that libpcap believes in."""
+"""tcpdump's default: libpcap's MAXIMUM_SNAPLEN."""
 
 _LD, _LDX, _RET, _JEQ_K, _JA = 0x00, 0x01, 0x06, 0x15, 0x05
 _LD_W_ABS = 0x20
@@ -30,7 +30,7 @@ _NET_OFF = 0xFFF00000  # SKF_NET_OFF
 _NEGATIVE = 0x80000000
 _SLL2_LENGTH = 20
 _SLL2_ANCILLARY = {0: _AD_PROTOCOL, 4: _AD_IFINDEX, 10: _AD_PKTTYPE}
-"""Fields of struct sll2_header that the kernel can tell a filter without the header."""
+"""Fields of struct sll2_header that a filter can read as ancillary data, without the header."""
 
 _OUTGOING = 4  # PACKET_OUTGOING, linux/if_packet.h
 
@@ -49,10 +49,10 @@ def compile_filter(
     """Compile for frames of ``linktype``; the program returns ``snaplen`` for a match.
 
     ``device`` is needed by ``vlan`` in a live capture only: the kernel takes
-    the tag out of the frame, and libpcap looks at the metadata instead only for
+    the tag out of the frame, and libpcap reads the metadata instead only for
     an activated handle (gen_vlan in its gencode.c).
     An empty expression matches every packet, and does not load libpcap.
-    Errors: FilterRefused (with the place), LibpcapMissing.
+    Errors: FilterRefused (with the position), LibpcapMissing.
     """
     if not expression.strip():
         return [(_RET, 0, 0, snaplen)]
@@ -67,7 +67,7 @@ def compile_filter(
 
 
 def cooked_to_kernel(program: Sequence[Instruction]) -> list[Instruction] | None:
-    """The program for DLT_LINUX_SLL2 as a packet socket can run it; None if it cannot.
+    """Return a program for DLT_LINUX_SLL2 in a form that a packet socket can run, or None.
 
     The kernel has no such header in front of the packet: what the header would
     hold comes from its ancillary loads, and the packet is read from its network
@@ -92,7 +92,7 @@ def cooked_to_kernel(program: Sequence[Instruction]) -> list[Instruction] | None
 def with_direction(
     program: Sequence[Instruction], direction: str, loopback: int
 ) -> list[Instruction]:
-    """Let through only "in", "out" or "inout" of the frames, then ask ``program``.
+    """Return ``program`` limited to frames of a direction: "in", "out" or "inout".
 
     ``loopback`` is the index of a loopback interface among those watched (0 if
     none). A packet on it passes the tap twice, out and in: only the second is kept.
@@ -103,7 +103,7 @@ def with_direction(
     elif direction == "out":
         test += [(_JEQ_K, 1, 0, _OUTGOING), (_RET, 0, 0, 0)]
     elif direction != "inout":
-        raise BadArgument(f"direction {direction!r} is not in, out or inout")
+        raise BadArgument(f"invalid direction {direction!r} (in, out or inout)")
     elif loopback:
         test += [
             (_JEQ_K, 0, 3, _OUTGOING),
@@ -117,5 +117,5 @@ def with_direction(
 
 
 def with_snaplen(program: Sequence[Instruction], snaplen: int) -> list[Instruction]:
-    """The same program keeping ``snaplen`` bytes of what it accepts."""
+    """Return the program with ``snaplen`` as the length that it keeps of accepted frames."""
     return [(code, jt, jf, snaplen if code == _RET and k else k) for code, jt, jf, k in program]

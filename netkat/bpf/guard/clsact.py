@@ -21,8 +21,8 @@ from netkat.flow import Flow, IPAddress
 from netkat.netlink import Netlink
 
 
-def _words(error: OSError, link: GuardLink) -> SetupError:
-    what = f"putting a tc filter on {link.name}"
+def _to_error(error: OSError, link: GuardLink) -> SetupError:
+    what = f"attaching a tc filter to {link.name}"
     return to_setup_error(error, what, "cls_bpf", ("CAP_NET_ADMIN",), link.name)
 
 
@@ -36,16 +36,16 @@ class Hook:
     def __init__(self, link: GuardLink) -> None:
         self._link = link
         with ExitStack() as undo:
-            # Made now, so that it stays in this thread's network namespace.
+            # Opened here: a netlink socket stays in the network namespace of its creation.
             self._netlink = undo.enter_context(Netlink())
             self._namespace = NetnsHandle()
             undo.callback(self._namespace.close)
-            self._look()
+            self._check_is_first()
             self.filter = PersistentFilter(link.index, self._netlink)
             undo.callback(self.filter.close)
             self._undo = undo.pop_all()
 
-    def _look(self) -> None:
+    def _check_is_first(self) -> None:
         name = self._link.name
         try:
             programs = foreign(self._link.index)
@@ -84,7 +84,7 @@ class Hook:
         )
 
     def drops(self) -> int:
-        """Packets that all filters here dropped, in both directions."""
+        """Return how many packets all filters of the qdisc dropped, in both directions."""
         qdisc = tc.qdisc(self._netlink, self._link.index)
         return 0 if qdisc is None else qdisc.drops
 
@@ -106,7 +106,7 @@ class ClsactGuard(EbpfGuard):
                 undo.callback(self._hook.close)
                 self._hook.filter.put_program(self._ingress.program.fd)
             except OSError as error:
-                raise _words(error, link) from None
+                raise _to_error(error, link) from None
             self._undo = undo.pop_all()
 
     def _attachment(self) -> str:
@@ -123,7 +123,7 @@ class ClsactGuard(EbpfGuard):
 
 
 class ClassicGuard(Guard):
-    """A classic program as a clsact filter, which takes no CAP_BPF.
+    """A classic program as a clsact filter, which does not require CAP_BPF.
 
     It cannot count: a direct-action filter has no counters of its own, and an
     action that has them does not run in that mode. The qdisc counts what all its
@@ -142,7 +142,7 @@ class ClassicGuard(Guard):
                 undo.callback(self._hook.close)
                 self._hook.filter.put_classic(self._assemble([]))
             except OSError as error:
-                raise _words(error, link) from None
+                raise _to_error(error, link) from None
             self._undo = undo.pop_all()
 
     def _attachment(self) -> str:
@@ -190,7 +190,7 @@ class ClassicGuard(Guard):
             full = f"the classic guard on {self.link.name} has no room for {len(flows)} flows"
             raise GuardFailed(
                 f"{full}: {error}",
-                hint="the modes tcx and clsact hold more",
+                hint="use the mode tcx or clsact, which hold more",
             ) from None
 
     def _replace(self, flows: list[Flow]) -> None:
@@ -199,4 +199,4 @@ class ClassicGuard(Guard):
         except GuardFailed:
             raise
         except OSError as error:
-            raise _words(error, self.link) from None
+            raise _to_error(error, self.link) from None

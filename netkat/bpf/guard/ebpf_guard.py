@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netkat.bpf.filters.ebpf_filter import EbpfFilter
 
 NAME: Final = "netkat_ingress"
-"""Of program and filter, as bpftool and tc print them (15 characters at most)."""
+"""Name of the program and the filter in bpftool and tc (15 characters at most)."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,9 @@ class Ingress:
                 self.program = LoadedProgram(NAME, code, LICENSE)
                 undo.callback(self.program.close)
             except VerifierRefused as refused:
-                raise GuardFailed(f"loading the eBPF guard: the verifier says: {refused}") from None
+                raise GuardFailed(
+                    f"loading the eBPF guard: rejected by the verifier [{refused}]"
+                ) from None
             except SetupError:
                 raise
             except OSError as error:
@@ -65,7 +67,10 @@ class EbpfGuard(Guard):
         try:
             return EbpfFilter(self._flows, ethernet=self.link.ethernet)
         except VerifierRefused as refused:
-            _log.info("the classic socket filter is used: the verifier says: %s", refused)
+            _log.info(
+                "using the classic socket filter: eBPF rejected by the verifier [%s]",
+                refused,
+            )
             return None
         except OSError as error:
             raise _refused(error, "loading the eBPF socket filter", self.link) from None

@@ -17,7 +17,7 @@ _TRIES = 16
 
 
 class FilterPlace:
-    """Needs CAP_NET_ADMIN. Errors: OSError."""
+    """netkat's filter on one interface. Requires CAP_NET_ADMIN. Errors: OSError."""
 
     def __init__(self, interface: int, token: str) -> None:
         self._interface, self._token = interface, token

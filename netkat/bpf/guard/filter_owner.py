@@ -35,11 +35,11 @@ class Tag:
     made_qdisc: bool
 
     def name(self) -> str:
-        """The tag as the name of an eBPF filter."""
+        """Return the tag as the name of an eBPF filter."""
         return f"netkat:{self.token}:{'q' if self.made_qdisc else ''}"
 
     def ops(self) -> bytes:
-        """The tag as classic instructions that nothing reaches: that kind of filter has no name.
+        """Return the tag as unreachable classic instructions, since a classic filter has no name.
 
         They end in a return, as the kernel requires of a program's last instruction.
         """
@@ -67,7 +67,7 @@ def tag_of(found: Filter) -> Tag | None:
 
 
 class FilterOwner:
-    """Being alive, under a token of its own, in this thread's network namespace."""
+    """A random token, marked as in use in this thread's network namespace until close()."""
 
     def __init__(self) -> None:
         self.token = os.urandom(8).hex()
@@ -75,12 +75,12 @@ class FilterOwner:
         self._socket.bind(_abstract(self.token))
 
     def close(self) -> None:
-        """Be dead. Idempotent."""
+        """Mark the token as unused. Idempotent."""
         self._socket.close()
 
 
 def is_owner_alive(token: str) -> bool:
-    """True while the owner of the token lives."""
+    """Return whether the owner of a token still runs."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.bind(_abstract(token))

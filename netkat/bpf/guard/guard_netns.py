@@ -1,4 +1,4 @@
-"""The network namespace that a guard was made in, for what the kernel asks of the thread."""
+"""The network namespace that a guard was created in: system calls use their thread's."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class NetnsHandle(Descriptor):
         super().__init__(descriptor)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function inside: at once from a thread that is there, else in one that goes there.
+        """Call a function in the namespace, in another thread if this one is elsewhere.
 
-        Errors: OSError (EPERM: going there takes CAP_SYS_ADMIN); the function's own.
+        Errors: OSError (EPERM: entering requires CAP_SYS_ADMIN); the function's own.
         """
         if os.path.samestat(os.fstat(self.fd), os.stat(_OF_THIS_THREAD)):
             return function()
         results: list[T] = []
         errors: list[OSError] = []
 
-        def inside() -> None:
+        def run() -> None:
             libc = ctypes.CDLL(None, use_errno=True)
             try:
                 if libc.setns(self.fd, _CLONE_NEWNET):
@@ -47,7 +47,7 @@ class NetnsHandle(Descriptor):
             except OSError as error:
                 errors.append(error)
 
-        thread = threading.Thread(target=inside, daemon=True)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join()
         if errors:

@@ -23,7 +23,7 @@ from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.restrict_process import restrict_process
 
 _ERRNO = struct.Struct("=I")
-_PATIENCE = 2
+_TIMEOUT = 2
 """Seconds for an answer."""
 _MAX_ANSWER = 1 << 12
 """Bytes; a longer answer is cut."""
@@ -34,7 +34,7 @@ class HookQueryProcess:
 
     def __init__(self, namespace: NetnsHandle, query: Callable[[], bytes]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel.settimeout(_PATIENCE)
+        self._channel.settimeout(_TIMEOUT)
 
         def split() -> int:
             child = os.fork()
@@ -62,7 +62,7 @@ class HookQueryProcess:
         return answer[_ERRNO.size :]
 
     def stop(self) -> None:
-        """Have the child end, without waiting for it; close() is still to follow."""
+        """Make the child exit, without waiting for it; close() must follow."""
         self._channel.close()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class HookQueryProcess:
 
 
 def _serve(channel: int, query: Callable[[], bytes]) -> NoReturn:
-    """The child. Nothing of the parent's may be flushed, closed in order or raised into here."""
+    """Run the child: never return, flush the parent's buffers or raise into its code."""
     try:
         signal.set_wakeup_fd(-1)
         os.closerange(0, channel)

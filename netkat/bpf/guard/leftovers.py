@@ -1,8 +1,7 @@
-"""Filters of netkats that are gone: found, and taken away.
+"""Find and remove the filters of netkat processes that have ended.
 
-A cleanup process removes its netkat's filter, but it may be killed as well, as when a
-whole container ends. What is left then drops the packets of a flow that no
-longer is, until this.
+A cleanup process removes its netkat's filter, but it may be killed as well, for example when a
+whole container ends. The filter then still drops the packets of a flow that has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Leftover:
 
     @property
     def name(self) -> str:
-        """The interface's name, or its number when it has just gone."""
+        """Return the interface's name, or its number if it was just deleted."""
         try:
             return socket.if_indextoname(self.interface)
         except OSError:
@@ -38,7 +37,7 @@ class Leftover:
 
 
 def find(interface: int | None = None) -> list[Leftover]:
-    """On one interface, or on all of this thread's network namespace. Needs no capability."""
+    """Find leftovers on one interface, or all of this network namespace. Needs no capability."""
     with Netlink() as netlink:
         if interface is None:
             guarded = [qdisc.interface for qdisc in tc.qdiscs(netlink)]
@@ -53,7 +52,7 @@ def find(interface: int | None = None) -> list[Leftover]:
 
 
 def remove(interface: int | None = None) -> list[Leftover]:
-    """Take away what find() finds, and clsact qdiscs made for it when nothing else uses them.
+    """Remove what find() finds, and the clsact qdiscs that netkat added if they are empty.
 
     Returns what was removed. Errors: MissingCapability (CAP_NET_ADMIN).
     """

@@ -58,7 +58,7 @@ class Guard(ABC):
         """Drop this flow for the kernel from now on. Errors: GuardFailed, BadArgument."""
 
     def add_all(self, flows: Iterable[Flow]) -> None:
-        """Several at once. Errors: as add(); those before the one refused stay added."""
+        """Add several flows at once. Errors: as add(); flows before the refused one stay added."""
         for flow in flows:
             self.add(flow)
 
@@ -66,22 +66,25 @@ class Guard(ABC):
     def claim(self, address: IPAddress) -> bool:
         """Drop every packet to an address that the kernel does not have, until close().
 
-        The kernel would forward them, answer with ICMP and ask for the address by ARP. False
-        where this guard drops nothing. Errors: as add().
+        The kernel would forward them, reply with ICMP and resolve the address by ARP. False
+        if this mode drops nothing. Errors: as add().
         """
 
     @abstractmethod
     def remove(self, flow: Flow) -> None:
-        """Leave the flow to the kernel again. Idempotent."""
+        """Stop dropping the flow's packets. Idempotent."""
 
     @abstractmethod
     def kept(self, flow: Flow) -> int | None:
-        """Packets of the flow dropped (a GRO packet is one); None if this mode cannot count."""
+        """Return how many of the flow's packets were dropped; None if this mode cannot count.
+
+        A GRO packet counts as one.
+        """
 
     def keep_sight(self) -> None:  # noqa: B027
-        """Called before privileges are dropped, for explain_miss() to be as good after it.
+        """Prepare explain_miss() to work after the capabilities are dropped.
 
-        Most modes have nothing to do: they see as much without privileges.
+        Most modes need no preparation.
         """
 
     def socket_filter(self) -> EbpfFilter | None:
@@ -101,11 +104,11 @@ class Guard(ABC):
 
 
 def check(flow: Flow) -> None:
-    """A guard entry is a whole five-tuple, or a listener's with no peer at all.
+    """Check that a guard entry is a complete five-tuple, or a listener's without a peer.
 
     Errors: BadArgument.
     """
     if flow.local.is_unspecified or not flow.local_port:
-        raise BadArgument(f"{flow} names no local address and port: it would match transit traffic")
+        raise BadArgument(f"{flow} has no local address or port: it would match forwarded traffic")
     if (flow.remote is None) != (flow.remote_port == 0):
-        raise BadArgument(f"{flow} names half a peer")
+        raise BadArgument(f"{flow} has only one of peer address and port")

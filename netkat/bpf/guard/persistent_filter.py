@@ -31,7 +31,7 @@ _START = (
 """What the cleanup process runs, with this process's module path: -I -S give it none, so
 neither the working directory nor the environment decides what runs as root."""
 
-_PATIENCE = 10
+_TIMEOUT = 10
 """Seconds for any answer; a cleanup process starts in some 50 ms."""
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class PersistentFilter:
     """One tc filter, attached and removed by a cleanup process.
 
     Starts the cleanup process by exec, so it may be made when there are threads, but before
-    the capabilities are dropped. Errors: OSError as the kernel gave it, GuardFailed.
+    the capabilities are dropped. Errors: the kernel's OSError, GuardFailed.
     """
 
     def __init__(self, interface: int, netlink: Netlink) -> None:
@@ -50,7 +50,7 @@ class PersistentFilter:
         self._lock = threading.Lock()
         self._owner = FilterOwner()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel.settimeout(_PATIENCE)
+        self._channel.settimeout(_TIMEOUT)
         try:
             self._process = _start(theirs)
         except OSError as error:
@@ -60,7 +60,7 @@ class PersistentFilter:
         finally:
             theirs.close()
         try:
-            self._answered()
+            self._check_reply()
         except BaseException:
             self.close()
             raise
@@ -77,12 +77,12 @@ class PersistentFilter:
 
     def put_program(self, program_fd: int) -> None:
         """Attach an eBPF program, first in line."""
-        socket.send_fds(self._channel, [PROGRAM + self._whose()], [program_fd])
-        self._answered()
+        socket.send_fds(self._channel, [PROGRAM + self._place()], [program_fd])
+        self._check_reply()
 
     def put_classic(self, ops: bytes) -> None:
         """Attach a classic program, first in line."""
-        self._ask(CLASSIC + self._whose() + ops)
+        self._ask(CLASSIC + self._place() + ops)
 
     def replace_classic(self, ops: bytes) -> None:
         """Replace the classic program in one operation."""
@@ -98,7 +98,7 @@ class PersistentFilter:
             self._remove_here()
         self._channel.close()
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -108,21 +108,21 @@ class PersistentFilter:
         try:
             remove_filter(self._netlink, self.interface, self.token)
         except OSError as error:
-            _log.warning("a filter stays on interface %d: %s", self.interface, error)
+            _log.warning("cannot remove the filter on interface %d: %s", self.interface, error)
 
-    def _whose(self) -> bytes:
+    def _place(self) -> bytes:
         return PLACE.pack(self.interface, self.token.encode())
 
     def _ask(self, message: bytes) -> None:
         with self._lock:
             self._channel.send(message)
-            self._answered()
+            self._check_reply()
 
-    def _answered(self) -> None:
+    def _check_reply(self) -> None:
         try:
             answer = self._channel.recv(MAX_MESSAGE)
         except TimeoutError:
-            raise GuardFailed(f"the filter's cleanup process {self.pid} does not answer") from None
+            raise GuardFailed(f"no reply from the filter's cleanup process {self.pid}") from None
         except ConnectionResetError:
             answer = b""
         if not answer:
@@ -137,8 +137,8 @@ def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise OSError(errno.ENOENT, "this program has no Python executable to run it with")
     path = ":".join(entry for entry in sys.path if os.path.isabs(entry))
-    # A session of its own: a terminal's signals are not for it. No inherited descriptor:
-    # a pipe that netkat holds must close when netkat ends.
+    # A new session, so that a terminal's signals do not reach it. No inherited descriptors,
+    # so that netkat's pipes close when netkat ends.
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), path],
         stdin=subprocess.DEVNULL,

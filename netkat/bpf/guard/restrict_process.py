@@ -1,4 +1,4 @@
-"""What a process of netkat's that outlives the drop of capabilities may still do: little."""
+"""Restrict a process that keeps a capability after netkat has dropped its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 
 
 def restrict_process(name: str) -> None:
-    """Be called ``name`` (15 characters at most), keep CAP_NET_ADMIN alone, for good.
+    """Rename the process (15 characters at most) and keep only CAP_NET_ADMIN, permanently.
 
-    A terminal's signals are for netkat, whose end is this process's end.
-    Errors: OSError (EPERM: the capability was not there to keep).
+    Signals from the terminal are ignored: this process ends when netkat ends.
+    Errors: OSError (EPERM: the capability is missing).
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -19,7 +19,7 @@ __all__ = ["Guard", "GuardLink", "GuardMode", "attach"]
 
 
 class Unattached(Guard):
-    """Nothing at the interface: the modes socket and none."""
+    """A guard that attaches nothing: the modes socket and none."""
 
     def __init__(self, link: GuardLink, mode: GuardMode) -> None:
         super().__init__(link)
@@ -58,15 +58,19 @@ def attach(
 ) -> Guard:
     """Guard the interface. ``mode`` is a GuardMode's name, or "auto" for the best that works.
 
-    The guard's describe() says why "auto" did not use a better mode. ``while_waiting`` is entered
-    while the kernel creates a tcx link, which takes 8 to 20 ms.
+    describe() of the guard reports why "auto" did not use a better mode. ``while_waiting`` is
+    entered while the kernel creates a tcx link, which takes 8 to 20 ms.
     Errors: BadArgument, InterfaceDown; for a mode selected by name also
     KernelTooOld, MissingCapability, GuardFailed.
     """
-    wanted = None if mode == "auto" else _named(mode)
+    wanted = None if mode == "auto" else _parse_mode(mode)
     if wanted not in (GuardMode.SOCKET, GuardMode.NONE):
-        _sweep(link)
-    guard = _best(link, while_waiting) if wanted is None else _one(link, wanted, while_waiting)
+        _remove_leftovers(link)
+    guard = (
+        _attach_best(link, while_waiting)
+        if wanted is None
+        else _attach_mode(link, wanted, while_waiting)
+    )
     try:
         guard.add_all(flows)
     except BaseException:
@@ -75,8 +79,8 @@ def attach(
     return guard
 
 
-def _sweep(link: GuardLink) -> None:
-    """Remove what a killed netkat left here. A failure of that is no reason to stop."""
+def _remove_leftovers(link: GuardLink) -> None:
+    """Remove the filters of killed netkat processes on this interface. Failures are only logged."""
     from netkat.bpf.tc import qdisc
 
     try:
@@ -86,20 +90,20 @@ def _sweep(link: GuardLink) -> None:
         from netkat.bpf.guard import leftovers
 
         for leftover in leftovers.remove(link.index):
-            _log.info("removed what a killed netkat left: %s", leftover)
+            _log.info("removed the filter of a killed netkat process: %s", leftover)
     except OSError as error:
-        _log.info("cannot look for what a killed netkat left on %s: %s", link.name, error)
+        _log.info("cannot check %s for filters of killed netkat processes: %s", link.name, error)
 
 
-def _named(mode: str) -> GuardMode:
+def _parse_mode(mode: str) -> GuardMode:
     try:
         return GuardMode(mode)
     except ValueError:
         names = ", ".join(["auto", *GuardMode])
-        raise BadArgument(f"unknown guard mode {mode!r}", hint=f"one of {names}") from None
+        raise BadArgument(f"unknown guard mode {mode!r}", hint=f"use one of: {names}") from None
 
 
-def _one(link: GuardLink, mode: GuardMode, while_waiting: _Context) -> Guard:
+def _attach_mode(link: GuardLink, mode: GuardMode, while_waiting: _Context) -> Guard:
     match mode:
         case GuardMode.TCX:
             from netkat.bpf.guard.tcx import TcxGuard
@@ -117,11 +121,11 @@ def _one(link: GuardLink, mode: GuardMode, while_waiting: _Context) -> Guard:
             return Unattached(link, mode)
 
 
-def _best(link: GuardLink, while_waiting: _Context) -> Guard:
+def _attach_best(link: GuardLink, while_waiting: _Context) -> Guard:
     unavailable = []
     for mode in (GuardMode.TCX, GuardMode.CLSACT, GuardMode.CBPF):
         try:
-            guard = _one(link, mode, while_waiting)
+            guard = _attach_mode(link, mode, while_waiting)
         except (KernelTooOld, MissingCapability, GuardFailed) as error:
             unavailable.append(f"{mode} ({error})")
             continue

@@ -28,7 +28,7 @@ _CREATE = struct.Struct("=6IQ")
 _QUERY = struct.Struct("=4IQI4xQQQQ")
 _COUNT_IN_QUERY = struct.Struct("=24xI")
 _NUMBER = struct.Struct("=I")
-_MOST = 64
+_MAX_PROGRAMS = 64
 """BPF_MPROG_MAX: the kernel holds no more programs at one hook."""
 
 
@@ -57,12 +57,12 @@ class TcxLink(Descriptor):
 
 
 def attached(interface: int, hook: int = INGRESS) -> list[int]:
-    """Numbers of the programs on the interface's tcx hook, in the order they run.
+    """Return the numbers of the programs on an interface's tcx hook, in execution order.
 
     Errors: OSError (EPERM without CAP_NET_ADMIN, EINVAL before Linux 6.6).
     """
-    ids = bytearray(4 * _MOST)
-    query = bytearray(_QUERY.pack(interface, hook, 0, 0, address(ids), _MOST, 0, 0, 0, 0))
+    ids = bytearray(4 * _MAX_PROGRAMS)
+    query = bytearray(_QUERY.pack(interface, hook, 0, 0, address(ids), _MAX_PROGRAMS, 0, 0, 0, 0))
     try:
         bpf(Command.PROG_QUERY, query)
     except OSError as error:
@@ -76,7 +76,7 @@ def attached(interface: int, hook: int = INGRESS) -> list[int]:
 def foreign(interface: int) -> list[str]:
     """Describe the tcx ingress programs that are not netkat's; empty if this kernel has no tcx.
 
-    A program whose name this process may not read is one of them.
+    A program whose name this process may not read is included.
     Errors: OSError.
     """
     try:
@@ -85,15 +85,15 @@ def foreign(interface: int) -> list[str]:
         if error.errno == errno.EINVAL:
             return []
         raise
-    return [_called(number, name) for number in programs if (name := name_of(number)) != NAME]
+    return [_describe(number, name) for number in programs if (name := name_of(number)) != NAME]
 
 
-def _called(number: int, name: str | None) -> str:
+def _describe(number: int, name: str | None) -> str:
     return f"tcx program {number}" + (f" {name}" if name else "")
 
 
 class TcxGuard(EbpfGuard):
-    """First in line on tcx ingress. Errors of the constructor: any SetupError."""
+    """The program attached first on tcx ingress. Errors of the constructor: any SetupError."""
 
     mode = GuardMode.TCX
 
@@ -146,13 +146,13 @@ class TcxGuard(EbpfGuard):
             # The guard was attached first, and tcx runs right after the taps: only a
             # program attached before it since then can drop its packets.
             return (
-                "perhaps a tcx program that was attached before netkat's later"
+                "possibly a tcx program attached before netkat's since then"
                 f" (as root: bpftool net show dev {self.link.name})"
             )
         if self._number not in order:
             return f"another process detached netkat's program {self._number}"
         ahead = order[: order.index(self._number)]
-        names = [_called(number, name_of(number)) for number in ahead if name_of(number) != NAME]
+        names = [_describe(number, name_of(number)) for number in ahead if name_of(number) != NAME]
         where = f"on {self.link.name}'s tcx ingress, before netkat"
         return f"{', '.join(names)} {where}" if names else None
 

@@ -97,7 +97,7 @@ def _number(port: int | str, request: ConnectRequest) -> int:
     if isinstance(port, int):
         return port
     if request.numeric:
-        raise NameNotFound(f"{port}: not a port number, and -n looks up no services")
+        raise NameNotFound(f"{port}: not a port number (-n disables service names)")
     import socket
 
     try:
@@ -105,7 +105,7 @@ def _number(port: int | str, request: ConnectRequest) -> int:
     except (OSError, UnicodeError):
         raise NameNotFound(
             f"{port}/{request.protocol}: no such service",
-            hint="/etc/services lists the names; a number always works",
+            hint="use a port number, or a name of /etc/services",
         ) from None
 
 
