@@ -262,4 +262,6 @@ def test_the_environment_names_the_user_too(
 ) -> None:
     monkeypatch.setenv("NETKAT_PROXY_AUTH", "a:b")
     assert run(["-x", "p", "-X", "4", "web.test", "1"]) == 2
-    assert capsys.readouterr().err.startswith("netkat: NETKAT_PROXY_AUTH: SOCKS4 has a user")
+    assert capsys.readouterr().err.startswith(
+        "netkat: NETKAT_PROXY_AUTH: SOCKS4 does not support passwords"
+    )

@@ -91,7 +91,7 @@ def test_auto_goes_down_step_by_step_and_says_why(monkeypatch: pytest.MonkeyPatc
         GuardMode.CBPF: GuardFailed("tcx program 7 is in the way"),
     }
 
-    def one(link: GuardLink, step: GuardMode) -> Guard:
+    def one(link: GuardLink, step: GuardMode, while_waiting: object) -> Guard:
         if step in faults:
             raise faults[step]
         return Unattached(link, step)
@@ -109,7 +109,7 @@ def test_auto_goes_down_step_by_step_and_says_why(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_step_by_name_does_not_go_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one(link: GuardLink, step: GuardMode) -> Guard:
+    def one(link: GuardLink, step: GuardMode, while_waiting: object) -> Guard:
         raise KernelTooOld("needs Linux 6.6")
 
     monkeypatch.setattr(select_mode, "_attach_mode", one)
@@ -128,7 +128,7 @@ def test_a_guard_whose_flows_are_refused_is_closed(monkeypatch: pytest.MonkeyPat
         def close(self) -> None:
             closed.append(self)
 
-    monkeypatch.setattr(select_mode, "_attach_mode", lambda link, step: Full(link, step))
+    monkeypatch.setattr(select_mode, "_attach_mode", lambda link, step, waiting: Full(link, step))
     with pytest.raises(GuardFailed):
         select_mode.attach(LINK, "socket", flows=[Flow(Protocol.TCP, ip_address("192.0.2.1"), 1)])
     assert len(closed) == 1
