@@ -24,6 +24,10 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     reset_signals()
+    if sys.argv[1:2] == ["sniff"]:
+        # SIGUSR1 and SIGUSR2 ask a capture for counts and a flush; before it starts they are early.
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
     fill_standard_descriptors()
     gc.set_threshold(_OBJECTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ from tests.helpers.netns import ROOT, Pair
 from tests.helpers.schemas import parsed
 from tests.helpers.sniff_frames import ether, ip4, udp
 from tests.helpers.sniffing import Sniffing, sniff_once
+from tests.helpers.waiting import wait_until
 
 CLOCK = slice(len("12:34:56.123456 "), None)
 
@@ -254,6 +256,28 @@ def test_counts_while_it_runs(pair: Pair) -> None:
         )
         said = watching.end()
     assert said.code == 0
+
+
+def test_sigusr1_during_start_does_not_end_it(pair: Pair) -> None:
+    child = pair.host.popen(
+        [sys.executable, "-m", "netkat", "sniff", "-i", "eth0", "-n", "icmp"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: ignores(child.pid, signal.SIGUSR1) or child.poll() is not None)
+    assert child.stderr is not None
+    while not select.select([child.stderr], [], [], 0.002)[0]:
+        child.send_signal(signal.SIGUSR1)
+    assert b"listening on" in child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    assert child.wait(10) == 0
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Whether a process ignores a signal (proc(5), SigIgn)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_sigint_ends_it_in_a_scripts_background(pair: Pair) -> None:

@@ -16,7 +16,7 @@ class CaptureSignals(SignalDescriptor):
     """
 
     def __init__(self) -> None:
-        super().__init__((*ENDING, *USER), regardless=(signal.SIGINT,))
+        super().__init__((*ENDING, *USER), regardless=(signal.SIGINT, *USER))
         self.ended = False
         self._counts_requested = False
 
