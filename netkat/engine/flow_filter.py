@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from netkat.bpf.filters.classic_filter import classic_filter
-from netkat.bpf.filters.embedded_flows import embed
 from netkat.bpf.flow_events import FlowAnnouncer
 from netkat.bpf.guard.select_mode import Guard
 from netkat.flow import Flow, IPAddress
@@ -69,7 +67,7 @@ class Admission:
 
 
 class _SocketFilter(Protocol):
-    """What bpf.ebpf_filter.EbpfFilter and _ClassicFilter have in common."""
+    """What EbpfFilter and ClassicSocketFilter have in common."""
 
     def add(self, flow: Flow, next_hop: IPAddress | None, /) -> None: ...
 
@@ -85,41 +83,13 @@ class _SocketFilter(Protocol):
 def _attached(wire: PacketSocket, guard: Guard) -> _SocketFilter:
     ebpf = guard.socket_filter()
     if ebpf is None:
-        return _ClassicFilter(wire)
+        # 1 ms at start, which the eBPF filter does not need.
+        from netkat.engine.classic_admission import ClassicSocketFilter
+
+        return ClassicSocketFilter(wire)
     try:
         wire.set_program(ebpf.fd)
     except BaseException:
         ebpf.close()
         raise
     return ebpf
-
-
-class _ClassicFilter:
-    """The classic filter, assembled and attached again for each change.
-
-    The flows are written behind it for captures in other processes (embedded_flows.py).
-    """
-
-    def __init__(self, wire: PacketSocket) -> None:
-        self._wire = wire
-        self._flows: dict[Flow, IPAddress | None] = {}
-
-    def add(self, flow: Flow, next_hop: IPAddress | None) -> None:
-        self._attach({**self._flows, flow: next_hop})
-
-    def update(self, flow: Flow, before: IPAddress | None, next_hop: IPAddress | None) -> None:
-        del before
-        self.add(flow, next_hop)
-
-    def remove(self, flow: Flow, next_hop: IPAddress | None) -> None:
-        del next_hop
-        self._attach({other: hop for other, hop in self._flows.items() if other != flow})
-
-    def close(self) -> None:
-        """The socket owns the program."""
-
-    def _attach(self, flows: dict[Flow, IPAddress | None]) -> None:
-        wire = self._wire
-        program = classic_filter(flows, ethernet=wire.ethernet, promiscuous=wire.promiscuous)
-        wire.set_filter(embed(program, flows))
-        self._flows = flows

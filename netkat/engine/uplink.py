@@ -17,7 +17,6 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from netkat.bpf.egress import EgressHooks, egress_hooks
-from netkat.bpf.filters.classic_filter import BLOCK_ALL
 from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
 from netkat.engine.flow_filter import Admission
@@ -29,16 +28,16 @@ from netkat.engine.wait import wait_readable
 from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.links import Link
-from netkat.host.reply_routes import Network, reply_routes
 from netkat.resources import close_concurrently
 from netkat.system_calls import system_call
-from netkat.wire.packet_socket import PacketSocket
+from netkat.wire.packet_socket import BLOCK_ALL, PacketSocket
 
 if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.pump import Pump, Tap
     from netkat.engine.route_follower import Inside
     from netkat.engine.session import Session
+    from netkat.host.reply_routes import Network
     from netkat.options import PathOptions, SocketOptions
     from netkat.stack import Endpoint, Stack
 
@@ -346,7 +345,11 @@ class Uplink:
         """Have listeners reply by the routes that there are now."""
         with self._lock:
             sources = list(self._replies)
+        if not sources:
+            return
         index = self.link.index
+        from netkat.host.reply_routes import reply_routes  # 1 ms, for listeners alone
+
         tables = inside(lambda: [reply_routes(source, index) for source in sources])
         for source, networks in zip(sources, tables, strict=True):
             self.reach_networks(source, networks)

@@ -46,7 +46,7 @@ STUCK = 1.0
 """Seconds that a frame waits for room in the send buffer. A device that completes nothing
 for so long is stuck, and waiting on would keep close() and signals waiting too."""
 
-_BLOCK_ALL: list[if_packet.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
+BLOCK_ALL: list[if_packet.Instruction] = [(0x06, 0, 0, 0)]  # ret 0
 _GONE = frozenset({errno.ENODEV, errno.ENXIO})
 """Errors of a send after the interface was deleted."""
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
@@ -80,9 +80,9 @@ class PacketSocket:
         """Frames sent, [e] refused with errno e, [-1] unreadable: the stack counts here, too."""
         with ExitStack() as undo:
             self._socket = undo.enter_context(_open(interface))
-            self._program = _BLOCK_ALL
+            self._program = BLOCK_ALL
             with system_call(f"set up the packet socket on {interface} (setsockopt)"):
-                self._attach(_BLOCK_ALL)
+                self._attach(BLOCK_ALL)
                 self._set_options(qdisc_bypass)
             self._bind()
             self._drain()
@@ -259,7 +259,7 @@ class PacketSocket:
         While filters change, both count against net.core.optmem_max, which was
         20 KiB before Linux 6.9. What comes in between is lost, and sent again.
         """
-        self._attach(_BLOCK_ALL)
+        self._attach(BLOCK_ALL)
         try:
             self._attach(program)
         except OSError:
