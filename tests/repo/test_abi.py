@@ -1,4 +1,4 @@
-"""One text of the ABI: what gostack.h declares is what Go exports and what Python calls."""
+"""gostack.h is the ABI: Go exports and Python calls exactly what it declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/api.md is the docstrings, and has everything that the public door leads to."""
+"""docs/api.md is generated from the docstrings and has the whole public API."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.repo import tree
 
 ENTRIES = [entry for entries in api_page.SECTIONS.values() for entry in entries]
 NO_ENTRY = {"NetkatError", "errors", "__version__"}
-"""They have docs/exceptions.md, or need none."""
+"""Documented in docs/exceptions.md, or nowhere."""
 
 
-def test_the_page_is_what_the_docstrings_say() -> None:
+def test_api_page_matches_docstrings() -> None:
     assert api_page.PAGE.read_text() == api_page.page(), "stale: run `python3 build.py api`"
 
 
-def test_all_that_netkat_exports_is_there() -> None:
+def test_api_page_has_every_export_of_netkat() -> None:
     assert set(netkat.__all__) - NO_ENTRY <= {
         entry.shown.removeprefix("netkat.") for entry in ENTRIES
     }
 
 
 @pytest.mark.parametrize("module", ["httpx", "requests"])
-def test_all_that_an_http_module_exports_is_there(module: str) -> None:
+def test_api_page_has_every_export_of_http_modules(module: str) -> None:
     body = tree.syntax(tree.files(f"netkat/{module}.py")[0]).body
     exported = next(
         ast.literal_eval(node.value)
@@ -37,7 +37,7 @@ def test_all_that_an_http_module_exports_is_there(module: str) -> None:
     assert set(exported) <= {entry.name for entry in ENTRIES}
 
 
-def test_headings_are_one_each_and_links_lead_to_them() -> None:
+def test_api_page_headings_are_unique_and_links_resolve() -> None:
     page = api_page.page()
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.M)
     assert len(headings) == len(set(headings))
@@ -62,5 +62,5 @@ def test_headings_are_one_each_and_links_lead_to_them() -> None:
         ("So.\n\n>>> a()\n1", "So.\n\n```pycon\n>>> a()\n1\n```\n"),
     ],
 )
-def test_a_docstring_as_markdown(docstring: str, expected: str) -> None:
+def test_markdown_of_docstring(docstring: str, expected: str) -> None:
     assert api_page.markdown(docstring) == expected

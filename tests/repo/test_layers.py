@@ -1,4 +1,4 @@
-"""Who may import whom: the table of docs/architecture.md, kept.
+"""Imports between packages, as in docs/architecture.md.
 
 Imports inside functions and for types count as well: they couple just the same.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.repo import tree
 
 BASE = {"resources", "errors", "finalizers", "flow", "frame", "netlink", "options", "system_calls"}
-EDGE = {"wire", "bpf", "host", "stack"}  # blind to each other
-DOOR = {"netkat", "api"}
+EDGE = {"wire", "bpf", "host", "stack"}  # do not import each other
+PUBLIC = {"netkat", "api"}
 
 MAY_IMPORT = {
     "resources": set[str](),
@@ -33,19 +33,19 @@ MAY_IMPORT = {
     "conn": BASE | EDGE | {"engine"},
     "kernel_sockets": BASE | EDGE | {"engine"},
     "api": BASE | EDGE | {"engine", "conn"},
-    "__init__": {"errors", "_version", "capture", "conn", "diagnose", "stack", *DOOR},
+    "__init__": {"errors", "_version", "capture", "conn", "diagnose", "stack", *PUBLIC},
     "integrations": BASE | {"api", "conn"},
     "httpx": {"integrations", "api"},
     "httpx2": {"integrations", "api"},
     "pytest_plugin": {"api", "conn", "errors"},
     "requests": {"integrations", "api"},
-    "commands": BASE | DOOR | {"engine", "kernel_sockets", "host", "capture", "conn", "_version"},
-    "diagnose": BASE | DOOR | {"capture", "conn", "host", "bpf", "stack", "_version"},
-    "cli": BASE | DOOR | {"commands", "diagnose", "bpf", "capture", "_version"},
+    "commands": BASE | PUBLIC | {"engine", "kernel_sockets", "host", "capture", "conn", "_version"},
+    "diagnose": BASE | PUBLIC | {"capture", "conn", "host", "bpf", "stack", "_version"},
+    "cli": BASE | PUBLIC | {"commands", "diagnose", "bpf", "capture", "_version"},
     "__main__": {"cli"},
 }
 
-# Third-party module: the rooms, or the one file, that may import it.
+# Third-party module: the packages or the file that may import it.
 FENCES = {
     "cffi": ("netkat/stack/", "netkat/wire/"),
     "_cffi_backend": ("netkat/stack/", "netkat/wire/"),
@@ -69,17 +69,17 @@ FENCES = {
 MODULES = tree.files("netkat/**/*.py")
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.parts[1].removesuffix(".py")
 
 
-def test_every_room_stands_in_the_table() -> None:
+def test_table_has_every_package() -> None:
     assert MODULES
-    assert {room(path) for path in MODULES} <= set(MAY_IMPORT)
+    assert {package_of(path) for path in MODULES} <= set(MAY_IMPORT)
 
 
 def target(module: str) -> str:
-    """The room that `netkat.room.file` stands in; what the door hands out is the door's."""
+    """Return the package of `netkat.package.file`. Exported names belong to `netkat`."""
     first, _, rest = module.removeprefix("netkat").lstrip(".").partition(".")
     return first if rest or first in MAY_IMPORT else "netkat"
 
@@ -90,12 +90,12 @@ def test_imports_go_one_way() -> None:
         for path in MODULES
         for found in tree.imports(path)
         if found.module.split(".")[0] == "netkat"
-        and target(found.module) not in MAY_IMPORT[room(path)] | {room(path)}
+        and target(found.module) not in MAY_IMPORT[package_of(path)] | {package_of(path)}
     ]
     assert wrong == []
 
 
-def test_third_party_modules_stay_in_their_rooms() -> None:
+def test_third_party_modules_stay_in_their_packages() -> None:
     wrong = [
         str(found)
         for path in MODULES
@@ -108,15 +108,15 @@ def test_third_party_modules_stay_in_their_rooms() -> None:
 
 
 def test_build_needs_the_standard_library_only() -> None:
-    """build.py runs on a bare python3; all else is asked for where it is present."""
+    """build.py runs with the standard library. It imports other modules if present."""
     allowed = sys.stdlib_module_names | {"buildsteps"}
-    asked_for = {
+    imported = {
         (path.name, root)
         for path in tree.files("build.py", "buildsteps/*.py")
         for found in tree.imports(path)
         if (root := found.module.split(".")[0]) not in allowed
     }
-    assert asked_for == {
+    assert imported == {
         ("build.py", "hatchling"),
         ("manual.py", "netkat"),
         ("manual.py", "typer"),
@@ -124,7 +124,7 @@ def test_build_needs_the_standard_library_only() -> None:
     }
 
 
-def test_product_does_not_know_its_tests() -> None:
+def test_product_does_not_import_tests() -> None:
     wrong = [
         str(found)
         for path in (*MODULES, *tree.files("build.py", "buildsteps/*.py"))

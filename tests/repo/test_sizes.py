@@ -1,4 +1,4 @@
-"""Files and functions that one can hold in the head, and names that say something."""
+"""Limits for files and functions, and names that carry no meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.repo import tree
 
 FILE_LINES = 400
 IN_ONE_FILE = {"netkat/errors.py": 700}
-"""Every fault stands in one file, so that one can read them all."""
+"""All errors are in one file, so that they can be read together."""
 FUNCTION_LINES = 80
 NAMED_BY_OTHERS = {"init_poolmanager", "proxy_manager_for"}
 """Methods that a library calls by this name."""
@@ -49,7 +49,7 @@ def test_go_functions_are_short() -> None:
     assert long == {}
 
 
-def test_names_say_something() -> None:
+def test_names_carry_meaning() -> None:
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     in_go = re.compile(r"^(?:func(?: \([^)]*\))?|type|package) (\w+)", re.MULTILINE)
     names = {

@@ -1,4 +1,4 @@
-"""The project's own files, read as text and syntax trees."""
+"""The project's files as text and syntax trees."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ MADE = {"netkat/stack/_gostack.py", "netkat/wire/_libc.py"}
 
 
 def files(*patterns: str) -> list[Path]:
-    """Files written by hand that match, relative to the root."""
+    """Return matching files that are not generated, relative to the root."""
     found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
     relative = sorted(path.relative_to(ROOT) for path in found)
     return [path for path in relative if path.as_posix() not in MADE]
 
 
 def text(path: Path) -> str:
-    """Contents of a file named relative to the root."""
+    """Return the text of a file."""
     return (ROOT / path).read_text()
 
 
 @cache
 def syntax(path: Path) -> ast.Module:
-    """Syntax tree of a Python file."""
+    """Return the syntax tree of a Python file."""
     return ast.parse(text(path), str(path))
 
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module, wherever in the file it stands."""
+    """One import, anywhere in a file."""
 
     path: Path
     line: int
@@ -46,7 +46,7 @@ class Import:
 
 
 def imports(path: Path) -> Iterator[Import]:
-    """Every import of a file, those inside functions too."""
+    """Return every import of a file, those in functions included."""
     tree = syntax(path)
     typed = {
         id(inner)
@@ -61,7 +61,7 @@ def imports(path: Path) -> Iterator[Import]:
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = absolute(path, node)
-            # `from netkat import wire` names the room in the second part.
+            # `from netkat import wire` names the package in the second part.
             modules = [f"{base}.{a.name}" for a in node.names] if base == "netkat" else [base]
             names = () if base == "netkat" else tuple(alias.name for alias in node.names)
         else:
@@ -71,7 +71,7 @@ def imports(path: Path) -> Iterator[Import]:
 
 
 def absolute(path: Path, node: ast.ImportFrom) -> str:
-    """The module that an `import from` names, dots resolved."""
+    """Return the module of an `import from`, with dots resolved."""
     if node.level == 0:
         return node.module or ""
     package = path.parent.parts

@@ -1,4 +1,4 @@
-"""The word list: what is not written in messages, documents and docstrings, and what is instead.
+"""The word list: words that messages, documents and docstrings avoid, with replacements.
 
 python -m tests.repo.words [PATH ...]    lists every use
 """
@@ -48,7 +48,7 @@ WORDS: dict[str, str] = {
     r"\bmend\b": "fix",
     r"\blull\b|\bweave\b|\berrand\b": "(name the mechanism)",
 }
-"""Regular expression, and what to write in its place."""
+"""Regular expression, and its replacement."""
 
 PATTERN = re.compile("|".join(f"(?:{word})" for word in WORDS), re.IGNORECASE)
 IDENTIFIER = re.compile(r"`\w+`")
@@ -71,12 +71,12 @@ class Use(NamedTuple):
 
 
 def instead(word: str) -> str:
-    """What the list has in place of a word."""
+    """Return the replacement of a word."""
     return next(good for bad, good in WORDS.items() if re.fullmatch(bad, word, re.IGNORECASE))
 
 
 def uses(paths: list[Path]) -> Iterator[Use]:
-    """Every use in these files."""
+    """Return every use in these files."""
     for path in paths:
         for line, text in _texts(path):
             for found in PATTERN.finditer(text):
@@ -84,7 +84,7 @@ def uses(paths: list[Path]) -> Iterator[Use]:
 
 
 def files() -> list[Path]:
-    """All that the rule is for."""
+    """Return the files that the rule applies to."""
     found = [path for pattern in DOCUMENTS for path in ROOT.glob(pattern)]
     for package in PACKAGES:
         found += (ROOT / package).rglob("*.py")
@@ -92,7 +92,7 @@ def files() -> list[Path]:
 
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, text) of a document, or of each string literal of a module."""
+    """Return (line, text) of a document, or of each string literal of a module."""
     text = path.read_text()
     if path.suffix != ".py":
         yield 1, IDENTIFIER.sub("``", text)
@@ -103,7 +103,7 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def main() -> int:
-    """List the uses, and count them."""
+    """List and count the uses."""
     given = [Path(word).resolve() for word in sys.argv[1:]]
     chosen = [path for path in files() if not given or any(path.is_relative_to(g) for g in given)]
     found = list(uses(chosen))

@@ -1,4 +1,4 @@
-"""The public door: documented, cheap to open, and of use on a machine that lacks the rest."""
+"""The public API: documented, fast to import, usable without the library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAVY = ("pyroute2", "cffi", "_cffi_backend", "typer", "asyncio", "netkat.stack"
 
 
 def python(code: str, *options: str, **kwargs: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter, as another program's would."""
+    """Run code in a new interpreter, as in another program."""
     return subprocess.run(
         [sys.executable, *options, "-c", code],
         cwd=tree.ROOT,
@@ -31,7 +31,7 @@ def python(code: str, *options: str, **kwargs: str) -> subprocess.CompletedProce
 
 
 def undocumented() -> list[str]:
-    """Public modules, and their public classes and functions, without a docstring."""
+    """Return public modules, classes and functions without a docstring."""
     found = []
     for path in tree.files("netkat/**/*.py"):
         if any(part.startswith("_") for part in path.with_suffix("").parts[1:-1]):
@@ -48,12 +48,12 @@ def undocumented() -> list[str]:
     return found
 
 
-def test_everything_public_has_a_docstring() -> None:
+def test_public_names_have_docstrings() -> None:
     assert undocumented() == []
 
 
 @pytest.mark.parametrize("name", [name for name in netkat.__all__ if not name.startswith("__")])
-def test_what_the_door_hands_out_is_documented(name: str) -> None:
+def test_exported_name_is_documented(name: str) -> None:
     thing = getattr(netkat, name)
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
@@ -82,7 +82,7 @@ def test_import_does_not_map_the_library() -> None:
 
 def test_import_takes_less_than_50_ms() -> None:
     def seconds(code: str) -> float:
-        """Of the processor, not of the clock: other tests may be running."""
+        """Return CPU time, which other tests do not affect."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert python(code, "-S").returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -116,7 +116,7 @@ sys.exit(main())
 def test_help_needs_neither_root_nor_library_nor_pyroute2(
     arguments: list[str], expected: str, tmp_path: Path
 ) -> None:
-    """In a copy without the library, as a user without any right."""
+    """Run in a copy without the library, as a user without privileges."""
     copy = tmp_path / "tree"
     for path in tree.files("netkat/**/*.py"):
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
