@@ -13,7 +13,7 @@ SAME_INTERFACE = {"Transport", "AsyncTransport"}
 """netkat.httpx and netkat.httpx2 offer the same classes for two clients."""
 
 MODULES_TO_RENAME = {
-    "conntrack", "dispatch", "endpoint", "facts", "options", "path", "session", "verdict",
+    "conntrack", "dispatch",
 }  # fmt: skip
 CLASSES_TO_RENAME = {
     "Attempt", "Client", "Connection", "Endpoint", "Evidence", "Finding", "PacketSocket",
