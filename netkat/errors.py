@@ -1,23 +1,23 @@
-"""Every fault that netkat can tell apart, in one file.
+"""Every error that netkat distinguishes, in one file.
 
 ::
 
     NetkatError
-    ├── NetworkError                the network said no, or said nothing      exit 1
+    ├── NetworkError                the network refused, or gave no answer    exit 1
     │   ├── Refused                 RST or ICMP port unreachable  (ConnectionRefusedError)
-    │   ├── Unreachable             another ICMP error from somebody          (OSError)
+    │   ├── Unreachable             another ICMP error                        (OSError)
     │   │   ├── Prohibited          a firewall's ICMP error: not allowed
     │   │   └── TimeExceeded        TTL or hop limit used up on the way
-    │   ├── NoAnswer                our SYNs went out, nothing came back      (TimeoutError)
-    │   │   └── Hairpin             our own SYN came back to this host
+    │   ├── NoAnswer                SYNs were sent, no reply was received     (TimeoutError)
+    │   │   └── Hairpin             netkat's SYN came back to this host
     │   ├── NextHopSilent           ARP / ND for the next hop had no answer   (OSError)
-    │   ├── EgressRefused           the host's own egress hook ate the frames (OSError)
+    │   ├── EgressRefused           an egress hook dropped netkat's frames    (OSError)
     │   ├── ConnectionReset         RST on an open connection                 (ConnectionResetError)
-    │   ├── TimedOut                a wait of the caller's own ran out        (TimeoutError)
+    │   ├── TimedOut                the caller's timeout expired              (TimeoutError)
     │   ├── Undelivered             bytes that the peer never acknowledged    (OSError)
     │   ├── ProxyFailed             the proxy gave no answer of use           (OSError)
     │   │   ├── NotAProxy           the peer speaks something else
-    │   │   ├── ProxyAuthFailed     it wants a user, or does not let this one in
+    │   │   ├── ProxyAuthFailed     credentials required, or rejected
     │   │   └── ProxyRefused        it did not connect to the destination
     │   └── TlsFailed               TLS could not be agreed on, or broke      (OSError)
     │       ├── NotTls              the peer speaks something else
@@ -35,10 +35,10 @@
     │   ├── OutOfMemory             no memory, or no thread: ENOMEM
     │   ├── SystemCallDenied        EACCES, EPERM: a security module, seccomp (PermissionError)
     │   └── SystemCallMissing       ENOSYS: the kernel lacks it, or seccomp hides it
-    └── SetupError                  it never came to the network              exit 2
-        ├── BadArgument             an argument that cannot mean anything     (ValueError)
+    └── SetupError                  set-up failed before the first packet     exit 2
+        ├── BadArgument             an invalid argument                       (ValueError)
         │   └── NamespaceNotFound   no such network namespace
-        ├── NameNotFound            a host or service name nobody knows       (OSError)
+        ├── NameNotFound            a host or service name does not resolve   (OSError)
         ├── NoRoute                 the kernel has no route                   (OSError)
         ├── OwnAddress              loopback or an address of this host       (OSError)
         ├── InterfaceError          an interface cannot be used               (OSError)
@@ -46,8 +46,8 @@
         │   └── InterfaceDown       it is down
         │       └── InterfaceGone   it was deleted while it was in use
         ├── CommandFailed           the command of -e or -c does not start    (OSError)
-        ├── PortTaken               somebody holds the local port             (OSError)
-        ├── AddressTaken            --claim: somebody has the address         (OSError)
+        ├── PortTaken               the local port is in use                  (OSError)
+        ├── AddressTaken            --claim: the address is in use            (OSError)
         ├── MissingCapability       the process lacks a capability            (PermissionError)
         ├── KernelTooOld            a feature needs a newer kernel            (OSError)
         ├── GuardFailed             the guard could not be set or proved      (OSError)
@@ -109,7 +109,7 @@ class NetkatError(Exception):
 
 
 class NetworkError(NetkatError, OSError):
-    """The network answered no, or did not answer. Look at the path, not at netkat."""
+    """The network refused, or did not answer. Check the path, not netkat."""
 
     hint = "netkat -vd shows the connection's frames"
 
@@ -117,7 +117,7 @@ class NetworkError(NetkatError, OSError):
 
 
 class Refused(NetworkError, ConnectionRefusedError):
-    """Somebody answered that nothing listens there.
+    """A host answered that nothing listens there.
 
     ``by`` is "RST" or the ICMP message's name, ``sender`` who sent it, ``ttl``
     the answer's TTL or hop limit. A sender that is not the peer, or a TTL that
@@ -141,11 +141,11 @@ class Refused(NetworkError, ConnectionRefusedError):
 
 
 class Unreachable(NetworkError):
-    """An ICMP error about our packet. ``sender`` says where on the way it died.
+    """An ICMP error about one of netkat's packets. ``sender`` is the host that dropped it.
 
     ``icmp_type`` and ``icmp_code`` are the numbers on the wire (ICMPv4 or
     ICMPv6 by the sender's family), ``reason`` is their name, ``ttl`` the
-    message's own TTL. Ask at the sender: its routes, its firewall.
+    message's own TTL. Check the sender's routes and firewall.
     """
 
     number = errno.EHOSTUNREACH
@@ -168,9 +168,9 @@ class Unreachable(NetworkError):
 
 
 class Prohibited(Unreachable):
-    """A firewall sent an ICMP error instead of dropping in silence: its rule says no.
+    """A firewall rejected the packet with an ICMP error instead of dropping it silently.
 
-    The sender is the one whose rules to look at.
+    Check the rules of the sender.
     """
 
 
@@ -201,10 +201,10 @@ class NoAnswer(NetworkError, TimeoutError):
 
 
 class Hairpin(NoAnswer):
-    """Our own SYN came back in: the load balancer sent it to this very host.
+    """netkat's SYN came back in: the load balancer sent it to this host.
 
     The host drops it then as a martian, since it carries the host's own source
-    address. This says nothing about the service: ask from another host.
+    address. This is no result about the service: test from another host.
     ``sender_mac`` is who sent it back, ``ttl`` what was left of its TTL.
     """
 
@@ -225,9 +225,9 @@ class Hairpin(NoAnswer):
 
 
 class NextHopSilent(NetworkError):
-    """Nobody answered ARP (or neighbour discovery) for ``next_hop`` on ``interface``.
+    """No host answered ARP (or neighbour discovery) for ``next_hop`` on ``interface``.
 
-    ``asked`` times. No packet of the connection left. Look at the cable, the
+    ``asked`` times. No packet of the connection left. Check the cable, the
     VLAN, the address.
     """
 
@@ -248,12 +248,12 @@ class NextHopSilent(NetworkError):
 
 
 class EgressRefused(NetworkError):
-    """The kernel took our frames and threw them away on the way out (ENOBUFS).
+    """The kernel accepted netkat's frames and dropped them on egress (ENOBUFS).
 
     A tc egress program, a tcx egress program or an nft ``netdev egress`` hook:
-    these see raw packets too. ``count`` frames; ``hook`` names what stands there,
-    where it could be found; ``unseen`` are the kinds that could not be looked at
-    (that takes CAP_NET_ADMIN). Take the hook away, or have it let these frames pass.
+    these see raw packets too. ``count`` frames; ``hook`` names the program or
+    table, if it was found; ``unseen`` are the kinds that could not be listed
+    (listing requires CAP_NET_ADMIN). Remove the hook, or let these frames pass.
     """
 
     number = errno.ENOBUFS
@@ -275,8 +275,8 @@ class EgressRefused(NetworkError):
 class ConnectionReset(NetworkError, ConnectionResetError):
     """The peer (or a firewall) ended an open connection with RST.
 
-    ``received`` and ``sent`` count the payload bytes until then. The peer's log
-    says why; where it knows nothing, a firewall or load balancer sent it.
+    ``received`` and ``sent`` count the payload bytes until then. Check the
+    peer's log; if it has no entry, a firewall or load balancer sent the RST.
     """
 
     number = errno.ECONNRESET
@@ -316,7 +316,7 @@ class ProxyFailed(NetworkError):
 
 
 class NotAProxy(ProxyFailed):
-    """The peer is no proxy of the kind asked for: it began with ``said``."""
+    """The peer is no proxy of the requested kind: its data begins with ``said``."""
 
     hint = "-X names what the proxy speaks: 4, 4a, 5 or connect; or ask another port"
 
@@ -333,7 +333,7 @@ class ProxyAuthFailed(ProxyFailed):
 
 
 class ProxyRefused(ProxyFailed):
-    """The proxy did not connect to the destination, for what it says is the reason.
+    """The proxy did not connect to the destination, for the reason that it reports.
 
     ``code`` is its own: a status of HTTP, or a reply of SOCKS (RFC 1928, section 6).
     """
@@ -354,7 +354,7 @@ class TlsFailed(NetworkError):
 
 
 class NotTls(TlsFailed):
-    """The peer does not speak TLS: it began with ``said``. Leave --ssl away."""
+    """The peer does not use TLS: its data begins with ``said``. Omit --ssl."""
 
     hint = "leave --ssl away, or ask the port that speaks TLS"
 
@@ -374,7 +374,7 @@ class TlsMismatch(TlsFailed):
 
 
 class TlsRefused(TlsFailed):
-    """The peer refused with ``alert``, by its name in RFC 8446. Its log says why."""
+    """The peer refused with ``alert``, by its name in RFC 8446. Its log has the reason."""
 
     hint = "look into the peer's log; certificate_required and the like: --ssl-cert, --ssl-key"
 
@@ -384,9 +384,9 @@ class TlsRefused(TlsFailed):
 
 
 class TlsTruncated(TlsFailed):
-    """The stream ended without close_notify: what came may not be all, anybody can send a FIN.
+    """The stream ended without close_notify: data may be missing, as any host can forge a FIN.
 
-    Many servers never send one; a length in what they say tells whether it was all.
+    Many servers never send close_notify; compare the length with the one they announced.
     """
 
     hint = (
@@ -405,7 +405,7 @@ class CertificateRejected(TlsFailed):
 
 
 class CertificateExpired(CertificateRejected):
-    """It is not valid any more, or not yet: have it renewed, or look at this host's clock."""
+    """It has expired, or is not valid yet: renew it, or check this host's clock."""
 
     hint = "have it renewed, or look at this host's clock: date"
 
@@ -417,7 +417,7 @@ class CertificateMismatch(CertificateRejected):
 
 
 class CertificateUntrusted(CertificateRejected):
-    """Self-signed, or issued by nobody who is trusted here: --ssl-trustfile names the issuer."""
+    """Self-signed, or its issuer is not trusted here: --ssl-trustfile names the issuer."""
 
     hint = "give its issuer's certificate, or its own where it is self-signed, with --ssl-trustfile"
 
@@ -484,7 +484,7 @@ class SystemCallMissing(LocalSystemError):
 
 
 class SetupError(NetkatError):
-    """netkat could not start; nothing was sent. The message or hint says what to change."""
+    """netkat could not start; nothing was sent. The message or hint names what to change."""
 
     hint = "netkat doctor looks at what netkat needs here"
 
@@ -521,14 +521,14 @@ class NameNotFound(SetupError, gaierror):
 
 
 class NoRoute(SetupError, OSError):
-    """The kernel has no route to the address. ``ip route get ADDR`` says the same."""
+    """The kernel has no route to the address. Check with ``ip route get ADDR``."""
 
     number = errno.ENETUNREACH
     hint = "ip route get ADDR says the same; -i or --via can name a way"
 
 
 class OwnAddress(SetupError, OSError):
-    """Loopback, or an address of this very host: no packet for it reaches a wire.
+    """Loopback, or an address of this host: packets to it never leave this host.
 
     Use nc for it, or reach it from another host.
     """
@@ -571,14 +571,14 @@ class InterfaceGone(InterfaceDown):
 
 
 class CommandFailed(SetupError, OSError):
-    """The command of -e or -c could not be started. Look at its name and its rights."""
+    """The command of -e or -c could not be started. Check its name and permissions."""
 
     number = errno.ENOENT
     hint = "-e takes a program with its words, -c a line for /bin/sh"
 
 
 class PortTaken(SetupError, OSError):
-    """Somebody holds the local port; ``owner`` says who, as far as can be seen.
+    """Another process holds the local port; ``owner`` names it, as far as can be seen.
 
     Name another with -p, or none and a free one is taken.
     """
@@ -592,7 +592,7 @@ class PortTaken(SetupError, OSError):
 
 
 class AddressTaken(SetupError, OSError):
-    """Somebody on the link has the address that was to be claimed: ``mac`` answered for it.
+    """A host on the link has the address that was to be claimed: ``mac`` answered for it.
 
     Claim another one.
     """
@@ -655,7 +655,7 @@ class GuardFailed(SetupError, OSError):
 
 
 class LibraryMissing(SetupError, ImportError):
-    """libgostack.so, or an extra's library, is not there. The hint says how to get it."""
+    """libgostack.so, or an extra's library, is missing. The hint names how to install it."""
 
     hint = "python3 build.py build"
 

@@ -39,7 +39,7 @@ class Errand(Generic[T]):
         return result
 
     def abandon(self) -> None:
-        """Nobody waits for it any more."""
+        """Mark the call as cancelled: its result is undone."""
         with self._lock:
             self._abandoned, late = True, list(self._made)
         for result in late:

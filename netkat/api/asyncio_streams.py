@@ -161,7 +161,7 @@ class Server(asyncio.AbstractServer):
         return bool(self._watched)
 
     async def start_serving(self) -> None:
-        """Begin to accept; more than once is once. Errors: RuntimeError when closed."""
+        """Start to accept. Idempotent. Errors: RuntimeError when closed."""
         if self._ended.done():
             raise RuntimeError("the server is closed")
         if not self._watched:
@@ -183,7 +183,7 @@ class Server(asyncio.AbstractServer):
             await self.wait_closed()
 
     def close(self) -> None:
-        """Accept nobody any more; connections that are open go on. More than once is once."""
+        """Stop accepting; open connections continue. Idempotent."""
         for descriptor in self._watched:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)

@@ -28,8 +28,8 @@ class Stack(Closeable):
 
     A wire is opened on each interface that the routes of its connections need,
     when the first of them needs it. Opening one takes CAP_NET_RAW, and
-    CAP_NET_ADMIN with CAP_BPF for the best guard; MissingCapability says which
-    is not there.
+    CAP_NET_ADMIN with CAP_BPF for the best guard; MissingCapability names the one that
+    is missing.
 
     >>> with netkat.Stack(via="172.30.0.12") as stack:
     ...     with stack.create_connection(("10.111.111.129", 80), timeout=2) as conn:
@@ -41,9 +41,9 @@ class Stack(Closeable):
     --guard. ``table`` is a routing table to look in, in place of the policy rules.
     ``netns`` is the network namespace to be in: a name of ip-netns(8), a path (it
     holds a slash) or a pid; names still resolve in the caller's own, and entering
-    it takes CAP_SYS_ADMIN. ``claim`` is an address that this host does not have, to be
-    a foreign client with: probed for first, then answered for (AddressTaken when
-    somebody has it). ``qdisc_bypass`` goes around tc egress programs, and
+    it takes CAP_SYS_ADMIN. ``claim`` is an address that this host does not have, used
+    as a foreign client: netkat probes for it, then answers for it (AddressTaken if
+    another host has it). ``qdisc_bypass`` goes around tc egress programs, and
     hides what is sent from this host's own captures.
     close() ends all connections and undoes all that was made.
     """
@@ -152,7 +152,7 @@ class Stack(Closeable):
         )
 
     def close(self) -> None:
-        """End all connections and undo all that was made; more than once is once.
+        """End all connections and undo all that was made. Idempotent.
 
         Connections that were closed before have up to two seconds for their peers to
         acknowledge what they still hold; those that are open end by RST.

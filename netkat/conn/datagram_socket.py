@@ -165,7 +165,7 @@ class UdpSocket(Closeable, Messages):
     def fileno(self) -> int:
         """A descriptor that polls readable while recvfrom would not wait; -1 when closed.
 
-        It tells nothing of writing.
+        It does not report writability.
         """
         return -1 if self._closed else self._poll.fileno()
 
@@ -179,7 +179,7 @@ class UdpSocket(Closeable, Messages):
         return self._last.writable_fileno()
 
     def close(self) -> None:
-        """Give the port back; more than once is once."""
+        """Release the port. Idempotent."""
         if self._closed:
             return
         self._closed = True

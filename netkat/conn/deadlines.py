@@ -1,4 +1,4 @@
-"""A wait on a connection that a deadline ends, or somebody's cancel descriptor."""
+"""A wait on a connection that a deadline or the caller's cancel descriptor ends."""
 
 from __future__ import annotations
 

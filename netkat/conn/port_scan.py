@@ -1,4 +1,4 @@
-"""Many ports asked at once: which answer, which refuse, which say nothing."""
+"""Probe many ports in parallel: open, refused or no answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DATAGRAMS = 3
 error in answer, whose rate its sender limits (RFC 1812)."""
 
 _ROOM = 0.01
-"""Seconds until the queue to the wire is looked at again when it was full."""
+"""Seconds until the transmit queue is checked again after it was full."""
 
 _PAYLOAD = b"X"
 """What nc sends, too; an empty datagram is dropped by more of those who read it."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _HEAD = 1 << 14
 """Bytes of an HTTP answer's head that are read on for its end."""
 _SHOWN = 24
-"""Bytes of what a peer said in place of a proxy's answer that are worth showing."""
+"""Most bytes to show of what a peer sent in place of a proxy's reply."""
 _NO_NAME = re.compile(r"[\s\x00-\x1f\x7f/?#@\\\[\]]")
 """What would end the name, or the line, in a request."""
 
@@ -165,10 +165,10 @@ class _Exchange:
         return self.last
 
     def close(self) -> None:
-        """Whoever opened the connection closes it."""
+        """Do nothing: the caller that opened the connection closes it."""
 
     def nonsense(self) -> NotAProxy:
-        """It said something, and that is no answer of its kind."""
+        """Return the error for a reply that is not of the proxy's protocol."""
         more = bytearray(_SHOWN)
         before = self._conn.gettimeout()
         self._conn.settimeout(0.0)
@@ -210,7 +210,7 @@ def _in_place_of_an_answer() -> Iterator[None]:
 
 
 def _fault(proxy: Proxy, error: ProxyError, exchange: _Exchange) -> ProxyFailed:
-    """What the proxy's answer means. Where python-socks gives no code, the bytes tell."""
+    """Return the error for the proxy's reply, from its bytes if python-socks has no code."""
     code = None if error.error_code is None else int(error.error_code)
     if proxy.kind is ProxyKind.HTTP:
         if code is None:

@@ -1,4 +1,4 @@
-"""The socket module's calls that say more than the bytes: from whom, into which buffers."""
+"""The socket calls with addresses, flags or several buffers: recvfrom, recvmsg, sendmsg."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Messages:
     ) -> tuple[bytes, list[Any], int, Address]:
         """As socket.recvmsg: bytes, no ancillary data, flags, and the sender's address.
 
-        MSG_TRUNC says that a datagram was cut at ``bufsize`` bytes. Errors: as recv_into.
+        MSG_TRUNC means that a datagram was cut at ``bufsize`` bytes. Errors: as recv_into.
         """
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg")

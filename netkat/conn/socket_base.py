@@ -180,7 +180,7 @@ class SocketShaped(Closeable):
         return self._endpoint.info()
 
     def close(self) -> None:
-        """Let go, once the last file of makefile() is closed too; more than once is once.
+        """Close the connection when the last makefile() object is closed. Idempotent.
 
         TCP goes on delivering what it was given while the stack lives. With SO_LINGER and a time
         of 0 the peer gets a RST instead; with another time close() returns when the peer has

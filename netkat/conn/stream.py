@@ -52,7 +52,7 @@ class TcpConnection(Connection):
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """A file's bytes from ``offset`` on, all or ``count`` of them; how many were sent.
 
-        As socket.sendfile: the file stands behind the last of them afterwards, also after
+        As socket.sendfile: the file position is after the last byte sent, also after
         an error. Errors: as send, a timeout each; ValueError for a file of text, a timeout of
         0.0 or a senseless count.
         """

@@ -44,7 +44,7 @@ class TlsConnection(Closeable):
     The end of the stream is the peer's close_notify; an end without one may have been
     forged, and is TlsTruncated. shutdown(SHUT_WR) sends close_notify and FIN, and the
     peer's bytes are read on (RFC 8446, 6.1); a peer that speaks TLS 1.2 may drop what
-    it had still to say (RFC 5246, 7.2.1).
+    it had still to send (RFC 5246, 7.2.1).
     """
 
     def __init__(
@@ -309,7 +309,7 @@ class TlsConnection(Closeable):
             self._drain()
 
     def _flush_answers(self) -> None:
-        """What reading has made OpenSSL say (a key update, an alert), unless a sender takes it."""
+        """Send what reading made OpenSSL produce (a key update, an alert), unless a sender does."""
         while self._outgoing.pending and self._sending.acquire(blocking=False):
             try:
                 self._drain()

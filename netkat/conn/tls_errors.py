@@ -1,4 +1,4 @@
-"""What OpenSSL says, as the fault that a person needs."""
+"""Convert OpenSSL's errors to netkat's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netkat.errors import (
 )
 
 SHOWN = 24
-"""Bytes of what a peer said in place of TLS that are worth showing."""
+"""Most bytes to show of what a peer sent in place of TLS."""
 
 _RECORD_TYPES = range(20, 25)
 """change_cipher_spec, alert, handshake, application_data, heartbeat (RFC 8446, 5.1; RFC 6520)."""
@@ -59,7 +59,7 @@ def handshake(error: ssl.SSLError, first: bytes) -> TlsFailed:
 
 
 def stream(error: ssl.SSLError) -> TlsFailed:
-    """What befell a connection after its handshake."""
+    """Return the error of a connection after its handshake."""
     return _named(error)
 
 

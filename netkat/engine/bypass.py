@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _POLL = 0.005
-"""Seconds between two looks at closing connections; for their ends there is no descriptor."""
+"""Seconds between two checks of closing connections: no descriptor reports their end."""
 
 DESCRIPTORS = 28
 """The most that one connection and its interface hold at once, the Go runtime's own included
@@ -261,7 +261,7 @@ class Bypass(Closeable):
         self._attachments.load()
 
     def abandon(self, attempt: Attempt) -> None:
-        """Give back an attempt that is never going to be dialled."""
+        """Release an attempt that will not be dialled."""
         self.used(attempt)
         attempt.uplink.remove(attempt.flow)
         attempt.reservation.close()
@@ -315,7 +315,7 @@ class Bypass(Closeable):
         return any(uplink.parting() for uplink in self._attachments.usable())
 
     def close(self, *, linger: float = 0.0) -> None:
-        """Close every uplink, and what was never dialled; more than once is once.
+        """Close every uplink, and what was never dialled. Idempotent.
 
         What closed connections still hold has ``linger`` seconds to be delivered; what was
         not is ended by RST. In a forked child nothing is closed: it is all the parent's.

@@ -21,7 +21,7 @@ _ONE_MAC = frozenset({"macvlan", "ipvlan"})
 
 
 def check(address: IPAddress, link: Link) -> None:
-    """Whether the address may be ours on this link at all. Errors: BadArgument, NoRoute."""
+    """Check that the address can be claimed on this link. Errors: BadArgument, NoRoute."""
     if address.is_unspecified or address.is_multicast or address.is_loopback:
         raise BadArgument(f"--claim {address}: not one host's address")
     if is_own(address):
@@ -38,9 +38,9 @@ def check(address: IPAddress, link: Link) -> None:
 
 
 def take(address: IPAddress, link: Link, wire: PacketSocket, guard: Guard) -> bytes | None:
-    """Make the address ours until wire and guard are closed; the MAC to have it with.
+    """Claim the address until wire and guard are closed; return the MAC to use.
 
-    With a guard that is the interface's own. Else it is one of our own, so that the
+    With a guard that is the interface's MAC. Otherwise it is a made-up one, so that the
     kernel takes the frames for another host's. None on a link without Ethernet header.
     Errors: AddressTaken, GuardFailed.
     """
@@ -63,7 +63,7 @@ def take(address: IPAddress, link: Link, wire: PacketSocket, guard: Guard) -> by
 
 
 def _mac_of_our_own(address: IPAddress, link: Link) -> bytes | None:
-    """The same for the same address each time, so that nobody's memory of it is wrong.
+    """Return a MAC derived from the address, so that neighbour caches stay correct.
 
     Errors: GuardFailed.
     """

@@ -62,7 +62,7 @@ class ClaimedPorts(NamedTuple):
         return [unknown, *self.left_out]
 
     def warnings(self) -> list[str]:
-        """Return the lines that are shown without -v: from whom the port was taken."""
+        """Return the lines that are shown without -v: the previous owner of the port."""
         return [
             f"port {one.port} on {one.place.address} ({one.place.link.name}) is taken from"
             f" {one.taken_from}: nothing that comes in there reaches it until this ends"

@@ -86,7 +86,7 @@ def icmp_reason(version: int, icmp_type: int, icmp_code: int) -> str:
 
 
 def refused(evidence: Evidence) -> NetworkError:
-    """The peer, or somebody for it, said that nothing listens there."""
+    """Return the error for a refusal sent by the peer, or by another host in its place."""
     seen = evidence.seen
     if seen.resets:
         return Refused(
@@ -120,7 +120,7 @@ def unreachable(evidence: Evidence) -> NetworkError:
 def icmp_fault(
     version: int, icmp_type: int, icmp_code: int, sender: IPAddress | None
 ) -> NetworkError:
-    """An ICMP error whose TTL nobody has seen: what a kernel socket's error queue holds."""
+    """Return the error for an ICMP message without its TTL, as in a kernel socket's error queue."""
     reason = icmp_reason(version, icmp_type, icmp_code)
     if reason == "port unreachable":
         message = f"Connection refused [ICMP {reason} from {sender}]"
@@ -196,7 +196,7 @@ def unanswered(evidence: Evidence) -> NetworkError | None:
 
 
 def egress_refused(evidence: Evidence) -> NetworkError:
-    """The kernel threw our frames away; by whom, as far as can be seen."""
+    """Return the error for frames dropped on egress, with the hooks that were found."""
     name, hooks = evidence.path.link.name, evidence.egress_hooks()
     if hooks.found:
         where = f"{', '.join(hooks.found)} on {name}'s egress"
@@ -216,7 +216,7 @@ def egress_refused(evidence: Evidence) -> NetworkError:
 
 
 def next_hop_silent(evidence: Evidence) -> NetworkError:
-    """Nobody answered ARP or neighbour discovery."""
+    """Return the error for a next hop that did not answer ARP or neighbour discovery."""
     path, seen = evidence.path, evidence.seen
     if evidence.refused_frames and not seen.neighbor_replies:
         return egress_refused(evidence)

@@ -25,7 +25,7 @@ BACKLOG = 128
 """Connections that may wait to be accepted, where the caller names no number (SOMAXCONN of old)."""
 
 _TRIES = 8
-"""Ports that may turn out to be taken by a NAT rule before we say that all are."""
+"""Free ports to try against NAT rules before reporting that none is usable."""
 _HOW = "choose another port, or take it from the host with --take-over"
 
 
@@ -61,7 +61,7 @@ class PortClaim:
         return self.flow.local_port
 
     def reach(self) -> None:
-        """Teach the stack the host's own ways to whoever may knock, or their packets' ways back."""
+        """Add routes for replies to clients: the host's routes, or back to the source MAC."""
         if self.reply_mac:
             self.uplink.answer_where_it_came_from(self.place.address)
             return
@@ -107,7 +107,7 @@ class PortClaim:
         self._bypass.used(self)
 
     def give_back(self) -> None:
-        """The port alone, for when the uplink is gone; more than once is once."""
+        """Release only the port, for when the uplink is closed. Idempotent."""
         self._reservation.close()
 
 

@@ -21,7 +21,7 @@ BROADCAST_MAC = b"\xff" * 6
 
 
 class Path(NamedTuple):
-    """The way to one destination. ``next_hop_mac`` is set where nobody need be asked for it."""
+    """The path to one destination. ``next_hop_mac`` is set if no ARP request is required."""
 
     link: Link
     source: IPAddress
@@ -33,7 +33,7 @@ class Path(NamedTuple):
     """The kernel takes the destination for its own (a LoadBalancer address on an IPVS
     node); it is reached as if it did not."""
     broadcast: bool = False
-    """All hosts of a subnet, or of the link: whether that is meant is the caller's to say."""
+    """True for a broadcast address of a subnet or link. The caller decides if that is allowed."""
 
     def for_stack(self, link: Stack | None = None) -> StackPath:
         """Return the path in the stack's terms; ``link`` is the stack of its interface, where that
@@ -102,7 +102,7 @@ def plan_path(
 
 
 class _Flow(NamedTuple):
-    """What rules and multipath go by, beside the destination."""
+    """What routing rules and multipath use, besides the destination."""
 
     source: IPAddress | None
     interface: str | None
@@ -136,7 +136,7 @@ def _past_local(destination: IPAddress, flow: _Flow) -> Route:
 
     A LoadBalancer address that IPVS has put on lo, a dummy or a bridge, or that a
     cloud's agent has put into the local table. An address in a subnet of the
-    interface that leads there is this host's own: nobody else answers for it.
+    interface that leads there belongs to this host: no other host answers for it.
     """
     own = OwnAddress(
         f"{destination} is an address of this very host: no packet for it reaches a wire",

@@ -1,10 +1,10 @@
 """The pump: frames between wire and stack, whole batches at a time.
 
-Nobody hands over to a sleeping thread what he can do himself, since that costs more than
-the work: whoever makes the stack produce frames sends them, in the same call of the library,
-and whoever waits for his connection calls wait(), and receives meanwhile. One thread of the
-pump's own does both while nobody else does. The library does the moving, without the
-interpreter lock: a program that computes in another thread does not hold up the frames.
+Waking a sleeping thread costs more than the work itself. So a thread that makes the stack
+produce frames sends them, in the same library call, and a thread that waits for its
+connection calls wait(), which receives. The pump's own thread does both while no other
+thread does. The library moves frames without the interpreter lock, so a program that
+computes in another thread does not delay them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Tap = Callable[[bytes, bool, str, bool, float], None]
 REPORT = "this is a fault of netkat: -vv shows where; please report it"
 
 BATCH = 64
-"""Frames a system call. 64 super-frames are 4 MiB: beyond that the cost of a call no longer
+"""Frames a system call. 64 GSO packets are 4 MiB: beyond that the cost of a call no longer
 shows."""
 
 HOUSEKEEPING = 0.1
-"""Seconds between two looks at closing connections, while there are any."""
+"""Seconds between two checks of closing connections, while there are any."""
 
 
 class Pump:
-    """Between one wire and one stack. close() ends its thread; more than once is once."""
+    """Moves frames between one wire and one stack. close() ends its thread and is idempotent."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Pump:
         wait: Callable[[Sequence[int], int], set[int]],
         others: Sequence[int],
     ) -> None:
-        """A thread's life: look after closing connections; _noticed() is told of the others."""
+        """Run a thread: check closing connections, and call _noticed() for other descriptors."""
         wants_housekeeping = (self._attention, self._stack.bridges_fd)
         descriptors = (self._stop, *wants_housekeeping, *others)
         timeout = -1

@@ -36,7 +36,7 @@ SHARE = 4
 a table makes thousands of changes."""
 
 REAP = 0.2
-"""Seconds between two looks at failed attachments whose connections are not closed yet."""
+"""Seconds between two checks of failed attachments whose connections are not closed yet."""
 
 
 class Inside(Protocol):

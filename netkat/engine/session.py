@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 THROWN_AWAY = errno.ENOBUFS
-"""What the kernel says of a frame that a qdisc or an egress hook threw away."""
+"""The errno of a send that a qdisc or an egress hook dropped."""
 
 SLICE = 0.1
 """Seconds that a call may last without the interpreter lock: a thread that has signal
 handlers to run, or is waited for by one that asks what was sent, is back by then."""
 _SHORTEST, _LONGEST = 0.0005, 0.02
-"""Seconds between two looks at what is acknowledged."""
+"""Seconds between two checks of what is acknowledged."""
 
 _MANY = 1 << 15
 _ALL = 1 << 62
@@ -47,7 +47,7 @@ class Session:
     """An endpoint, with its flow, its path, its reserved port and the uplink that it lives on.
 
     The last to let go is close() or abort(); both may be called from any thread,
-    any number of times, and wake whoever waits.
+    any number of times, and wake every waiting thread.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Session:
         )
 
     def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
-        """The stack's error code as the fault that the wire tells of."""
+        """Return the NetkatError for a stack error, with what was observed on the wire."""
         from netkat.engine import fault_messages
         from netkat.stack import Code
 
@@ -273,7 +273,7 @@ class Session:
         return None if self.received else unanswered(self.evidence(waited))
 
     def timed_out(self, seconds: float | None) -> NetkatError:
-        """The caller's own timeout ran out; on UDP the wire may tell why nothing came."""
+        """Return the error for the caller's timeout; on UDP an ICMP error may be the reason."""
         if self.flow.protocol is Protocol.UDP and self.flow.remote is not None:
             fault = self.unanswered(seconds)
             if fault is not None:
@@ -363,7 +363,7 @@ class Session:
         self.uplink.drop(self)
 
     def release(self) -> None:
-        """Give back what was held for the flow: the uplink calls it, after the endpoint is gone."""
+        """Release what was held for the flow. The uplink calls it after the endpoint is closed."""
         with self._lock:
             held, self._holds = self._holds, False
         if held:

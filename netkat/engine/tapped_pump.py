@@ -1,4 +1,4 @@
-"""A pump that shows each frame to somebody (-d): the frames pass through Python here."""
+"""A pump that passes each frame to a callback (-d): the frames pass through Python here."""
 
 from __future__ import annotations
 

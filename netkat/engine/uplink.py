@@ -47,7 +47,7 @@ us, in the same softirq (net/core/dev.c, __netif_receive_skb_core), so microseco
 do; the rest is for a busy machine."""
 
 _SHORTEST, _LONGEST = 0.0005, 0.02
-"""Seconds between two looks at what is acknowledged."""
+"""Seconds between two checks of what is acknowledged."""
 
 
 class Uplink:
@@ -214,7 +214,7 @@ class Uplink:
     def answer_where_it_came_from(self, source: IPAddress) -> None:
         """Teach the stack an address, and to send to the MAC that each peer's packets come from.
 
-        Before the first packet can come in; more than once is once.
+        Call it before the first packet can arrive. Idempotent.
         """
         with self._lock:
             if not self._by_arrival:
@@ -389,7 +389,7 @@ class Uplink:
             self.close()
 
     def _look_after_closing(self) -> bool:
-        """Let go of the connections that have ended; True while some have not."""
+        """Release the connections that have ended; True while some have not."""
         for session in self.sessions.unbridged():
             self.retire(session)
         for session in self.sessions.ended():

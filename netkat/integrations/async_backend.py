@@ -115,7 +115,7 @@ class AsyncStream:
                     await self._stream.send(buffer)
 
     async def aclose(self) -> None:
-        """More than once is once."""
+        """Close the connection. Idempotent."""
         await self._stream.aclose()
 
     async def start_tls(
@@ -142,7 +142,7 @@ class AsyncStream:
         return AsyncStream(self._core, tls, self._names)
 
     def get_extra_info(self, info: str) -> Any:
-        """By httpcore's names; None for what is not there."""
+        """Return a value by httpcore's name; None for an unknown name."""
         match info:
             case "client_addr":
                 return self._names.local

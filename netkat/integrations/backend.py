@@ -82,7 +82,7 @@ class Stream:
             self._conn.sendall(buffer)
 
     def close(self) -> None:
-        """More than once is once."""
+        """Close the connection. Idempotent."""
         self._conn.close()
 
     def start_tls(
@@ -105,7 +105,7 @@ class Stream:
                 raise
 
     def get_extra_info(self, info: str) -> Any:
-        """By httpcore's names; None for what is not there."""
+        """Return a value by httpcore's name; None for an unknown name."""
         match info:
             case "client_addr":
                 return self._names.local

@@ -53,7 +53,7 @@ class Network:
         return self._stack or default_stack()
 
     def close(self) -> None:
-        """Close the stack if it is this client's own; more than once is once."""
+        """Close the stack if it is this client's own. Idempotent."""
         with self._lock:
             if self._own and self._stack is not None:
                 self._stack.close()
@@ -63,7 +63,7 @@ class Network:
 def fault_behind(error: BaseException) -> NetkatError | None:
     """The netkat fault that a client's own exception stands for; None where it was another.
 
-    urllib3 keeps what ended its last try as ``reason``, and requests wraps that once more.
+    urllib3 keeps what ended its last try as ``reason``, and requests wraps that again.
 
     >>> import netkat.requests
     >>> netkat.requests.fault_behind(ValueError("none of netkat's")) is None

@@ -99,7 +99,7 @@ class SyncTransport(Pooled):
         return Stream()
 
     def close(self) -> None:
-        """Every connection, and the stack if it is the transport's own; more than once is once."""
+        """Close every connection, and the stack if it is the transport's own. Idempotent."""
         self._pool.close()
         self._network.close()
 
@@ -134,6 +134,6 @@ class AwaitedTransport(Pooled):
         return Stream()
 
     async def aclose(self) -> None:
-        """Every connection, and the stack if it is the transport's own; more than once is once."""
+        """Close every connection, and the stack if it is the transport's own. Idempotent."""
         await self._pool.aclose()
         self._network.close()

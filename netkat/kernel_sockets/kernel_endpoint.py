@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class KernelEndpoint:
     """Owns the socket. Safe from several threads; close() wakes those that wait.
 
-    BlockingIOError says "not now"; every other error is a StackError, and ``told``
-    has what the kernel said.
+    BlockingIOError means "not now"; every other error is a StackError, and ``told``
+    has the kernel's error.
     """
 
     def __init__(self, opened: socket.socket, protocol: Protocol) -> None:
@@ -48,7 +48,7 @@ class KernelEndpoint:
         self.told: Told | None = None
 
     def connect(self, address: Sockaddr) -> None:
-        """Begin to connect (TCP: connect_result() tells). Errors: StackError."""
+        """Start to connect (TCP: connect_result() has the result). Errors: StackError."""
         with self._in_use() as opened:
             code = opened.connect_ex(address)
             if code not in (0, errno.EINPROGRESS):
@@ -71,7 +71,7 @@ class KernelEndpoint:
             return opened.getsockname()[:2], opened.getpeername()[:2]
 
     def local_port(self) -> int:
-        """Ours; 0 before one is taken."""
+        """The local port; 0 before one is bound."""
         with self._in_use() as opened:
             return int(opened.getsockname()[1])
 
@@ -176,7 +176,7 @@ class KernelEndpoint:
         self._close(reset=True)
 
     def close(self) -> None:
-        """Close; the kernel delivers what it holds. More than once is once."""
+        """Close; the kernel delivers what it holds. Idempotent."""
         self._close(reset=False)
 
     def _close(self, *, reset: bool) -> None:
@@ -207,7 +207,7 @@ class KernelEndpoint:
 
     @contextmanager
     def _in_use(self) -> Iterator[socket.socket]:
-        """The socket, which nobody closes meanwhile: its number may be another's right after."""
+        """The socket, kept open meanwhile: after a close its number may be reused at once."""
         with self._lock:
             if self._closed:
                 raise StackError(Code.BAD_HANDLE)
@@ -253,7 +253,7 @@ class KernelEndpoint:
         return StackError(self.told.code)
 
     def _broken(self, opened: socket.socket) -> bool:
-        """True after a RST, told already or not."""
+        """True after a RST, reported already or not."""
         if self._reset:
             return True
         poll = select.poll()

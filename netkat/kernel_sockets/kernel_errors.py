@@ -1,4 +1,4 @@
-"""What a kernel socket tells, put into words that claim no more than that."""
+"""Convert a kernel socket's errors, without claiming more than the kernel reports."""
 
 from __future__ import annotations
 

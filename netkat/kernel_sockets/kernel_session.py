@@ -72,7 +72,7 @@ class KernelSession:
         self._learn_our_end()
 
     def begin(self, address: Sockaddr) -> None:
-        """Begin to connect; the endpoint's connect_result() tells the end. Errors: NetkatError."""
+        """Start to connect; the endpoint's connect_result() has the result. Errors: NetkatError."""
         try:
             self.endpoint.connect(address)
         except StackError as error:
@@ -128,7 +128,7 @@ class KernelSession:
         """Nothing to do: there is no guard."""
 
     def fault(self, error: StackError, *, connecting: bool = False) -> NetkatError:
-        """What the kernel told, in words."""
+        """Return the NetkatError for the kernel's error."""
         told = self.endpoint.told
         if told is None or told.code is not error.code:
             return error
@@ -143,7 +143,7 @@ class KernelSession:
         return kernel_errors.no_answer(self.flow, self.endpoint.syns_sent(), waited)
 
     def unanswered(self, waited: float | None = None) -> NetworkError | None:
-        """Why not one datagram came back, where the kernel was told; None where it was not."""
+        """Return why no datagram was received; None if the kernel has no error."""
         if self.received:
             return None
         try:

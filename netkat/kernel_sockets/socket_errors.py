@@ -1,4 +1,4 @@
-"""What a kernel socket tells of an error: an errno, and for UDP the ICMP message behind it."""
+"""A kernel socket's error: an errno, and for UDP the ICMP message that caused it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CODES = {
 class Told:
     """``icmp`` is (type, code, sender), where the socket has an error queue: UDP alone.
 
-    ``sending``: a call of ours failed, so this host itself refused.
+    ``sending``: a send call failed, so this host itself refused.
     """
 
     errno: int

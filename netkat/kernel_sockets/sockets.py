@@ -149,7 +149,7 @@ class KernelSockets(Closeable):
     ) -> KernelSession:
         """Connect the attempt's socket. ``timeout`` in seconds.
 
-        Errors: NetworkErrors as far as the kernel tells them apart; Cancelled.
+        Errors: NetworkErrors as far as the kernel distinguishes them; Cancelled.
         """
         self._waiting.discard(attempt)
         session = session_on(attempt.opened, attempt)
@@ -174,7 +174,7 @@ class KernelSockets(Closeable):
         """Return at once: the kernel goes on with connections that were closed."""
 
     def close(self) -> None:
-        """End what is open (RST), and what was never dialled; more than once is once."""
+        """End what is open (RST), and what was never dialled. Idempotent."""
         while self._waiting:
             self._waiting.pop().opened.close()
         while self._kept:

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection (TCP_INFO, SIOCINQ, SIOCOUTQ), as the stack tells it."""
+"""The kernel's data on a connection (TCP_INFO, SIOCINQ, SIOCOUTQ) in the stack's types."""
 
 from __future__ import annotations
 

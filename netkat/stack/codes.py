@@ -52,7 +52,7 @@ _ERRNO = {
 class StackError(NetworkError):
     """A call of the stack failed with ``code``.
 
-    The engine says more where the wire tells more: see Stack.observe.
+    The engine adds what was observed on the wire: see Stack.observe.
     """
 
     def __init__(self, code: Code) -> None:

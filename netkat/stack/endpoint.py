@@ -48,7 +48,7 @@ class Poured(NamedTuple):
     taken: int
     """Bytes that the endpoint has taken."""
     lost: int
-    """Bytes read when the connection failed, and not taken. The next call says how it did."""
+    """Bytes read when the connection failed, and not taken. The next call raises the error."""
     ended: bool
     """Nothing was taken, since the source has come to its end."""
 
@@ -56,7 +56,7 @@ class Poured(NamedTuple):
 class Endpoint(Owner[EndpointHandle]):
     """Made by Stack.connect, bind and listen, and by accept().
 
-    BlockingIOError says "not now": wait for readable_fd() or writable_fd().
+    BlockingIOError means "not now": wait for readable_fd() or writable_fd().
     Every other error is a StackError.
     """
 
@@ -161,7 +161,7 @@ class Endpoint(Owner[EndpointHandle]):
         return Poured(max(taken, 0), lost[0], taken == 0)
 
     def send_to(self, data: Buffer, address: IPAddress, port: int) -> int:
-        """Send one datagram to somebody; its length."""
+        """Send one datagram to an address; return its length."""
         to = facts.packed(address)
         with self._ffi.from_buffer(data) as raw:
             count = self._lib.gs_send_to(self._handle, raw, len(raw), address.version, to, port)
@@ -203,7 +203,7 @@ class Endpoint(Owner[EndpointHandle]):
             check(result)
 
     def retire(self) -> None:
-        """Shut down both sides of an endpoint that nobody uses any more, and close its descriptors.
+        """Shut down both sides of an endpoint that is no longer in use, and close its descriptors.
 
         Errors: StackError, if the connection is over.
         """

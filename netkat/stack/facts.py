@@ -1,4 +1,4 @@
-"""What the stack can tell: plain frozen facts, copied out of gostack.h's structs."""
+"""What the stack reports: plain frozen values, copied from gostack.h's structs."""
 
 from __future__ import annotations
 

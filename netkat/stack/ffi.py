@@ -255,7 +255,7 @@ def live_handles() -> int:
 
 
 def last_panic() -> str:
-    """What the library said of its last panic: the reason, and where it was."""
+    """The library's report of its last panic: the reason, and where it was."""
     loaded = load()
     room = loaded.calls.gs_last_panic(loaded.ffi.NULL, 0)
     text = bytearray(room)
@@ -272,7 +272,7 @@ def require_process() -> None:
 
 
 def refuse_forked(*_: object) -> NoReturn:
-    """Say why a forked child gets nothing. Errors: SetupError."""
+    """Refuse calls in a forked child. Errors: SetupError."""
     raise SetupError(
         "this process was forked after netkat had loaded its stack, and cannot use it",
         hint="start children by exec (subprocess, multiprocessing's spawn), or fork first",

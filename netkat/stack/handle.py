@@ -21,7 +21,7 @@ class Owner(Closeable, Generic[H]):
         self._handle: H = handle
 
     def close(self) -> None:
-        """Close; more than once is once."""
+        """Close. Idempotent."""
         # Two threads at once may both hand it back: the library takes it once.
         handle, self._handle = self._handle, type(self._handle)(0)
         # In a forked child the handle is still the parent's.

@@ -181,7 +181,7 @@ class Stack(Owner[StackHandle]):
         )
 
     def detach(self) -> None:
-        """Once it returns, nobody uses the socket and the batches any more."""
+        """Once it returns, the socket and the batches are no longer in use."""
         check(self._lib.gs_detach(self._handle))
 
     def flush(self) -> None:
@@ -210,7 +210,7 @@ class Stack(Owner[StackHandle]):
         return _chosen(descriptors, bits)
 
     def connect(self, flow: Flow, path: StackPath | None = None) -> Endpoint:
-        """Begin to connect (TCP: connect_result() tells), or open a UDP endpoint with a peer.
+        """Start a TCP connect (connect_result() has its end), or open a connected UDP endpoint.
 
         Without a ``path`` the routes decide. TCP's MSS option follows the path's MTU.
         """

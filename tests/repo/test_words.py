@@ -41,6 +41,7 @@ CLEAN = (
     "netkat/httpx.py",
     "netkat/httpx2.py",
     "netkat/options.py",
+    "netkat/stack",
 )
 CLEAN_HINTS = (
     "netkat/bpf",
