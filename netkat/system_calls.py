@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 
@@ -74,7 +75,11 @@ def _hint(error: OSError) -> str | None:
 
 def describe(error: OSError) -> str:
     """The operation of an error that nobody has named: its file, if it has one."""
-    return f"access {error.filename}" if isinstance(error.filename, str) else "system call"
+    if not isinstance(error.filename, str):
+        return "system call"
+    if error.filename.endswith((".py", ".pyc", ".so")):
+        return "load a library (openat)"
+    return f"access {error.filename}"
 
 
 @contextmanager
@@ -132,6 +137,41 @@ def require_descriptors(count: int, operation: str) -> None:
     typed = system_error(refused, f"{operation} ({call})")
     if isinstance(typed, TooManyOpenFiles):
         typed.message += f", {count} free ones are required"
+    raise typed
+
+
+def require_threads(count: int, operation: str) -> None:
+    """Check that so many threads can run at once (RLIMIT_NPROC, pids.max). Errors: OutOfMemory."""
+    release = _thread.allocate_lock()
+    release.acquire()
+    ended = [_thread.allocate_lock() for _ in range(count)]
+
+    def wait(own: _thread.LockType) -> None:
+        with release:
+            pass
+        own.release()
+
+    started: list[_thread.LockType] = []
+    try:
+        for own in ended:
+            own.acquire()
+            _thread.start_new_thread(wait, (own,))
+            started.append(own)
+        return
+    except RuntimeError as error:
+        typed = thread_error(error)
+    finally:
+        release.release()
+        for own in started:
+            own.acquire()
+    if isinstance(typed, LocalSystemError):
+        typed.message = (
+            f"{operation} (pthread_create): no free threads on the local host"
+            f" [Resource temporarily unavailable, EAGAIN, {count} free ones are required]"
+        )
+        typed.hint = (
+            "raise the limit of processes and threads: ulimit -u; pids.max of the cgroup (TasksMax)"
+        )
     raise typed
 
 

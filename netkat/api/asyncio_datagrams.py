@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netkat.api.asyncio_streams import off_the_loop, stack_or_default
 from netkat.conn import UdpConnection
 from netkat.errors import NetkatError, NetworkError
+from netkat.stack.codes import WouldBlock
 
 if TYPE_CHECKING:
     from netkat.api.stack import Stack
@@ -100,7 +101,7 @@ class _Transport(asyncio.DatagramTransport):
         try:
             while not self._closing:
                 self._protocol.datagram_received(*self._conn.recvfrom())
-        except BlockingIOError:
+        except WouldBlock:
             self._look_for_fault()
         except NetworkError as error:
             self._protocol.error_received(error)
@@ -134,7 +135,7 @@ class _Transport(asyncio.DatagramTransport):
                 else:
                     assert to is not None, "an endpoint without a peer is told where to"
                     self._conn.sendto(data, to[:2])
-            except BlockingIOError:
+            except WouldBlock:
                 self._wait_for_room()
                 return
             except OSError as error:

@@ -19,6 +19,7 @@ from netkat.api.async_connect import Errand
 from netkat.api.default_stack import default_stack
 from netkat.api.stack import Stack
 from netkat.engine.wait import CONNECT_TIMEOUT
+from netkat.stack.codes import WouldBlock
 
 if TYPE_CHECKING:
     import ssl
@@ -206,7 +207,7 @@ class Server(asyncio.AbstractServer):
                 task = self._loop.create_task(self._talk(conn))
                 self._clients.add(task)
                 task.add_done_callback(self._clients.discard)
-        except BlockingIOError:
+        except WouldBlock:
             return
         except OSError as error:
             self._report("netkat's listener failed", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -36,7 +37,7 @@ def main() -> NoReturn:
         from netkat.cli.exit_codes import stdout_write_error
     except (OSError, ImportError, MemoryError) as error:
         # Not one descriptor or page is left: nothing more can be imported for a better message.
-        os.write(2, f"netkat: cannot start on the local host [{error}]\n".encode())
+        os.write(2, f"netkat: cannot start on the local host [{_reason(error)}]\n".encode())
         os.write(2, b"  next: check the limits of the process: ulimit -n -v\n")
         os._exit(2)
     code = run(sys.argv[1:])
@@ -51,3 +52,13 @@ def main() -> NoReturn:
     # Everything has been taken down by now. A thread in a write that nobody takes
     # cannot be joined, and the interpreter's own end would free memory under it.
     os._exit(code)
+
+
+def _reason(error: Exception) -> str:
+    """What the local host ran out of, without the path of the module that was being loaded."""
+    if isinstance(error, MemoryError):
+        return os.strerror(errno.ENOMEM)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    none_left = os.strerror(errno.EMFILE)
+    return none_left if none_left in str(error) else str(error)

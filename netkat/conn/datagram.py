@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netkat.conn.connection import Connection
 from netkat.conn.sendmsg import LARGEST
 from netkat.errors import NetworkError
-from netkat.stack.codes import StackError
+from netkat.stack.codes import StackError, WireFailed, WouldBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,11 +46,13 @@ class UdpConnection(Connection):
             return super().recv_into(buffer, nbytes, flags)
         try:
             count = self._endpoint.recv_into(buffer)
-        except BlockingIOError:
+        except WouldBlock:
             return super().recv_into(buffer)
         except StackError as error:
             self._check_open()  # closed by another thread just now
             raise session.fault(error) from None
+        except WireFailed as failed:
+            raise self._interface_fault(failed) from None
         if not count:
             self.raise_fault()  # not an empty datagram: the interface has failed
         session.received += count
@@ -67,11 +69,13 @@ class UdpConnection(Connection):
             return super().send(data, flags)
         try:
             return session.send(data, 0.0)
-        except BlockingIOError:
+        except WouldBlock:
             return super().send(data)
         except StackError as error:
             self._check_open()  # closed by another thread just now
             raise session.fault(error) from None
+        except WireFailed as failed:
+            raise self._interface_fault(failed) from None
 
     def unanswered(self) -> NetworkError | None:
         """Why no datagram has come back so far, where the wire shows it: Hairpin,

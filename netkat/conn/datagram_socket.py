@@ -25,6 +25,7 @@ from netkat.conn.socket_base import Address
 from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import InterfaceDown, TimedOut
 from netkat.resources import Closeable
+from netkat.stack.codes import WouldBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -96,7 +97,7 @@ class UdpSocket(Closeable, Messages):
             except InterfaceDown:
                 self._discard(listener)
                 raise
-            except BlockingIOError:
+            except WouldBlock:
                 self._await((listener.writable_fileno(), listener.fault_fileno()), deadline)
 
     def sendmsg(
@@ -211,13 +212,13 @@ class UdpSocket(Closeable, Messages):
                 except InterfaceDown:
                     self._discard(listener)
                     raise
-                except BlockingIOError:
+                except WouldBlock:
                     continue
             self._await((self._poll.fileno(),), deadline)
 
     def _await(self, descriptors: tuple[int, ...], deadline: float | None) -> None:
         if self._timeout == 0.0:
-            raise BlockingIOError(errno.EAGAIN, "the operation would wait")
+            raise WouldBlock(errno.EAGAIN, "the operation would wait")
         # The wake-up is polled itself: one that stands in the epoll set leaves it when closed.
         ready = wait_readable((*descriptors, self._wake), deadline)
         self._check_open()

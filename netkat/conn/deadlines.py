@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netkat.engine.bypass import Cancelled
 from netkat.engine.wait import wait_readable
 from netkat.errors import TimedOut
+from netkat.stack.codes import WouldBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -27,7 +28,7 @@ def receive_by(
         while True:
             try:
                 return conn.recv_into(buffer)
-            except BlockingIOError:
+            except WouldBlock:
                 pass
             ours = conn.readable_fileno()
             ready = wait_readable((ours, conn.fault_fileno(), cancel_fd), deadline)

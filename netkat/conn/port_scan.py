@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from netkat.engine.bypass import Cancelled
 from netkat.errors import NetkatError, Refused
 from netkat.flow import Protocol as Transport
-from netkat.stack.codes import StackError
+from netkat.stack.codes import StackError, WireFailed, WouldBlock
 
 if TYPE_CHECKING:
     from netkat.conn.interfaces import Session
@@ -172,7 +172,7 @@ class PortScan:
         assert session is not None
         try:
             session.endpoint.send(_PAYLOAD)
-        except BlockingIOError:
+        except (WouldBlock, WireFailed):  # of a failed interface the fault descriptor tells
             session.flush()
             self._set_clock(probe, _ROOM)
             return None
@@ -193,7 +193,7 @@ class PortScan:
             else:
                 session.endpoint.recv_into(bytearray(1))
                 session.received += 1
-        except BlockingIOError:
+        except (WouldBlock, WireFailed):  # of a failed interface the fault descriptor tells
             return None
         except StackError as error:
             fault = session.fault(error, connecting=self._stream)

@@ -20,12 +20,14 @@ from netkat.engine.wait import deadline_after
 from netkat.errors import (
     BadArgument,
     ConnectionReset,
+    NetworkError,
     NotAProxy,
     ProxyAuthFailed,
     ProxyFailed,
     ProxyRefused,
     TimedOut,
 )
+from netkat.stack.codes import WouldBlock
 
 if TYPE_CHECKING:
     from netkat.conn.stream import TcpConnection
@@ -174,7 +176,7 @@ class _Exchange:
         self._conn.settimeout(0.0)
         try:
             self.heard += more[: self._conn.recv_into(more)]
-        except OSError:
+        except (WouldBlock, NetworkError):
             pass  # that was all
         finally:
             self._conn.settimeout(before)

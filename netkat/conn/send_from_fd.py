@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netkat.conn.stream import TcpConnection
-from netkat.stack.codes import SourceFailed, StackError
+from netkat.stack.codes import SourceFailed, StackError, WireFailed
 
 if TYPE_CHECKING:
     from netkat.stack import Poured
@@ -34,6 +34,8 @@ def pouring(conn: object) -> Pour | None:
         except StackError as error:
             conn._check_open()  # closed by another thread just now
             raise session.fault(error) from None
+        except WireFailed as failed:
+            raise conn._interface_fault(failed) from None
         if not poured.taken:
             conn.raise_fault()
         return poured

@@ -11,6 +11,7 @@ from netkat.engine.wait import deadline_after, wait_readable
 from netkat.flow import IPAddress, Protocol
 from netkat.resources import Closeable
 from netkat.stack.codes import StackError, WireFailed, WouldBlock
+from netkat.system_calls import system_error
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +23,10 @@ T = TypeVar("T")
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """As the socket module spells it: (host, port), or (host, port, flowinfo, scope_id) for IPv6."""
+
+
+class AlreadyClosed(OSError):
+    """A call on a connection after its end; EBADF, as of a closed socket."""
 
 
 class SocketShaped(Closeable):
@@ -216,9 +221,11 @@ class SocketShaped(Closeable):
 
     def _check_not_closed(self) -> None:
         if self._session.bridged:
-            raise OSError(errno.EBADF, "the connection was handed over to a socket (as_socket)")
+            raise AlreadyClosed(
+                errno.EBADF, "the connection was handed over to a socket (as_socket)"
+            )
         if self._session.ended:
-            raise OSError(errno.EBADF, "the connection is closed")
+            raise AlreadyClosed(errno.EBADF, "the connection is closed")
 
     def _when_ready(
         self, operation: Callable[[], T], *, sending: bool = False, deadline: float | None = None
@@ -239,7 +246,7 @@ class SocketShaped(Closeable):
             except WireFailed as failed:
                 raise self._interface_fault(failed) from None
             if self._timeout == 0.0:
-                raise BlockingIOError(errno.EAGAIN, "the operation would wait")
+                raise WouldBlock(errno.EAGAIN, "the operation would wait")
             if deadline is None:
                 deadline = deadline_after(self._timeout)
             self._check_open()
@@ -254,7 +261,9 @@ class SocketShaped(Closeable):
         # The pump's thread meets the same error, and finds out why.
         wait_readable((self._session.fault_fd,), deadline_after(1.0))
         fault = self._session.link_fault
-        return fault if isinstance(fault, OSError) else failed
+        if isinstance(fault, OSError):
+            return fault
+        return system_error(failed, "send or receive packets (sendmmsg, recvmmsg)")
 
 
 def spelt(address: IPAddress | None, port: int) -> Address:

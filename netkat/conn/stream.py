@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from netkat.conn.connection import Connection
 from netkat.conn.sendmsg import refuse_flags
 from netkat.engine.wait import deadline_after
+from netkat.stack.codes import WireFailed
 
 if TYPE_CHECKING:
     import ssl
@@ -88,7 +89,10 @@ class TcpConnection(Connection):
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, f"{how}: neither SHUT_RD, SHUT_WR nor SHUT_RDWR")
         self._check_open()
-        self._endpoint.shutdown(how)
+        try:
+            self._endpoint.shutdown(how)
+        except WireFailed as failed:
+            raise self._interface_fault(failed) from None
 
     def makefile(
         self,

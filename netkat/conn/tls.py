@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from netkat.conn import tls_errors
 from netkat.conn.deadlines import receive_by
+from netkat.conn.socket_base import AlreadyClosed
 from netkat.engine.wait import deadline_after
 from netkat.errors import ConnectionReset, NetkatError, TimedOut, TlsTruncated
 from netkat.flow import Protocol
 from netkat.resources import Closeable
+from netkat.stack.codes import WireFailed, WouldBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,6 +30,8 @@ _CIPHERTEXT = 1 << 18
 _PLAINTEXT = 1 << 18
 """Bytes encrypted before they are sent: sixteen records."""
 HANDSHAKE_TIMEOUT = 10.0
+_CONNECTION_ERRORS = (NetkatError, WouldBlock, WireFailed, AlreadyClosed)
+"""What a connection raises by itself. OSError would include a signal handler's exception."""
 
 
 class TlsConnection(Closeable):
@@ -117,7 +121,7 @@ class TlsConnection(Closeable):
             self._drain()
             with self._lock:
                 count = self._encrypt(view)
-            with contextlib.suppress(TimeoutError, BlockingIOError):
+            with contextlib.suppress(TimedOut, WouldBlock):
                 self._drain()
         self._flush_answers()
         return count
@@ -145,11 +149,15 @@ class TlsConnection(Closeable):
         """Let go: with close_notify where it was not sent, and what was sent is delivered."""
         if not self._ended:
             self._ended = True
-            with contextlib.suppress(OSError, NetkatError):
-                self._conn.settimeout(0.0)
-                self._notify()
-                self._flush()
-        self._conn.close()
+            try:
+                with contextlib.suppress(*_CONNECTION_ERRORS):
+                    self._conn.settimeout(0.0)
+                    self._notify()
+                    self._flush()
+            finally:
+                self._conn.close()
+        else:
+            self._conn.close()
 
     def abort(self) -> None:
         """End at once: the peer gets a RST."""
@@ -226,10 +234,10 @@ class TlsConnection(Closeable):
                 fault = tls_errors.handshake(error, self._first)
         # The alert that tells the peer why goes out, too.
         if fault is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_CONNECTION_ERRORS):
                 self._flush()
             raise fault
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(WouldBlock):
             self._flush()
         return wants
 
@@ -313,7 +321,7 @@ class TlsConnection(Closeable):
         while self._outgoing.pending and self._sending.acquire(blocking=False):
             try:
                 self._drain()
-            except (TimeoutError, BlockingIOError):
+            except (TimedOut, WouldBlock):
                 return
             finally:
                 self._sending.release()

@@ -16,7 +16,7 @@ from netkat.engine.wait import deadline_after, wait_readable
 from netkat.errors import NetkatError, NetworkError, TimedOut
 from netkat.flow import Flow, Protocol
 from netkat.kernel_sockets import kernel_errors
-from netkat.stack.codes import StackError
+from netkat.stack.codes import StackError, WouldBlock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -92,7 +92,7 @@ class KernelSession:
             try:
                 self.endpoint.connect_result()
                 return
-            except BlockingIOError:
+            except WouldBlock:
                 if self.wait(writable, deadline, cancel_fd):
                     continue
             if deadline is None or time.monotonic() < deadline:
@@ -148,7 +148,7 @@ class KernelSession:
             return None
         try:
             self.endpoint.recv_into(bytearray(1))
-        except BlockingIOError:
+        except WouldBlock:
             return None
         except StackError as error:
             fault = self.fault(error)

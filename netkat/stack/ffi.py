@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, NoReturn, Protocol, cast
 
 from netkat.errors import LibraryMismatch, LibraryMissing, SetupError
-from netkat.system_calls import require_address_space, require_descriptors
+from netkat.system_calls import require_address_space, require_descriptors, require_threads
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -23,9 +23,12 @@ LIBRARY = Path(__file__).with_name("libgostack.so")
 _DESCRIPTORS = 8
 """For the library's file, Go's epoll and eventfd, and a stack. The Go runtime aborts the process
 where it cannot open its own."""
-_ADDRESS_SPACE = 1700 << 20
-"""Bytes that Go's runtime and the stacks of its threads reserve (1,670 MiB measured). It aborts
-the process where it cannot."""
+_ADDRESS_SPACE = 2000 << 20
+"""Bytes that Go's runtime and the stacks of its threads reserve (1,670 MiB measured, and 76 MiB
+for each thread that it starts later). It aborts the process where it cannot."""
+_THREADS = 12
+"""Threads that Go's runtime and a stack start (8 to 10 measured). Go aborts the process where it
+cannot start one of its own."""
 _BUILD = "python3 build.py build"
 
 
@@ -236,6 +239,7 @@ def open_library(path: Path) -> Loaded:
         raise LibraryMissing(f"{path.name} is not built", hint=_BUILD)
     require_descriptors(_DESCRIPTORS, "load the TCP/IP stack")
     require_address_space(_ADDRESS_SPACE, "load the TCP/IP stack")
+    require_threads(_THREADS, "load the TCP/IP stack")
     ffi: Any = _gostack.ffi
     try:
         library = ffi.dlopen(str(path))

@@ -4,6 +4,7 @@
 
 --nofile N      RLIMIT_NOFILE
 --as BYTES      RLIMIT_AS
+--nproc N       RLIMIT_NPROC: processes and threads of a user other than root
 --deny CALL=ERRNO  a seccomp filter: the system call fails with the errno
 --hide-proc     an empty tmpfs on /proc, in a mount namespace of its own
 --ignore NAME, --block NAME  a signal that is ignored or blocked
@@ -75,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nofile", type=int)
     parser.add_argument("--as", type=int, dest="address_space")
+    parser.add_argument("--nproc", type=int)
     parser.add_argument("--deny", action="append", default=[])
     parser.add_argument("--hide-proc", action="store_true")
     parser.add_argument("--ignore", action="append", default=[])
@@ -92,6 +94,8 @@ def main() -> None:
         deny(calls)
     if asked.address_space:
         resource.setrlimit(resource.RLIMIT_AS, (asked.address_space,) * 2)
+    if asked.nproc:
+        resource.setrlimit(resource.RLIMIT_NPROC, (asked.nproc,) * 2)
     for name in asked.ignore:
         signal.signal(signal.Signals[name], signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in asked.block])

@@ -7,7 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,13 @@ COMMANDS = ("connect", "datagram", "listen", "scan", "sniff", "library")
 ERRNOS = ("EACCES", "EPERM", "ENOSYS", "ENOMEM")
 EXPECTED = {"connect": "hi\n", "datagram": "hi\n", "library": "worked\n"}
 
+_CAPABILITIES = "+net_raw,+net_admin,+bpf,+net_bind_service,+dac_override"
+UNPRIVILEGED = (
+    *("setpriv", "--reuid", "54321"),
+    *("--inh-caps", _CAPABILITIES, "--ambient-caps", _CAPABILITIES),
+)
+"""RLIMIT_NPROC does not limit root."""
+
 
 class Restricted:
     """Runs netkat's commands in the host's namespace, restricted."""
@@ -54,18 +61,27 @@ class Restricted:
             "library": [sys.executable, "-c", LIBRARY, there, port],
         }[command]
 
-    def check(self, command: str, *restrictions: str) -> str:
+    def check(self, command: str, *restrictions: str, before: Sequence[str] = ()) -> str:
         """Run it; what it printed on stderr. Errors: AssertionError."""
         runner = [sys.executable, "-m", "tests.helpers.restricted", *restrictions, "--"]
         done = self.pair.host.run(
-            [*runner, *self.argv(command)], cwd=ROOT, check=False, timeout=20, input="hi\n"
+            [*runner, *before, *self.argv(command)], cwd=ROOT, check=False, timeout=20, input="hi\n"
         )
         text = f"{command} {restrictions}: {done.returncode} {done.stdout!r} {done.stderr!r}"
         if done.returncode == 0 or (command == "listen" and not done.stderr):
             assert done.stdout == EXPECTED.get(command, done.stdout), text
             return ""
-        for never in ("Traceback", "goroutine", "panic", "Errno", "internal error", "timed out"):
+        for never in (
+            "Traceback",
+            "goroutine",
+            "panic",
+            "Errno",
+            "internal error",
+            "timed out",
+            ".py",
+        ):
             assert never not in done.stderr, text
+        assert done.stderr.count("\n") >= 2, text
         first, second, *others = done.stderr.splitlines()
         assert (done.returncode, others) == (2, []), text
         assert first.startswith("netkat: "), text
@@ -142,10 +158,28 @@ def test_little_address_space(lab: Restricted, mebibytes: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mebibytes", range(100, 2100, 100))
+@pytest.mark.parametrize("mebibytes", range(100, 2600, 100))
 def test_every_address_space(lab: Restricted, mebibytes: int) -> None:
     for command in COMMANDS:
         lab.check(command, "--as", str(mebibytes << 20))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", range(2, 21))
+def test_every_number_of_threads(lab: Restricted, threads: int) -> None:
+    for command in COMMANDS:
+        check_threads(lab, command, threads)
+
+
+def test_few_threads(lab: Restricted) -> None:
+    for command, threads in (("connect", 6), ("scan", 7), ("datagram", 9), ("library", 12)):
+        check_threads(lab, command, threads)
+
+
+def check_threads(lab: Restricted, command: str, threads: int) -> None:
+    text = lab.check(command, "--nproc", str(threads), before=UNPRIVILEGED)
+    assert not text or "pthread_create" in text
+    assert not text or "ulimit -u" in text or "ulimit -v -u" in text
 
 
 def test_proc_hidden(lab: Restricted) -> None:
