@@ -41,13 +41,13 @@ def fill_standard_descriptors() -> None:
 
     The next descriptor that is opened takes the lowest free number: with
     ``<&-`` a packet socket would become stdin, with ``2>&-`` error lines would
-    be sent as frames.
+    be sent as frames. A write to a closed stdout fails still, as data would be lost.
     """
-    for descriptor in (0, 1, 2):
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_RDWR)):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, mode)
 
 
 def show_logs() -> None:

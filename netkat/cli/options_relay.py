@@ -5,8 +5,11 @@ from typing import Annotated, NamedTuple
 import typer
 
 from netkat.cli import parse
-from netkat.commands.relay.relay_options import FOR_EVER, RelayOptions
+from netkat.commands.relay.relay_options import DATAGRAM_SIZE, FOR_EVER, RelayOptions
 from netkat.errors import BadArgument
+
+LARGEST_PAYLOAD = 65527
+"""65535 less UDP's header; IPv4 takes 20 bytes less (RFC 768)."""
 
 
 class RelayOptionGroup(NamedTuple):
@@ -81,6 +84,15 @@ class RelayOptionGroup(NamedTuple):
             rich_help_panel="Data",
         ),
     ] = None
+    datagram_size: Annotated[
+        str | None,
+        typer.Option(
+            "--datagram-size",
+            metavar="BYTES",
+            help="With -u: send at most BYTES of input in a datagram (default 1400).",
+            rich_help_panel="Data",
+        ),
+    ] = None
     crlf: Annotated[
         bool,
         typer.Option(
@@ -147,7 +159,7 @@ class RelayOptionGroup(NamedTuple):
         typer.Option(
             "-N",
             show_default=False,
-            help="Shut down the connection after EOF on stdin (already the default; for nc).",
+            help="Shut down the connection after EOF on stdin (default; also for /dev/null).",
             rich_help_panel="Timeouts and shutdown",
         ),
     ] = False
@@ -164,12 +176,16 @@ class RelayOptionGroup(NamedTuple):
         option = "-w" if self.idle_timeout is None else "--idle-timeout"
         return RelayOptions(
             shutdown=not self.no_shutdown,
+            fin_requested=self.fin,
             linger=linger if self.linger is None else _linger(self.linger),
             idle=None if idle is None else parse.seconds(idle, option),
             receive_limit=(
                 None if self.receive_limit is None else parse.count(self.receive_limit, "-W")
             ),
             send_only=self.send_only,
+            datagram_size=(
+                DATAGRAM_SIZE if self.datagram_size is None else _datagram_size(self.datagram_size)
+            ),
             interval=0.0 if self.interval is None else parse.seconds(self.interval, "--interval"),
             crlf=self.crlf,
             telnet=self.telnet,
@@ -186,6 +202,8 @@ class RelayOptionGroup(NamedTuple):
             raise BadArgument(f"--send-only and {other} cannot be used together")
         if self.receive_limit is not None and not udp:
             raise BadArgument("-W requires -u")
+        if self.datagram_size is not None and not udp:
+            raise BadArgument("--datagram-size requires -u")
         if self.fin and self.no_shutdown:
             raise BadArgument("-N and --no-shutdown cannot be used together")
         files = [file for file in (self.output, self.hex_dump) if file is not None]
@@ -199,6 +217,13 @@ class RelayOptionGroup(NamedTuple):
             raise BadArgument("-o and --hex-dump cannot share a file")
         if self.telnet and udp:
             raise BadArgument("-t cannot be used with -u: Telnet runs over TCP")
+
+
+def _datagram_size(word: str) -> int:
+    size = parse.count(word, "--datagram-size")
+    if size > LARGEST_PAYLOAD:
+        raise BadArgument(f"--datagram-size: {size} is more than {LARGEST_PAYLOAD}")
+    return size
 
 
 def _linger(word: str) -> float:

@@ -325,7 +325,7 @@ RELAY_WORDS = [
     ("--delay 100ms", RelayOptions(interval=0.1)),
     ("-Ct", RelayOptions(crlf=True, telnet=True)),
     ("--crlf --telnet", RelayOptions(crlf=True, telnet=True)),
-    ("-N", RelayOptions()),
+    ("-N", RelayOptions(fin_requested=True)),
 ]
 
 

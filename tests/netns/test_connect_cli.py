@@ -157,7 +157,7 @@ def test_udp_question_and_answer(pair: Pair, version: int) -> None:
 def test_udp_large_datagrams_go_whole(pair: Pair) -> None:
     data = pattern(40_000)
     with peer(pair.peer, "udp-echo") as server:
-        done = run(pair, "-u", pair.peer.ipv4, server.port, input=data)
+        done = run(pair, "-u", "--datagram-size", 40_000, pair.peer.ipv4, server.port, input=data)
         assert (done.returncode, done.stdout) == (0, data)
         assert server.event("datagram")["bytes"] == len(data)
 

@@ -110,9 +110,13 @@ def _clients(
 
     listeners = [TcpListener(session) for session in claimed.listen()]
     _announce(claimed, request, reporter.say)
+    output = 1 if request.writes_output and request.keep_open else None
     with ClientPool(request, reporter, signals.fd) as clients:
         while True:
-            conn, address = _next(listeners, signals).accept()
+            listener = _next(listeners, signals, output=output)
+            if listener is None:
+                return 0
+            conn, address = listener.accept()
             if not _admitted(address, request, reporter.say):
                 conn.abort()
                 continue
@@ -137,6 +141,7 @@ def _datagrams(
         return _every_datagram(listeners, request, reporter, signals)
     while True:
         listener = _next(listeners, signals)
+        assert listener is not None
         data, address = listener.recvfrom()
         if _admitted(address, request, reporter.say):
             conn = listener.lock(data, address)
@@ -153,7 +158,9 @@ def _every_datagram(
     seen: dict[Address, Callable[[memoryview], None]] = {}
     left = request.relay.receive_limit
     while left != 0:
-        listener = _next(listeners, signals)
+        listener = _next(listeners, signals, output=1 if request.writes_output else None)
+        if listener is None:
+            return 0
         data, address = listener.recvfrom()
         if address not in seen:
             if seen and not request.keep_open:
@@ -176,21 +183,30 @@ def _every_datagram(
     return 0
 
 
-def _next(listeners: Sequence[_Listener], signals: Signals) -> _Listener:
-    """The next that has somebody waiting. Errors: Interrupted; InterfaceDown and such."""
+def _next(
+    listeners: Sequence[_Listener], signals: Signals, *, output: int | None = None
+) -> _Listener | None:
+    """The next listener with a client; None once no process reads the pipe ``output``.
+
+    Errors: Interrupted; InterfaceDown and such.
+    """
     poller = select.poll()
     poller.register(signals.fd, select.POLLIN)
     waiting = {listener.fileno(): listener for listener in listeners}
     for descriptor in (*waiting, *(listener.fault_fileno() for listener in listeners)):
         poller.register(descriptor, select.POLLIN)
+    if output is not None:
+        poller.register(output, 0)  # POLLERR: a pipe without a reader
     while True:
         ready = poller.poll()
         signals.check()
         for listener in listeners:
             listener.raise_fault()
-        for descriptor, _ in ready:
+        for descriptor, events in ready:
             if descriptor in waiting:
                 return waiting[descriptor]
+            if descriptor == output and events & select.POLLERR:
+                return None
 
 
 def _admitted(address: Address, request: ListenRequest, say: Say) -> bool:

@@ -44,6 +44,11 @@ class ListenRequest:
     command: Program | None = None
     tls: TlsSettings | None = None
 
+    @property
+    def writes_output(self) -> bool:
+        """Whether what clients send goes to standard output."""
+        return self.command is None and self.reply is None and not self.relay.send_only
+
     def admits(self, peer: IPAddress) -> bool:
         """Whether --allow and --deny let this peer in; a network that denies wins."""
         if any(peer in network for network in self.deny):

@@ -35,7 +35,7 @@ from netkat.commands.relay.directions import (
 )
 from netkat.commands.relay.drain import AckWaiter, unacked_bytes, wait_until_sent
 from netkat.commands.relay.relay_options import FOR_EVER, PLAIN, RelayOptions
-from netkat.commands.relay.stdio import Discard, Input, Output, StopEvent
+from netkat.commands.relay.stdio import Discard, Input, Output, StopEvent, is_null_device
 from netkat.commands.relay.stop_rules import (
     THREAD_END,
     DatagramRule,
@@ -87,7 +87,7 @@ class Relay:
         )
         self._sender: SendLoop | None = None
         self._terminal = False
-        if stdin is not None:
+        if stdin is not None and self._is_input(stdin):
             source = Input(stdin, self._stop)
             self._terminal = source.terminal
             self._sender = self._sending(source, LARGEST_PAYLOAD[version])
@@ -166,6 +166,16 @@ class Relay:
             self._stop.close()
             self._wakeup_fd = -1
 
+    def _is_input(self, stdin: int) -> bool:
+        """Return False for the null device unless -N, -q or --send-only is given."""
+        options = self._options
+        wanted = options.fin_requested or options.send_only or options.linger is not None
+        return wanted or not is_null_device(stdin)
+
+    def _ends_with_fin(self, stdin: int) -> bool:
+        options = self._options
+        return options.fin_requested or options.send_only or not is_null_device(stdin)
+
     def _directions(self) -> list[Direction]:
         return [self._receiver] if self._sender is None else [self._receiver, self._sender]
 
@@ -183,10 +193,10 @@ class Relay:
             self._stop,
             self._wakeup_fd,
             # Every byte may become two.
-            payload=largest // 2 if transform is not None else largest,
+            payload=min(options.datagram_size, largest // 2 if transform is not None else largest),
             transform=transform,
             interval=options.interval,
-            shutdown=options.shutdown,
+            shutdown=options.shutdown and self._ends_with_fin(source.fd),
         )
 
     def _answer(self, data: bytes) -> None:

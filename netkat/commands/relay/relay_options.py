@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 FOR_EVER = math.inf
 
+DATAGRAM_SIZE = 1400
+"""Fits a path MTU of 1,500 beneath a tunnel; other netcats read at most 2,048 to 16,384 bytes."""
+
 
 class RelayOptions(NamedTuple):
     """Times are in seconds.
@@ -18,12 +21,16 @@ class RelayOptions(NamedTuple):
 
     shutdown: bool = True
     """The end of input sends FIN."""
+    fin_requested: bool = False
+    """The end of input sends FIN also where the input is the null device."""
     linger: float | None = None
     idle: float | None = None
     receive_limit: int | None = None
     """So many datagrams from the peer end it."""
     send_only: bool = False
     """What the peer sends is read and thrown away, and not waited for."""
+    datagram_size: int = DATAGRAM_SIZE
+    """Most bytes of input in one datagram."""
     interval: float = 0.0
     """Between lines of input; above 0 each line is sent by itself."""
     crlf: bool = False

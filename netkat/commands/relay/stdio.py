@@ -13,6 +13,8 @@ import stat
 
 from netkat.errors import LocalStreamFailed
 
+_NULL_DEVICE = os.makedev(1, 3)
+"""Documentation/admin-guide/devices.txt."""
 _BACKGROUND_RETRY = 1.0
 """Seconds until a terminal in the background is asked again."""
 
@@ -38,6 +40,12 @@ class StopEvent:
     def close(self) -> None:
         """When no thread waits on it any more."""
         os.close(self.fd)
+
+
+def is_null_device(fd: int) -> bool:
+    """True for /dev/null, which cron, systemd, ``ssh -n`` and a shell's ``&`` leave as stdin."""
+    status = os.fstat(fd)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL_DEVICE
 
 
 class Input:
