@@ -13,12 +13,23 @@ SAME_INTERFACE = {"Transport", "AsyncTransport"}
 """netkat.httpx and netkat.httpx2 offer the same classes for two clients."""
 
 MODULES_TO_RENAME = {
-    "conntrack", "dispatch",
-}  # fmt: skip
+    "conntrack",
+    "dispatch",
+}
 CLASSES_TO_RENAME = {
-    "Attempt", "Client", "Connection", "Endpoint", "Evidence", "Finding", "PacketSocket",
-    "Probe", "Session", "Stack", "Target", "Verdict",
-}  # fmt: skip
+    "Attempt",
+    "Client",
+    "Connection",
+    "Endpoint",
+    "Evidence",
+    "Finding",
+    "PacketSocket",
+    "Probe",
+    "Session",
+    "Stack",
+    "Target",
+    "Verdict",
+}
 """Names that are still used twice. These sets only shrink."""
 
 
