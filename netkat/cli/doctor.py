@@ -9,7 +9,7 @@ import typer
 from netkat.cli import options_shared, parse
 
 if TYPE_CHECKING:
-    from netkat.diagnose.check_result import Finding
+    from netkat.diagnose.check_result import CheckResult
 
 VERSION = 1
 """Of docs/json/doctor.schema.json."""
@@ -32,20 +32,24 @@ def doctor(
     findings = examine(None if interface is None else parse.interface(interface))
     works = not any(finding.blocks for finding in findings)
     if as_json:
-        told = {"version": VERSION, "command": "doctor", "ok": works}
-        print(json.dumps({**told, "findings": [asdict(each) for each in findings]}, indent=2))
+        result = {"version": VERSION, "command": "doctor", "ok": works}
+        print(json.dumps({**result, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
         _print(findings, works)
     return 0 if works else 1
 
 
-def _print(findings: list[Finding], works: bool) -> None:
+def _print(findings: list[CheckResult], works: bool) -> None:
     from netkat.cli.console import escape_controls
 
-    width = max(len(finding.about) for finding in findings)
+    width = max(len(finding.title) for finding in findings)
     for finding in findings:
-        mark = "ok  " if finding.ok else "FAIL" if finding.needed else "note"
-        print(f"{mark}  {finding.about:{width}}  {escape_controls(finding.what)}")
-        if finding.remedy is not None:
-            print(f"      {'':{width}}  fix: {escape_controls(finding.remedy)}")
-    print("netkat connect works here" if works else "netkat connect cannot work here")
+        mark = "ok  " if finding.ok else "FAIL" if finding.required else "note"
+        print(f"{mark}  {finding.title:{width}}  {escape_controls(finding.detail)}")
+        if finding.fix is not None:
+            print(f"      {'':{width}}  fix: {escape_controls(finding.fix)}")
+    print(
+        "Result: netkat can connect on this host."
+        if works
+        else "Result: netkat cannot connect on this host."
+    )

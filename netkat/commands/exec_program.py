@@ -92,15 +92,15 @@ class ChildProcess(Closeable):
         self._over = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def watch(self, told: Callable[[], None]) -> None:
-        """Have ``told`` called, in a thread, when it has exited."""
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in a thread when the program has exited."""
 
         def wait() -> None:
-            # Not reaped: its pid, and so its group, is nobody else's until close().
+            # Not reaped: its pid and group stay reserved until close().
             os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
             self.exited = True
             self._over.set()
-            told()
+            callback()
 
         self._watcher = threading.Thread(target=wait, name="netkat-command", daemon=True)
         self._watcher.start()
@@ -134,7 +134,7 @@ class ChildProcess(Closeable):
         self.status()
 
     def close(self) -> None:
-        """Close the pipes, which nobody may use any more."""
+        """Close the pipes; no thread may use them."""
         self.join()
         self.close_input()
         assert self._child.stdout is not None
@@ -146,7 +146,7 @@ class ChildProcess(Closeable):
 
 
 class _Input:
-    """The command's stdin as a relay's output. What a command does not read is thrown away."""
+    """The program's stdin as the output of a relay. Data that it does not read is discarded."""
 
     def __init__(self, descriptor: int, stop: StopEvent) -> None:
         self._output, self._gone = Output(descriptor, stop), False
@@ -301,14 +301,14 @@ def serve(
     for line in report.summary_lines(verbosity):
         say(line)
     if reason is StopReason.IDLE_TIMEOUT:
-        say(f"netkat: nothing moved for {options.idle:g} s: {command.text} was ended")
+        say(f"netkat: idle timeout after {options.idle:g} s: {command.text} terminated")
         return 0
     if status or verbosity:
-        say(f"netkat: {command.text} ended with {_spelt(status)}")
+        say(f"netkat: {command.text} exited with status {_describe_status(status)}")
     return status
 
 
-def _spelt(status: int) -> str:
+def _describe_status(status: int) -> str:
     return str(status) if status <= 128 else f"{status} ({_signal_name(status - 128)})"
 
 

@@ -1,4 +1,4 @@
-"""--ssl: what was asked for as a context, each connection's handshake, and what it came to."""
+"""--ssl: the TLS context, the handshake of each connection, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ATTRIBUTES = {
 
 
 class TlsSettings:
-    """What --ssl and its companions ask for. Files are read when it is made.
+    """The TLS options. The constructor reads the files.
 
     Errors: BadArgument.
     """
@@ -65,8 +65,8 @@ class TlsSettings:
                 context.set_ciphers(ciphers)
             except ssl.SSLError:
                 raise BadArgument(
-                    f"--ssl-ciphers: OpenSSL knows no cipher in {ciphers!r}",
-                    hint="openssl ciphers lists them",
+                    f"--ssl-ciphers: no valid cipher in {ciphers!r}",
+                    hint="list them: openssl ciphers",
                 ) from None
 
     def wrap(
@@ -77,9 +77,9 @@ class TlsSettings:
         timeout: float | None = None,
         cancel_fd: int | None = None,
     ) -> TlsConnection:
-        """TLS over the connection, to a peer called ``host``.
+        """Start TLS on the connection to ``host`` and return the TLS connection.
 
-        ``timeout`` is in seconds, None ten of them. Errors: TlsFailed and its kinds, Cancelled,
+        ``timeout`` is in seconds (None: 10). Errors: TlsFailed and its kinds, Cancelled,
         and the connection's own; it is aborted then.
         """
         name = (
@@ -92,14 +92,14 @@ class TlsSettings:
             tls.handshake(HANDSHAKE_TIMEOUT if timeout is None else timeout, cancel_fd)
         except (ValueError, UnicodeError) as error:
             conn.abort()
-            raise BadArgument(f"{name!r} is no name for TLS: {error}") from None
+            raise BadArgument(f"invalid TLS server name {name!r}: {error}") from None
         except BaseException:
             conn.abort()
             raise
         return tls
 
     def describe(self, tls: TlsConnection) -> list[str]:
-        """What it came to, for -v."""
+        """Return the TLS parameters and the certificate for -v."""
         cipher = tls.cipher()
         agreed = [(tls.version() or "?").replace("TLSv", "TLS "), cipher[0] if cipher else "?"]
         if self._alpn:
@@ -107,30 +107,30 @@ class TlsSettings:
         return [", ".join(agreed), *self._certificate(tls)]
 
     def warning(self, tls: TlsConnection) -> str | None:
-        """What people should know unasked: a peer that took none of the protocols offered."""
+        """Return a warning if the peer selected none of the offered ALPN protocols."""
         if self._alpn and not self._server_side and tls.selected_alpn_protocol() is None:
-            return f"the peer agreed to none of the ALPN protocols {', '.join(self._alpn)}"
+            return f"peer selected no ALPN protocol (offered: {', '.join(self._alpn)})"
         return None
 
     def _certificate(self, tls: TlsConnection) -> list[str]:
         raw = tls.getpeercert(True)
         if raw is None:
-            return [] if not self._server_side else ["the client showed no certificate"]
+            return [] if not self._server_side else ["client sent no certificate"]
         facts = self._facts(tls)
-        words = [f"certificate of {_name(facts.get('subject')) or 'nobody'}"]
+        words = [f"certificate subject {_name(facts.get('subject')) or '(none)'}"]
         names = [value for _, value in facts.get("subjectAltName", ())]
         if names:
-            words.append(f"for {' '.join(names)}")
-        words.append(f"issued by {_name(facts.get('issuer')) or 'nobody'}")
+            words.append(f"names {' '.join(names)}")
+        words.append(f"issuer {_name(facts.get('issuer')) or '(none)'}")
         if "notAfter" in facts:
             words.append(f"valid until {facts['notAfter']}")
         lines = [
             ", ".join(words),
-            f"its SHA-256 fingerprint: {sha256(raw).digest().hex(':').upper()}",
+            f"SHA-256 fingerprint: {sha256(raw).digest().hex(':').upper()}",
         ]
         if self._verify:
-            return [*lines, "the certificate was verified"]
-        return [*lines, "the certificate was NOT verified: --ssl-verify does"]
+            return [*lines, "certificate verified"]
+        return [*lines, "certificate NOT verified (use --ssl-verify)"]
 
     def _facts(self, tls: TlsConnection) -> dict[str, Any]:
         """The certificate's fields. Python reads them only in a context that verifies."""
@@ -160,7 +160,8 @@ def _read(option: str, path: str, key: str | None = None) -> Iterator[None]:
         reason = (error.reason or str(error)).replace("_", " ").lower()
         files = path if key is None else f"{path} and {key}"
         raise BadArgument(
-            f"{option}: {files}: {reason}", hint="PEM files; the key may stand with the certificate"
+            f"{option}: {files}: {reason}",
+            hint="use PEM files; the key may be in the certificate file",
         ) from None
     except OSError as error:
         where = path if key is None else f"{path} or {key}"

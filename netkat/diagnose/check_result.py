@@ -6,20 +6,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """``what`` was found by the check ``about``, and the ``remedy`` where it is not ``ok``.
+class CheckResult:
+    """``detail`` is what ``check`` found, ``fix`` what to do if it is not ``ok``.
 
-    ``needed``: connect cannot work while it is not ok. Otherwise it goes on with
-    less: another guard mode, less speed, no build.
+    ``required``: connect cannot work unless it is ok. Otherwise it works with less: another guard
+    mode, less speed. ``subject``: the interface that was checked, if one was.
     """
 
-    about: str
+    check: str
     ok: bool
-    what: str
-    remedy: str | None = None
-    needed: bool = False
+    detail: str
+    fix: str | None = None
+    required: bool = False
+    subject: str | None = None
 
     @property
     def blocks(self) -> bool:
-        """Connect cannot work."""
-        return self.needed and not self.ok
+        """True if connect cannot work."""
+        return self.required and not self.ok
+
+    @property
+    def title(self) -> str:
+        """``interface eth0``: the check and its subject as text."""
+        return " ".join([self.check.replace("_", " "), *filter(None, [self.subject])])

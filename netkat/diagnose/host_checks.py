@@ -1,15 +1,15 @@
-"""All checks, in the order in which connect would come to grief."""
+"""All checks of ``netkat doctor``, in the order in which connect would fail."""
 
 from __future__ import annotations
 
 from netkat.diagnose import interface_checks, process_checks
-from netkat.diagnose.check_result import Finding
+from netkat.diagnose.check_result import CheckResult
 from netkat.diagnose.why import able
 from netkat.errors import NetkatError
 
 
-def examine(asked: str | None = None) -> list[Finding]:
-    """Look at everything; ``asked`` is an interface's name. Leaves nothing behind.
+def examine(asked: str | None = None) -> list[CheckResult]:
+    """Run all checks; ``asked`` is the name of an interface. Leaves nothing behind.
 
     Errors: InterfaceNotFound.
     """
@@ -17,7 +17,7 @@ def examine(asked: str | None = None) -> list[Finding]:
     found = interface_checks.chosen(asked)
     if found is None:
         remedy = "ip link set IFACE up"
-        findings.append(Finding("interface", False, "none is up but lo", remedy, needed=True))
+        findings.append(CheckResult("interface", False, "none is up but lo", remedy, required=True))
     else:
         usable = interface_checks.usable(found)
         findings.append(usable)
@@ -31,7 +31,7 @@ def examine(asked: str | None = None) -> list[Finding]:
     try:
         findings += interface_checks.service_addresses()
     except NetkatError as error:
-        findings.append(Finding("local addresses", False, error.message, error.hint))
+        findings.append(CheckResult("local_addresses", False, error.message, error.hint))
     # The library after all of connect's: with it come the Go runtime's threads.
-    findings += [process_checks.library(), process_checks.compiler_of_the_guard()]
+    findings.append(process_checks.library())
     return [*findings, able.traces(), able.arrivals()]

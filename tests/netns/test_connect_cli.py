@@ -100,7 +100,7 @@ def test_what_the_peer_never_takes_is_an_error_with_the_count(pair: Pair, tmp_pa
     with peer(pair.peer, "tcp-mute") as server, (tmp_path / "much").open("rb") as source:
         done = run(pair, "-w1", pair.peer.ipv4, server.port, stdin=source)
     assert done.returncode == 1
-    assert b"bytes were not delivered" in done.stderr
+    assert b"bytes not acknowledged" in done.stderr
     assert done.stderr.splitlines()[1].startswith(b"  next: ")
 
 
@@ -128,7 +128,7 @@ def test_a_reset_after_the_peers_end_is_told_at_once(
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
         _, said = child.communicate(timeout=40)
     assert child.returncode == 1
-    assert b"bytes were not delivered" in said
+    assert b"bytes not acknowledged" in said
     assert b"no acknowledgement in" not in said
 
 

@@ -101,7 +101,7 @@ def test_connect_runs_a_command_and_ends_with_its_status(pair: Pair, kernel: lis
     assert out == f"{pair.peer.ipv4} heard you\n".encode()
     _, said = child.communicate(timeout=20)
     assert child.returncode == 3
-    assert said.decode() == f"netkat: {line} ended with 3\n"
+    assert said.decode() == f"netkat: {line} exited with status 3\n"
 
 
 def test_many_clients_a_command_each_with_nothing_inherited(pair: Pair) -> None:

@@ -249,7 +249,7 @@ def test_closed_after_our_end_of_input_without_a_byte(pair: Pair) -> None:
     with peer(pair.peer, "tcp-sink") as server:
         code, lines = run(pair.host, pair.peer.ipv4, server.port, input="GET / HTTP/1.0\r\n\r\n")
         assert code == 0
-        closed = "closed after our end of input, without a byte [18 bytes sent]"
+        closed = "peer closed after EOF on stdin without sending data [18 bytes sent]"
         assert lines[0] == f"netkat: 10.99.0.2 port {server.port} (tcp): {closed}"
         assert "half-closes" in lines[1] and len(lines) == 2
         code, lines = run(pair.host, pair.peer.ipv4, server.port, input="x" * 100_000)
@@ -317,7 +317,7 @@ def test_bytes_that_never_arrive_are_counted(pair: Pair) -> None:
         with pytest.raises(Undelivered) as caught:
             pair.host.call(talk)
     assert caught.value.count > 0
-    assert str(caught.value).startswith(f"{caught.value.count} bytes were not delivered")
+    assert str(caught.value).startswith(f"{caught.value.count} bytes not acknowledged")
 
 
 def test_output_that_cannot_be_written(pair: Pair) -> None:

@@ -114,7 +114,9 @@ ROWS: dict[str, tuple[str | int, list[Event], dict[str, Expected]]] = {
         {
             "nc -N": Expected(0),
             "ncat": Expected(0),
-            "netkat": Expected(0, words=r"without a byte \[9 bytes sent\]\n  next: some servers"),
+            "netkat": Expected(
+                0, words=r"without sending data \[9 bytes sent\]\n  next: use --no-shutdown"
+            ),
             "netkat --send-only -q 20": Expected(0, words=r"\A\Z"),
         },
     ),

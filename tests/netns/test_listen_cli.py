@@ -187,7 +187,7 @@ def test_allow_and_deny(pair: Pair) -> None:
     listener = Listener(pair, *words, "--reply", "clientip", pair.host.ipv4, PORT)
     denied = pair.peer.run(["nc", "-s", "10.99.0.66", pair.host.ipv4, str(PORT)], check=False)
     assert denied.stdout == ""
-    listener.wait_for(rb"^netkat: connection from 10\.99\.0\.66 \d+ not allowed$")
+    listener.wait_for(rb"^netkat: connection from 10\.99\.0\.66 \d+ denied \(--allow/--deny\)$")
     assert pair.peer.run(["nc", pair.host.ipv4, str(PORT)]).stdout == "10.99.0.2\n"
     assert listener.end()[0] == 0
 
@@ -314,7 +314,7 @@ def test_a_client_that_never_sends_is_idle(pair: Pair, more: tuple[str, ...]) ->
     most = ("--max-conns", "1") if "-k" in more else more
     listener = Listener(pair, "-w", 1, *most, pair.host.ipv4, PORT)
     with dial(pair) as client:
-        listener.wait_for(rb"^netkat: nothing moved for 1 s, ending$")
+        listener.wait_for(rb"^netkat: idle timeout: no data for 1 s, closing$")
         assert client.recv(1) == b""
     assert listener.end()[0] == 0
 
@@ -326,7 +326,7 @@ def test_a_client_that_never_reads_is_told_of_with_the_count(pair: Pair, tmp_pat
         with dial(pair):
             code, _, said = listener.end()
     assert code == 1
-    assert b"bytes were not delivered" in said and b"Traceback" not in said
+    assert b"bytes not acknowledged" in said and b"Traceback" not in said
 
 
 def test_a_client_that_never_reads_does_not_hold_up_others(pair: Pair) -> None:
@@ -338,7 +338,7 @@ def test_a_client_that_never_reads_does_not_hold_up_others(pair: Pair) -> None:
                 mute.send(bytes(1 << 20))
         done = pair.peer.run(["nc", "-N", pair.host.ipv4, str(PORT)], input="quick")
         assert done.stdout == "quick"
-        listener.wait_for(rb"^netkat: 10\.99\.0\.2 port \d+ .* bytes were not delivered")
+        listener.wait_for(rb"^netkat: 10\.99\.0\.2 port \d+ .* bytes not acknowledged")
     assert listener.end()[0] == 0
 
 

@@ -101,7 +101,7 @@ def test_both_ways_by_hash(proxies: Pair, way: str) -> None:
     done = netkat(proxies, proxy, *words, data=up, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout == hashlib.sha256(up).hexdigest().encode() + pattern(SIZE, "down")
-    assert b"7600 port [tcp/*] succeeded!\nnetkat: through the " in done.stderr
+    assert b"7600 port [tcp/*] succeeded!\nnetkat: connected through " in done.stderr
     assert way.split()[0].rstrip(",").encode() + b" proxy " in done.stderr
 
 
@@ -109,7 +109,7 @@ def test_tls_through_a_proxy(proxies: Pair, certificates: Certificates) -> None:
     words = ["-z", "--ssl-verify", "--ssl-trustfile", certificates.issuer]
     done = netkat(proxies, SOCKS, *words, "--ssl-servername", NAME, "localhost", str(TLS))
     assert done.returncode == 0, done.stderr
-    assert b"the certificate was verified" in done.stderr
+    assert b"netkat: certificate verified" in done.stderr
     done = netkat(proxies, SOCKS, *words, "localhost", str(TLS))
     assert done.returncode == 1
     assert b"through the proxy 10.99.0.2 port 1080 (tcp) failed: the peer's cert" in done.stderr

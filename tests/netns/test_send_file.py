@@ -118,7 +118,7 @@ def test_a_reset_in_the_middle_is_told_with_the_count(pair: Pair, file: Path) ->
     assert code == 1
     sent = re.search(rb"Connection reset by peer .* and (\d+) sent", said)
     assert sent is not None, said
-    found = re.search(rb"; (\d+) bytes were not delivered", said)
+    found = re.search(rb"; (\d+) bytes not acknowledged", said)
     missing = int(found[1]) if found is not None else 0
     # What was read and never sent is in the count; what the peer's kernel had taken, and nobody
     # read, is delivered.

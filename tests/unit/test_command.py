@@ -99,7 +99,10 @@ def test_the_peers_end_closes_the_commands_input_and_the_answer_comes() -> None:
         peer.shutdown(socket.SHUT_WR)
         assert everything(peer) == b"apple\npear\n"
         assert run.end() == 0
-        assert run.said == ["netkat: 11 bytes sent, 11 received", "netkat: sort ended with 0"]
+        assert run.said == [
+            "netkat: 11 bytes sent, 11 received",
+            "netkat: sort exited with status 0",
+        ]
 
 
 def test_the_commands_end_of_output_is_a_fin_while_it_reads_on(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_the_status_is_told(line: str, status: int, word: str) -> None:
     with served(line) as (run, peer):
         assert everything(peer) == b""
         assert run.end() == status
-        assert run.said[-1] == f"netkat: {line} ended with {word}"
+        assert run.said[-1] == f"netkat: {line} exited with status {word}"
 
 
 def test_variables_as_ncat_has_them() -> None:
@@ -170,7 +173,7 @@ def test_nothing_of_the_command_is_left(how: str) -> None:
             assert isinstance(run.error, ConnectionReset | Undelivered)
         elif how == "idle":
             assert status == 0
-            assert run.said[-1].startswith("netkat: nothing moved for 0.3 s: ")
+            assert run.said[-1].startswith("netkat: idle timeout after 0.3 s: ")
 
 
 def test_it_inherits_three_descriptors() -> None:

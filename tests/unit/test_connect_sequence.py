@@ -225,7 +225,7 @@ def test_the_network_has_the_last_word(door: FakeDoor) -> None:
     code, said = run(asked("node2"))
     assert code == 1
     assert said == [
-        f"netkat: connect to node2 (10.9.0.2) port 90 (tcp) failed: {RST}; the last of 2 addresses",
+        f"netkat: connect to node2 (10.9.0.2) port 90 (tcp) failed: {RST} (tried 2 addresses)",
         "  next: look there",
     ]
 
@@ -287,7 +287,7 @@ def test_idle_time_is_said_and_no_error(door: FakeDoor) -> None:
     code, said = run(asked(read_stdin=False, relay=RelayOptions(idle=0.5), verbosity=1))
     assert code == 0
     assert said[-2:] == [
-        "netkat: nothing moved for 0.5 s, ending",
+        "netkat: idle timeout: no data for 0.5 s, closing",
         "netkat: 0 bytes sent, 0 received",
     ]
     conn.peer.close()

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from netkat.cli import command_group
 from netkat.diagnose import host_checks, interface_checks, process_checks
-from netkat.diagnose.check_result import Finding
+from netkat.diagnose.check_result import CheckResult
 from netkat.host.links import InterfaceAddress
 from tests.helpers.schemas import parsed
 
-GOOD = Finding("kernel", True, "Linux 6.18")
-LESS = Finding("offloads", False, "tso off", "ethtool -K eth0 tso on")
-BAD = Finding("interface eth0", False, "it is \x1b[31mdown", "ip link set eth0 up", needed=True)
+GOOD = CheckResult("kernel", True, "Linux 6.18")
+LESS = CheckResult("offloads", False, "tso off", "ethtool -K eth0 tso on")
+BAD = CheckResult(
+    "interface", False, "link is \x1b[31mdown", "ip link set eth0 up", required=True, subject="eth0"
+)
 
 
 def system(release: str, machine: str = "x86_64") -> os.uname_result:
@@ -41,7 +43,7 @@ def test_kernels(
     monkeypatch.setattr(os, "uname", lambda: system(release, machine))
     finding = process_checks.kernel()
     assert (finding.ok, finding.blocks) == (ok, blocks)
-    assert ok or finding.remedy
+    assert ok or finding.fix
 
 
 def test_a_node_in_ipvs_mode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,24 +57,20 @@ def test_a_node_in_ipvs_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interface_checks, "addresses", lambda: held)
     monkeypatch.setattr(interface_checks, "link", links.__getitem__)
     (finding,) = interface_checks.service_addresses()
-    assert finding.what.startswith("10.96.0.1, 10.96.0.2, 10.96.0.3 and 2 more on kube-ipvs0")
-    assert not finding.blocks and finding.remedy and "--via" in finding.remedy
-
-
-def test_a_machine_that_cannot_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_checks, "SYSTEM_PYTHON", "/nosuch/python3")
-    finding = process_checks.compiler_of_the_guard()
-    assert not finding.ok and not finding.blocks
-    assert finding.what.startswith("bcc ") and finding.remedy
+    assert finding.detail.startswith(
+        "service addresses on kube-ipvs0 (IPVS mode): 10.96.0.1, 10.96.0.2"
+    )
+    assert finding.detail.endswith("10.96.0.3 and 2 more")
+    assert not finding.blocks and finding.fix and "--via" in finding.fix
 
 
 @pytest.mark.parametrize(
     ("findings", "code"), [([GOOD], 0), ([GOOD, LESS], 0), ([GOOD, BAD, LESS], 1)]
 )
-def test_exit_code_and_words(
+def test_doctor_exit_code_and_output(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    findings: list[Finding],
+    findings: list[CheckResult],
     code: int,
 ) -> None:
     monkeypatch.setattr(host_checks, "examine", lambda asked: findings)
@@ -84,7 +82,7 @@ def test_exit_code_and_words(
     assert command_group.run(["doctor", "--json"]) == code
     said = parsed("doctor", capsys.readouterr().out)
     assert said["ok"] is (code == 0)
-    assert [each["about"] for each in said["findings"]] == [each.about for each in findings]
+    assert [each["check"] for each in said["findings"]] == [each.check for each in findings]
 
 
 @settings(

@@ -28,7 +28,7 @@ def test_every_command_that_has_json_has_one() -> None:
     having = {
         path.stem
         for path in (ROOT / "netkat/cli").glob("*.py")
-        if re.search(r'"--json"', path.read_text())
+        if re.search(r'"--json",', path.read_text())
     }
     named = "".join(path.read_text() for path in SCHEMAS.values())
     declared = {"options_relay": "connect", "options_sniff": "sniff", "options_why": "why"}

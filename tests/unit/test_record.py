@@ -82,7 +82,7 @@ def test_a_full_disk_is_told_at_once_and_counted_at_the_end(option: str) -> None
     record.close()
     assert len(said) == 1
     assert "No space left on device; the connection goes on without it" in said[0]
-    with pytest.raises(LocalStreamFailed, match="14 bytes of the session are not in it"):
+    with pytest.raises(LocalStreamFailed, match="14 bytes missing from it"):
         record.raise_error()
 
 

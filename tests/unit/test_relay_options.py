@@ -68,7 +68,7 @@ def test_without_shutdown_the_peer_hears_no_fin(runs: Callable[..., Run]) -> Non
     run.conn.peer.shutdown(socket.SHUT_WR)
     assert run.result(SOON) is StopReason.CLOSED
     assert os.read(run.output, 100) == b"answer"
-    assert not run.relay.peer_closed_after_us
+    assert not run.relay.peer_closed_after_fin
 
 
 def test_send_only_waits_for_nobody_and_shows_nothing(runs: Callable[..., Run]) -> None:

@@ -156,7 +156,7 @@ def test_udp_in_three_states(undo: ExitStack) -> None:
         f" Connection refused [ICMP port unreachable from {HERE}]; that is this very host:"
         " a rule that rejects, or no answer to ARP",
     ]
-    assert "limits how many ICMP errors" in said[3] and len(said) == 4
+    assert "hosts limit ICMP errors" in said[3] and len(said) == 4
 
 
 def test_json_is_one_line_a_port(undo: ExitStack, capfd: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +172,7 @@ def test_json_is_one_line_a_port(undo: ExitStack, capfd: pytest.CaptureFixture[s
     assert [(one["port"], one["state"]) for one in records[:3]] == [
         (shut, "closed"),
         (opened, "open"),
-        (silent, "no answer"),
+        (silent, "open_or_filtered"),
     ]
     assert records[0]["error"]["kind"] == "Refused" and records[1]["error"] is None
     assert records[3]["service"] == "http" and records[3]["host"] == "localhost"

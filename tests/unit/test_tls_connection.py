@@ -350,7 +350,7 @@ def test_a_server_asks_for_certificates(certificates: Certificates) -> None:
         thread.start()
         if fault is None:
             tls = server.wrap(kernel.stream, "", timeout=SOON)
-            assert "certificate was verified" in server.describe(tls)[-1]
+            assert "certificate verified" in server.describe(tls)[-1]
             tls.close()
         else:
             with pytest.raises(fault):
@@ -385,7 +385,7 @@ def test_start_tls_for_programs(certificates: Certificates) -> None:
     [
         ({"certificate": "/nowhere.pem"}, "--ssl-cert: /nowhere.pem: No such file"),
         ({"trust": "/dev/null"}, "--ssl-trustfile: /dev/null: "),
-        ({"ciphers": "NONE-OF-THEM"}, "--ssl-ciphers: OpenSSL knows no cipher"),
+        ({"ciphers": "NONE-OF-THEM"}, "--ssl-ciphers: no valid cipher"),
     ],
 )
 def test_files_that_are_of_no_use(given: dict[str, str], words: str) -> None:

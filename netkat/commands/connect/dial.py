@@ -1,4 +1,4 @@
-"""One address after the other, until one answers; each failure in its own words."""
+"""Try the addresses in order until one answers; report each failure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from netkat.conn.interfaces import Session
 
 _NEXT_ADDRESS = (NetworkError, NoRoute, OwnAddress, InterfaceDown, PortTaken)
-"""Faults of one address: the next may still do."""
+"""Errors of one address: the next may still work."""
 
 
 class Opened(NamedTuple):
-    """A connection, and where it goes."""
+    """A connection and its destination."""
 
     conn: AnyConnection
     target: Target
     notes: tuple[str, ...] = ()
-    """What else there is to say about it at -v."""
+    """Further lines for -v."""
 
 
 def dial(
@@ -47,10 +47,9 @@ def dial(
     failed: Callable[[Target, NetkatError], None],
     tunnel: ProxiedTarget | None = None,
 ) -> Opened | int:
-    """The first address that answers, or the exit code when none does, said already.
+    """Return the first connection that succeeds, or the exit code after reporting the failures.
 
-    ``failed`` is told what counts most where none does. With a ``tunnel`` the addresses are
-    those of its proxy.
+    ``failed`` gets the most relevant failure. With a ``tunnel`` the addresses are its proxy's.
 
     Errors: NetkatError that is not of one address alone; Interrupted.
     """
@@ -73,8 +72,8 @@ def dial(
                 say(f"netkat: {target.failed_line(error.message)}")
             continue
         line = target.succeeded_line() if request.protocol is Protocol.TCP else target.ready_line()
-        for told in (line, *opened.notes) if request.verbosity else ():
-            say(told)
+        for note in (line, *opened.notes) if request.verbosity else ():
+            say(note)
         return opened
     return _give_up(failures, request, say, failed)
 
@@ -82,7 +81,7 @@ def dial(
 def _connect(
     core: Core, attempt: Attempt, protocol: Protocol, timeout: float, signals: Signals
 ) -> TcpConnection | UdpConnection:
-    """One address. Errors: its own, and Cancelled when a signal comes."""
+    """Connect to one address. Errors: its own, and Cancelled after a signal."""
     if isinstance(attempt, FailedAttempt):
         raise attempt.error
     return connection_on(core.dial(attempt, timeout=timeout, cancel_fd=signals.fd), protocol)
@@ -96,7 +95,7 @@ def connection_on(session: Session, protocol: Protocol) -> TcpConnection | UdpCo
 
 
 def _target(attempt: Attempt, request: ConnectRequest, tunnel: ProxiedTarget | None) -> Target:
-    """What the attempt itself goes to: the proxy, where there is one."""
+    """Return the destination of the attempt, or its proxy."""
     if tunnel is not None:
         return tunnel.proxy_target(attempt.address, attempt.port, request.numeric)
     return Target(request.host, attempt.address, attempt.port, request.protocol, request.numeric)
@@ -119,17 +118,17 @@ def _opened(
 
     if not isinstance(conn, TcpConnection):
         return Opened(conn, target)
-    told: list[str] = []
+    notes: list[str] = []
     if tunnel is not None:
-        told.append(f"netkat: {tunnel.open(conn, timeout=timeout, cancel_fd=signals.fd)}")
+        notes.append(f"netkat: {tunnel.open(conn, timeout=timeout, cancel_fd=signals.fd)}")
     if request.tls is None:
-        return Opened(conn, target, tuple(told))
+        return Opened(conn, target, tuple(notes))
     tls = request.tls.wrap(conn, request.host, timeout=timeout, cancel_fd=signals.fd)
     warning = request.tls.warning(tls)
     if warning is not None:
         say(f"netkat: {warning}")
-    told += [f"netkat: {line}" for line in request.tls.describe(tls)]
-    return Opened(tls, target, tuple(told))
+    notes += [f"netkat: {line}" for line in request.tls.describe(tls)]
+    return Opened(tls, target, tuple(notes))
 
 
 def _give_up(
@@ -138,14 +137,14 @@ def _give_up(
     say: Callable[[str], None],
     failed: Callable[[Target, NetkatError], None],
 ) -> int:
-    """The last word of the network counts more than an address that could not be tried."""
+    """Report the last error of the network, or of an address that could not be tried."""
     answered = [failure for failure in failures if isinstance(failure[1], NetworkError)]
     target, error = (answered or failures)[-1]
     failed(target, error)
     if not request.verbosity:
-        more = f"; the last of {len(failures)} addresses" if len(failures) > 1 else ""
+        more = f" (tried {len(failures)} addresses)" if len(failures) > 1 else ""
         say(f"netkat: {target.failed_line(error.message)}{more}")
-    # What holds for every fault of its kind is for those who ask for more.
+    # Hints that are the same for every error of a class are for -v.
     own = "hint" in vars(error)
     if error.hint is not None and (request.verbosity or own):
         say(f"  next: {error.hint}")

@@ -28,41 +28,41 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 QUESTION = 16384
-"""Bytes of input that may have been a question whose answer is missing; more is an upload."""
+"""Bytes of input that may be a request without a reply; more is an upload."""
 
 _GOODBYE = 0.3
-"""Seconds that an end by signal leaves for the FIN's acknowledgement."""
+"""Seconds to wait for the acknowledgment of the FIN after a signal."""
 
 _HALF_CLOSED = (
-    "some servers (Envoy) drop a client that half-closes before it has the answer: --no-shutdown"
-    " sends no FIN; or keep the input open, as in (cat; sleep 5) | netkat HOST PORT"
+    "use --no-shutdown, or keep stdin open: (cat; sleep 5) | netkat HOST PORT. Some servers"
+    " (Envoy) drop a client that half-closes before the answer"
 )
 _HALF_CLOSED_PROXY = (
-    "many proxies end both directions when one ends: --no-shutdown, or keep the input open, as in"
-    " (cat; sleep 5) | netkat -x PROXY HOST PORT"
+    "use --no-shutdown, or keep stdin open: (cat; sleep 5) | netkat -x PROXY HOST PORT. Many"
+    " proxies close both directions when one closes"
 )
 
 
 def connect(request: ConnectRequest, say: Say) -> int:
-    """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
+    """Connect as requested; Lines for stderr go to the callback. Returns the exit code.
 
-    Errors: NetkatError for what is not of one address alone, Interrupted.
-    Whatever way it ends, all that it made is taken down before.
+    Errors: NetkatError that is not of one address, Interrupted.
+    All resources are released before it returns.
     """
     with Signals() as signals:
         try:
             return _reported(request, say, signals)
         except Exception:
-            # A wait that the signal ended early has words of its own for that.
+            # A wait that a signal ended raises its own error: report the signal instead.
             signals.check()
             raise
 
 
 def _reported(request: ConnectRequest, say: Say, signals: Signals) -> int:
-    """A fault that the JSON tells of is said once."""
+    """Run the connection and report its result; an error in the JSON is not printed again."""
     report = ConnectionReport("connect", str(request.protocol), request.host)
     verbose = bool(request.verbosity or request.show_frames)
-    # -z moves no bytes, and has words of its own.
+    # -z transfers no data and prints its own results.
     options = PLAIN if request.zero else request.relay
     reporter = Reporter(options, say, quiet_report=report, verbose=verbose)
     try:
@@ -119,7 +119,7 @@ def _connect(
 
 
 def _tunnel(request: ConnectRequest, signals: Signals) -> ProxiedTarget | None:
-    """What a proxy will be asked for, if one is. Errors: NameNotFound, BadArgument."""
+    """Return the destination behind the proxy, if any. Errors: NameNotFound, BadArgument."""
     if request.proxy is None:
         return None
     asking = partial(resolve_within, request=request, signals=signals)
@@ -193,7 +193,7 @@ def _command(
 
 
 def _explain_silence(opened: Opened, relay: Relay) -> None:
-    """Datagrams that nobody answered: no fault by itself, unless the wire shows one."""
+    """Raise the error that explains why no reply was received, if there is one."""
     from netkat.conn import UdpConnection
 
     conn = opened.conn
@@ -204,7 +204,7 @@ def _explain_silence(opened: Opened, relay: Relay) -> None:
 
 
 def _part(opened: Opened, pending: int = 0) -> None:
-    """Leave at once: with a FIN where the peer has all that it was promised, else with a RST."""
+    """Close at once: with FIN if the peer acknowledged all data, else with RST."""
     from netkat.commands.relay.drain import AckWaiter, unacked_bytes
 
     conn = opened.conn
@@ -224,8 +224,8 @@ def _sum_up(
     if report.end_reason == StopReason.IDLE_TIMEOUT.value and request.verbosity:
         say(status_lines.idle_line(request.relay.idle))
     stream = request.protocol is Protocol.TCP
-    if stream and relay.peer_closed_after_us and (request.verbosity or relay.sent <= QUESTION):
-        what = f"closed after our end of input, without a byte [{relay.sent} bytes sent]"
+    if stream and relay.peer_closed_after_fin and 0 < relay.sent <= QUESTION:
+        what = f"peer closed after EOF on stdin without sending data [{relay.sent} bytes sent]"
         say(f"netkat: {opened.target.ended_line(what)}")
         say(f"  next: {_HALF_CLOSED if opened.target.proxy is None else _HALF_CLOSED_PROXY}")
     for line in report.summary_lines(request.verbosity):

@@ -23,10 +23,10 @@ Resolve = Callable[[str, str, int | None], list[tuple[IPAddress, int]]]
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """What is asked for: the proxy's own host and port, and how to speak to it.
+    """The proxy: host, port and protocol.
 
     ``resolver`` finds the destination's address: "remote" the proxy, "local" this host,
-    "both" this host or else the proxy, "none" nobody.
+    "both" this host or else the proxy, "none" nothing.
     """
 
     host: str
@@ -52,9 +52,11 @@ class ProxySettings:
                     raise
         if isinstance(address, IPv6Address):
             if address.scope_id is not None:
-                raise BadArgument(f"{host}: a zone of this host means nothing to a proxy")
+                raise BadArgument(f"{host}: a proxy cannot use an address with a zone")
             if only_ipv4:
-                raise BadArgument(f"{host}: SOCKS4 carries IPv4 alone", hint="-X 5, or -X connect")
+                raise BadArgument(
+                    f"{host}: SOCKS4 supports IPv4 only", hint="use -X 5 or -X connect"
+                )
         return ProxiedTarget(self, host, str(address or host), port)
 
 
@@ -68,11 +70,11 @@ class ProxiedTarget:
     port: int
 
     def proxy_target(self, address: IPv4Address | IPv6Address, port: int, numeric: bool) -> Target:
-        """Where the connection goes first."""
+        """Return the proxy as the target of an attempt."""
         return Target(self.proxy.host, address, port, Protocol.TCP, numeric, role="the proxy")
 
     def destination_via(self, proxy: Target) -> Target:
-        """Where it goes from there."""
+        """Return the destination behind the proxy."""
         shown = self.host if self.host == self.name else f"{self.host} ({self.name})"
         return Target(shown, proxy.address, self.port, Protocol.TCP, proxy.numeric, proxy=proxy)
 
@@ -85,7 +87,8 @@ class ProxiedTarget:
             conn.abort()
             raise
         address, port = conn.getpeername()[:2]
-        return f"through the {proxy.kind.value} proxy {address} port {port}"
+        shown = f"[{address}]" if ":" in address else address
+        return f"connected through {proxy.kind.value} proxy {shown}:{port}"
 
 
 def _literal(host: str) -> IPAddress | None:

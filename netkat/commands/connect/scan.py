@@ -32,9 +32,9 @@ _GOODBYE = 0.3
 
 
 def scan(request: ConnectRequest, say: Say, signals: Signals, undo: ExitStack) -> int:
-    """Ask every port, say what each says, and return the exit code: 0 if any answered.
+    """Probe every port, report its state, and return the exit code: 0 if any is open.
 
-    Errors: NetkatError for what is not of one address or port alone, Interrupted.
+    Errors: NetkatError that is not of one address or port, Interrupted.
     """
     from netkat.conn.port_scan import UDP_WAIT, PortScan
     from netkat.engine.bypass import Cancelled
@@ -68,11 +68,11 @@ def scan(request: ConnectRequest, say: Say, signals: Signals, undo: ExitStack) -
         ):
             results.add(outcome)
     except Cancelled:
-        results.tell_rest()
+        results.report_rest()
         signals.check()
         raise
     except BrokenPipeError:
-        # Nobody reads the JSON any more.
+        # The reader of the JSON is gone.
         return results.code
     results.sum_up()
     core.wait_closed(_GOODBYE)
@@ -110,7 +110,7 @@ def _number(port: int | str, request: ConnectRequest) -> int:
 
 
 class _Results:
-    """Outcomes come as they come, and are told in the order of the ports."""
+    """Collects results in any order and reports them in the order of the ports."""
 
     def __init__(
         self, request: ConnectRequest, say: Say, ports: int, output: Output | None
@@ -124,7 +124,7 @@ class _Results:
 
     @property
     def code(self) -> int:
-        """0 where any port answered, or a UDP port may have; that by --require-reply is 1."""
+        """0 if any port is open, or a UDP port may be (1 with --require-reply)."""
         if self._open or (self._silent and not self._request.require_reply):
             return 0
         of_network = [fault for fault in self._faults if isinstance(fault, NetworkError)]
@@ -134,17 +134,17 @@ class _Results:
         """One more. Errors: BrokenPipeError."""
         self._pending.setdefault(outcome.place, []).append(outcome)
         while self._next in self._pending and self._pending[self._next][-1].last:
-            self._tell(self._pending.pop(self._next))
+            self._report(self._pending.pop(self._next))
             self._next += 1
 
-    def tell_rest(self) -> None:
-        """What is known of ports behind one that is not, when it ends before its time."""
+    def report_rest(self) -> None:
+        """Report the finished ports behind an unfinished one, after a cancellation."""
         for place in sorted(self._pending):
             if self._pending[place][-1].last:
-                self._tell(self._pending.pop(place))
+                self._report(self._pending.pop(place))
 
     def sum_up(self) -> None:
-        """Next steps: of one port its own, of many each that somebody should know of, once."""
+        """Print the hints: of one port its own, of several each distinct one once."""
         verbose = bool(self._request.verbosity)
         if not self._open and self._faults:
             if self._ports == 1:
@@ -155,8 +155,8 @@ class _Results:
                     self._say(f"  next: {hint}")
         if verbose and self._silent and self._icmp_refused:
             self._say(
-                "  next: a host limits how many ICMP errors it sends (Linux: 6, then 1 a second):"
-                " some of the silent ports may be closed; fewer at a time tell more"
+                "  next: scan fewer ports at a time: hosts limit ICMP errors (Linux: 6, then 1 per"
+                " second), so ports without a reply may be closed"
             )
 
     def _hint(self, fault: NetkatError, verbose: bool) -> None:
@@ -164,9 +164,9 @@ class _Results:
         if fault.hint is not None and (verbose or own):
             self._say(f"  next: {fault.hint}")
 
-    def _tell(self, outcomes: list[Outcome]) -> None:
+    def _report(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            self._tell_one(outcome)
+            self._report_one(outcome)
         final = outcomes[-1]
         self._open += final.answered
         self._silent += not final.answered and final.fault is None
@@ -175,13 +175,13 @@ class _Results:
             line = json.dumps(self._record(final)) + "\n"
             self._output.write(memoryview(line.encode()))
 
-    def _tell_one(self, outcome: Outcome) -> None:
+    def _report_one(self, outcome: Outcome) -> None:
         target, fault = self._target(outcome), outcome.fault
         if isinstance(fault, Refused):
             self._icmp_refused = self._icmp_refused or fault.by != "RST"
-        # What never came to the network is told unasked, once.
-        unasked = fault is not None and not isinstance(fault, NetworkError)
-        if not self._request.verbosity and (not unasked or self._faults):
+        # An error before the first packet is printed without -v, once.
+        unconditional = fault is not None and not isinstance(fault, NetworkError)
+        if not self._request.verbosity and (not unconditional or self._faults):
             return
         if fault is not None:
             self._say(f"netkat: {target.failed_line(fault.message)}")
@@ -215,8 +215,10 @@ class _Results:
 def _state(outcome: Outcome) -> str:
     if outcome.answered:
         return "open"
-    if outcome.fault is None or type(outcome.fault) is NoAnswer:
-        return "no answer"
+    if outcome.fault is None:
+        return "open_or_filtered"
+    if type(outcome.fault) is NoAnswer:
+        return "no_answer"
     if isinstance(outcome.fault, Refused):
         return "closed"
-    return "unreachable" if isinstance(outcome.fault, NetworkError) else "not tried"
+    return "unreachable" if isinstance(outcome.fault, NetworkError) else "not_attempted"

@@ -1,4 +1,4 @@
-"""A helper process that lives as long as the demo: ready when it says so, gone when we are."""
+"""A process that runs as long as the demo; it prints "ready" when it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BackgroundProcess:
             raise
 
     def close(self) -> None:
-        """End it; more than once is once."""
+        """Kill it; idempotent."""
         if self._process.returncode is None:
             self._process.kill()
             self._process.communicate()

@@ -64,7 +64,7 @@ Arrival = tuple[str, str, int]
 
 
 class Cluster:
-    """The cluster. ``close()`` takes down whatever ``build()`` got to; more than once is once."""
+    """The cluster. ``close()`` removes what ``build()`` created; idempotent."""
 
     def __init__(self, *, pod_node: str = "node2") -> None:
         self.pod_node = pod_node

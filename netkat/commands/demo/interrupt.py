@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.
 
 
 class DemoInterrupted(BaseException):
-    """A signal asked the demo to end. Not an Exception, so that nobody swallows it."""
+    """A signal asked the demo to end. Not an Exception, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

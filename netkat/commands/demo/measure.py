@@ -40,9 +40,9 @@ class Row:
         return self.outcomes[VANTAGE_POINTS.index(CLIENT_POINT)]
 
     def wrong(self, outcome: ProbeResult) -> bool:
-        """Does it say another thing about the Service than the external client saw?
+        """Return whether the result differs from what the external client saw.
 
-        A hairpin says nothing about it, and an error is no answer to any question.
+        A hairpin or an error is no result for the Service.
         """
         if outcome.kind in ("hairpin", "error"):
             return False

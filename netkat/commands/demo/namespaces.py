@@ -1,8 +1,8 @@
 """The demo's network namespaces: named after its process, and removed with it.
 
 A namespace ``kp4711-node1`` belongs to the demo of process 4711. A name outlives a SIGKILL, so
-the next demo removes what a dead one left. Whose owner is dead is told by its pid and by a
-lock: a pid alone misleads where containers share /run/netns, each counting its own pids.
+the next demo removes what a dead one left. A dead owner is recognized by its pid and by a
+lock: a pid alone is ambiguous where containers with their own pids share /run/netns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OWNED = re.compile(r"kp([0-9]+)-[a-z0-9]+")
 
 
 class Namespaces:
-    """The namespaces of this process. ``close()`` removes every one; more than once is once."""
+    """The namespaces of this process. ``close()`` removes all of them; idempotent."""
 
     def __init__(self, roles: Iterable[str]) -> None:
         self._prefix = f"kp{os.getpid()}-"

@@ -1,4 +1,4 @@
-"""The pod of the Service: tells each client the address that it sees it under.
+"""The pod of the Service: sends each client the address that it sees.
 
 A script of its own, run inside the pod's namespace: TCP 8080 and UDP 8053, one line an answer,
 ``pod=NAME peer=ADDRESS:PORT``. Prints "ready" when it listens; ends when its stdin does.

@@ -1,8 +1,8 @@
 """One question to the Service: from where, by which path, and what came back.
 
 A probe is a process (nc, or netkat) inside a namespace. It sends one line; the pod answers
-with the address that it saw. Each probe has a source port of its own, which tells on the load
-balancer's wire whether its packets got there.
+with the address that it saw. Each probe has its own source port, which shows on the load
+balancer whether its packets arrived.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ProbeResult:
 
     ``kind`` is "answer", "no answer", "hairpin", "refused", "unreachable" or "error" (the tool
     did not come to the network). ``source`` is the address that the pod saw, where it answered;
-    ``reached`` says whether the load balancer saw the probe; ``words`` are the tool's own.
+    ``reached``: the load balancer saw the probe; ``words`` are the tool's own.
     """
 
     probe: Probe
@@ -93,7 +93,7 @@ def nc_command(probe: Probe, port: int) -> list[str]:
 
 
 def netkat_command(probe: Probe, port: int) -> list[str]:
-    """Past the rules: this very netkat, from ``port``."""
+    """Past the rules: this netkat, from ``port``."""
     how = ["-u"] if probe.protocol == "udp" else []
     if probe.via is not None:
         how += ["--via", NODES[probe.via]]
@@ -115,7 +115,7 @@ def ask(cluster: Cluster, probes: Sequence[Probe]) -> list[ProbeResult]:
     ended = run_all(
         commands,
         request=REQUEST,
-        # "-m netkat" looks in the working directory first: be sure to find this very netkat.
+        # "-m netkat" looks in the working directory first: be sure to find this netkat.
         directory=Path(netkat.__file__).parent.parent,
         # A UDP client waits on after the answer; we have what we came for.
         enough=lambda output: b"\n" in output,

@@ -20,7 +20,7 @@ _END_SECONDS = 2
 
 @dataclass
 class Finished:
-    """What a process said until it ended; ``status`` as in subprocess."""
+    """The output of a process; ``status`` as in subprocess."""
 
     output: bytes = b""
     errors: bytes = b""

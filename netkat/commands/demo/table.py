@@ -77,7 +77,7 @@ def legend(blocks: Sequence[ResultBlock], seconds: float, paint: Colourizer) -> 
         "         to the pod. Where the client gets through as well, it is right by luck.",
         paint("hairpin", TextStyle.ASIDE)
         + "  the load balancer sent the packet back to the node that it came from, which drops it.",
-        "         This says nothing about the Service: ask from another node.",
+        "         This is no result for the Service: test from another node.",
         "",
         f"nc on the nodes  {_tally(blocks, 'kernel')}",
         f"netkat           {_tally(blocks, 'netkat')}",
@@ -97,7 +97,7 @@ def _node(node: str, pod_node: str) -> str:
 
 
 def _fate(clients: Sequence[ProbeResult]) -> str:
-    """What became of the client's address on its way, as far as answers tell."""
+    """Describe whether the pod saw the client's address, as far as it answered."""
     seen = {outcome.preserved for outcome in clients if outcome.answered}
     words = {(True,): "preserved", (False,): "rewritten", (False, True): "in part rewritten"}
     return f": client's address {words[tuple(sorted(seen))]}" if seen else ""

@@ -1,4 +1,4 @@
-"""A listener from its port to its end: claim, drop, load, open, serve."""
+"""``netkat listen``: reserve the port, drop privileges, listen, serve clients."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 _ANY_PORT = "9"
-"""Asked for with a name, whose addresses alone are wanted."""
+"""Port for the resolver, which needs one; only the addresses are used."""
 _Listener = TypeVar("_Listener", bound="SocketShaped")
 
 
 def listen(request: ListenRequest, say: Say) -> int:
-    """Do what was asked; ``say`` takes the lines for stderr. Returns the exit code.
+    """Listen as requested; Lines for stderr go to the callback. Returns the exit code.
 
-    Errors: NetkatError, Interrupted. Whatever way it ends, all is taken down before.
+    Errors: NetkatError, Interrupted. All resources are released before it returns.
     """
     with Signals() as signals:
         reporter = Reporter(request.relay, say)
@@ -49,7 +49,7 @@ def listen(request: ListenRequest, say: Say) -> int:
             reporter.dump.raise_error()
             return code
         except Exception as error:
-            # A wait that the signal ended early has words of its own for that.
+            # A wait that a signal ended raises its own error: report the signal instead.
             signals.check()
             if isinstance(error, NetkatError) and reporter.emit(_report(request), error):
                 return error.exit_code
@@ -97,7 +97,7 @@ def _addresses(request: ListenRequest, signals: Signals) -> list[IPAddress]:
 
 
 def _announce(claimed: ClaimedPorts, request: ListenRequest, say: Say) -> None:
-    # Which port it is has to be said where nobody could know.
+    # Port 0: the selected port is not known otherwise.
     if request.verbosity or not request.port:
         for address, interface in claimed.places:
             say(f"Listening on {address} {claimed.port} ({interface})")
@@ -186,9 +186,9 @@ def _every_datagram(
 def _next(
     listeners: Sequence[_Listener], signals: Signals, *, output: int | None = None
 ) -> _Listener | None:
-    """The next listener with a client; None once no process reads the pipe ``output``.
+    """Return the next listener with a client, or None if no process reads the pipe ``output``.
 
-    Errors: Interrupted; InterfaceDown and such.
+    Errors: Interrupted, InterfaceDown and others.
     """
     poller = select.poll()
     poller.register(signals.fd, select.POLLIN)
@@ -213,5 +213,5 @@ def _admitted(address: Address, request: ListenRequest, say: Say) -> bool:
     if request.admits(ip_address(address[0])):
         return True
     if request.verbosity:
-        say(f"netkat: connection from {address[0]} {address[1]} not allowed")
+        say(f"netkat: connection from {address[0]} {address[1]} denied (--allow/--deny)")
     return False

@@ -1,4 +1,4 @@
-"""The clients of a listener: one as if connect had dialled it, or many at once."""
+"""Serves the clients of a listener: one on the calling thread, or many at once."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _LOOK_AGAIN = 0.05
-"""Seconds between looks at commands that are being ended."""
+"""Seconds between checks of programs that are being terminated."""
 
 
 def log_received(address: Address, request: ListenRequest, say: Say) -> None:
-    """As nc says it."""
+    """Print the line of an accepted connection (-v)."""
     if request.verbosity:
         say(f"Connection received on {address[0]} {address[1]}")
 
@@ -90,7 +90,7 @@ class ClientPool(Closeable):
         return 0
 
     def close(self) -> None:
-        """End the commands of those that are still there: nothing of ours may outlive us."""
+        """Terminate running programs: none may outlive netkat."""
         if self._request.command is None:
             return
         while alive := [thread for thread in self._threads if thread.is_alive()]:
@@ -166,7 +166,7 @@ class Client:
         if request.verbosity and self.report.end_reason == StopReason.IDLE_TIMEOUT.value:
             self._reporter.say(status_lines.idle_line(request.relay.idle))
         if request.reply is not None:
-            return 0  # nobody counted
+            return 0  # a responder does not count bytes
         for line in self.report.summary_lines(request.verbosity):
             self._reporter.say(line)
         return 0

@@ -1,4 +1,4 @@
-"""The two directions of a relay, a thread each, so that neither waits for the other."""
+"""The two directions of a relay, one thread each, so that neither waits for the other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST_PAYLOAD = {4: 65507, 6: 65527}
 
 
 class TransferState(Protocol):
-    """What a relay asks of conn.info()."""
+    """The fields of conn.info() that a relay reads."""
 
     @property
     def state(self) -> int: ...
@@ -42,7 +42,7 @@ class TransferState(Protocol):
 
 
 class Conn(Protocol):
-    """What a relay asks of a connection."""
+    """The methods of a connection that a relay calls."""
 
     @property
     def protocol(self) -> Transport: ...
@@ -56,38 +56,37 @@ class Conn(Protocol):
 
 
 class StreamConn(Conn, Protocol):
-    """What TCP has on top."""
+    """The additional methods of TCP."""
 
     def shutdown(self, how: int) -> None: ...
 
 
 def send_fin(conn: Conn) -> None:
-    """The end of what a TCP connection sends. Errors: a RST that has come before, by its name."""
+    """Send FIN. Errors: ConnectionReset if a RST was received before."""
     try:
         cast("StreamConn", conn).shutdown(socket.SHUT_WR)
     except OSError as error:
         if error.errno != errno.ENOTCONN:
             raise
-        conn.send(memoryview(b"\0"))  # nothing leaves any more: this says why
+        conn.send(memoryview(b"\0"))  # fails, and reports why
         raise
 
 
 class Sink(Protocol):
-    """Where the peer's bytes go."""
+    """Takes received data."""
 
     def write(self, view: memoryview) -> None: ...
 
 
 class Direction(threading.Thread, ABC):
-    """One direction. Its attributes are written by its own thread and read by the relay's.
+    """One direction. Its own thread writes the attributes, the relay's thread reads them.
 
-    ``moved`` bytes, ``last`` the monotonic time of the last of them, ``ended_at``
-    when its source came to the end, ``fault`` what broke it. Every change that the
-    relay should look at is told through ``wakeup_fd``.
+    ``moved``: bytes copied; ``last``: monotonic time of the last one; ``ended_at``: time of EOF;
+    ``fault``: the error. ``wakeup_fd`` wakes the relay after a change.
     """
 
     def __init__(self, name: str, conn: Conn, stop: StopEvent, wakeup_fd: int) -> None:
-        # A daemon: one that is stuck in a write that nobody takes must not keep netkat alive.
+        # A daemon: a write to a stalled stdout must not keep netkat alive.
         super().__init__(name=name, daemon=True)
         # Not `_stop`: threading.Thread has a method of that name.
         self._conn, self._stop_event, self._wakeup_fd = conn, stop, wakeup_fd
@@ -99,11 +98,11 @@ class Direction(threading.Thread, ABC):
 
     @property
     def ended(self) -> bool:
-        """True when the source of this direction came to its end."""
+        """True after EOF of this direction."""
         return self.ended_at is not None
 
     def run(self) -> None:
-        """The thread's whole life."""
+        """Run the thread: relay, and keep the error."""
         try:
             self.relay()
         except NetkatError as error:
@@ -113,14 +112,14 @@ class Direction(threading.Thread, ABC):
             error.__context__ = None
             self.fault, self.fault_at = error.with_traceback(None), time.monotonic()
         except Exception as error:
-            # Whatever it is: a relay that does not hear of it would wait for ever.
+            # Any error: without a wake-up the relay would wait forever.
             self.fault, self.fault_at = error, time.monotonic()
         finally:
             os.eventfd_write(self._wakeup_fd, 1)
 
     @abstractmethod
     def relay(self) -> None:
-        """Move bytes until the end, a fault or a stop."""
+        """Copy data until EOF, an error or a stop."""
 
     def _note(self, count: int) -> None:
         self.moved += count
@@ -131,11 +130,10 @@ class Direction(threading.Thread, ABC):
 
 
 class SendLoop(Direction):
-    """Input to peer; the end of input becomes a FIN, unless ``shutdown`` is False.
+    """Copies input to the peer; EOF sends FIN, unless ``shutdown`` is False.
 
-    ``pending``: bytes read and not yet taken. ``pacing``: it waits for the next line's time.
-    ``fin_at``: the moment before the FIN was sent; its answer may be there before the call
-    that sent it returns.
+    ``pending``: bytes read and not accepted yet. ``pacing``: waiting to send the next line.
+    ``fin_at``: time before the FIN was sent; the reply may arrive before the call returns.
     """
 
     def __init__(
@@ -159,7 +157,7 @@ class SendLoop(Direction):
         self.pacing = False
 
     def relay(self) -> None:
-        """Until the end of input, or told to stop."""
+        """Copy until EOF or a stop, then send FIN."""
         stream = self._conn.protocol is Transport.TCP
         pour = pouring(self._conn) if self._is_unmodified() else None
         ended = self._read(stream) if pour is None else self._pour(pour)
@@ -174,7 +172,7 @@ class SendLoop(Direction):
         return self._transform is None and not self._interval and self._source.whole
 
     def _read(self, stream: bool) -> bool:
-        """One read is one datagram, or as much of the stream as there is. True at the end."""
+        """Send each read: one datagram, or the available data of a stream. True at EOF."""
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else self._payload))
         while True:
             self.waiting_since = time.monotonic()
@@ -188,7 +186,7 @@ class SendLoop(Direction):
                 self._send(buffer[:count])
 
     def _pour(self, pour: Pour) -> bool:
-        """Leave the reading to the library. True at the end."""
+        """Let the library read the descriptor. True at EOF."""
         while True:
             self.waiting_since = time.monotonic()
             if not self._source.wait():
@@ -215,7 +213,7 @@ class SendLoop(Direction):
             self._note(sent)
 
     def _send_lines(self, view: memoryview) -> None:
-        """``interval`` after each line; the rest of one that was cut follows at once."""
+        """Wait ``interval`` after each line; the rest of a split line follows at once."""
         for line in lines(view):
             self._send(line)
             if line[-1] == _LF:
@@ -227,11 +225,10 @@ class SendLoop(Direction):
 
 
 class ReceiveLoop(Direction):
-    """Peer to output. ``output_closed``: nobody takes the output any more.
+    """Copies received data to the output. ``output_closed``: the reader of the output is gone.
 
-    ``truncated``: the peer's end came without TLS's close_notify. It may still read (ncat
-    sends a bare FIN at the end of its input), so the other direction goes on. ``limit``:
-    so many datagrams are all that is taken.
+    ``truncated``: the peer closed without TLS close_notify. It may still read (ncat sends a bare
+    FIN at EOF), so the other direction continues. ``limit``: number of datagrams to receive.
     """
 
     def __init__(
@@ -251,7 +248,7 @@ class ReceiveLoop(Direction):
         self.truncated: TlsTruncated | None = None
 
     def relay(self) -> None:
-        """Until the peer's FIN; datagrams have no end but the limit."""
+        """Copy until the peer's FIN, or the limit of datagrams."""
         stream = self._conn.protocol is Transport.TCP
         buffer = memoryview(bytearray(STREAM_BUFFER if stream else LARGEST_DATAGRAM))
         left = self._limit

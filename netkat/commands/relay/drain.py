@@ -1,4 +1,4 @@
-"""Nothing leaves before the peer has it: the last byte and the FIN, acknowledged."""
+"""Wait until the peer has acknowledged the last byte and the FIN."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from netkat.commands.relay.directions import Conn, SendLoop
 
 LIMIT = 60.0
-"""Seconds until what is not acknowledged is given up."""
+"""Seconds until unacknowledged data is given up."""
 _SHORTEST, _LONGEST = 0.0005, 0.05
-"""Seconds between looks. There is no descriptor for an acknowledgement: the stack
-wakes writers when there is room, long before the last byte is acknowledged."""
+"""Seconds between checks. The stack has no event for the acknowledgement of the last byte: it
+wakes writers when the buffer has room, which is earlier."""
 _LOOK = 5
-"""Milliseconds between looks at what leaves."""
+"""Milliseconds between checks for datagrams that are not sent yet."""
 _OVER = frozenset({7, 15})
 """gVisor's tcp.StateClose and tcp.StateError: a RST, after the peer's FIN or before, a time-out."""
 
 
 def unacked_bytes(conn: Conn) -> int:
-    """Bytes that the connection took and the peer has not acknowledged."""
+    """Return the bytes that the peer has not acknowledged."""
     if conn.protocol is not Protocol.TCP:
         return 0
     try:
@@ -37,9 +37,9 @@ def unacked_bytes(conn: Conn) -> int:
 
 
 def wait_until_sent(conn: Conn, cancel_fd: int) -> bool:
-    """Wait until datagrams have left: the first may wait for the next hop's MAC.
+    """Wait until datagrams are sent: the first may wait for the next hop's MAC.
 
-    As long as the stack asks for that, which it gives up by itself. False when cancelled.
+    Ends when the stack gives up resolving it. Returns False when cancelled.
     """
     poller = select.poll()
     poller.register(cancel_fd, select.POLLIN)
@@ -57,7 +57,7 @@ def _leaving(conn: Conn) -> bool:
 
 
 class AckWaiter:
-    """The end of a TCP relay: its sender has been told to stop, and finishes what it holds."""
+    """Waits at the end of a TCP relay; its sender is stopped and finishes pending data."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class AckWaiter:
         while True:
             if not shut and not self._sending():
                 shut = True
-                # The sender has done so at the end of input, and a reset one cannot.
+                # Already sent after EOF on stdin; fails on a connection that was reset.
                 with contextlib.suppress(NetkatError, OSError):
                     send_fin(self._conn)
             delivered, broken = self._look()
@@ -96,7 +96,7 @@ class AckWaiter:
                 return self._give_up("the peer reset the connection", needs_fin=False)
             left = deadline - time.monotonic()
             if left <= 0:
-                return self._give_up(f"no acknowledgement in {limit:g} s", needs_fin=needs_fin)
+                return self._give_up(f"no acknowledgement within {limit:g} s", needs_fin=needs_fin)
             if self._cancelled(min(pause, left)):
                 return False
             pause = min(pause * 2, _LONGEST)
@@ -105,11 +105,11 @@ class AckWaiter:
         return self._sender is not None and self._sender.is_alive()
 
     def _look(self) -> tuple[bool, bool]:
-        """Is everything acknowledged, FIN included? Is the connection gone?"""
+        """Return whether all data and the FIN are acknowledged, and whether it is gone."""
         try:
             info = self._conn.info()
             if info.state in _OVER:
-                # The count is older than the state: the last ACK may have come in between.
+                # The count is older than the state: the last ACK may have arrived in between.
                 info = self._conn.info()
         except (NetkatError, OSError):
             return False, True
@@ -120,9 +120,9 @@ class AckWaiter:
     def _give_up(self, why: str, *, needs_fin: bool) -> bool:
         count = self._open + (self._sender.pending if self._sender is not None else 0)
         if count:
-            raise Undelivered(f"{count} bytes were not delivered: {why}", count=count)
+            raise Undelivered(f"{count} bytes not acknowledged: {why}", count=count)
         if needs_fin:
-            raise Undelivered(f"the end of the stream was not delivered: {why}")
+            raise Undelivered(f"FIN not acknowledged: {why}")
         return True
 
     def _cancelled(self, seconds: float) -> bool:

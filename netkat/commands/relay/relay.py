@@ -1,21 +1,17 @@
-"""Standard input to the peer, the peer to standard output, and when that is over.
+"""Copy standard input to the peer and the peer to standard output.
 
-A thread each way moves the bytes; the calling thread waits for what they tell,
-for the clock and for the cancel descriptor, in poll(2) and nowhere else.
+One thread per direction copies data. The calling thread waits in poll(2) for their wake-ups,
+for timeouts and for the cancel descriptor.
 
 When a TCP relay ends (stop_rules.py):
 
-- The end of input sends FIN; the peer is read on until its own FIN, or as long as
-  ``linger`` says.
-- The peer's FIN ends it at once where input is a terminal, at its end, or not
-  read. From a pipe or a file it goes on sending until the end of input, a RST,
-  or QUIET_TIME seconds without input: a peer that half-closed still reads, and one
-  that has gone answers the next segment with RST.
-- Either way it does not return before the last byte and the FIN are
-  acknowledged (drain.py).
+- EOF on stdin sends FIN; data is received until the peer's FIN, for at most ``linger``.
+- The peer's FIN ends the relay at once if stdin is a terminal, at EOF, or not read. From a
+  pipe or a file it keeps sending until EOF, a RST, or QUIET_TIME without input: a peer that
+  half-closed still reads, and one that is gone replies with RST.
+- In both cases it waits until the last byte and the FIN are acknowledged (drain.py).
 
-UDP knows no end of its own: once input has ended, it is over QUIET_TIME seconds after
-the last datagram either way.
+UDP has no FIN: after EOF on stdin the relay ends QUIET_TIME after the last datagram.
 """
 
 from __future__ import annotations
@@ -49,15 +45,14 @@ from netkat.errors import ConnectionReset, Undelivered
 from netkat.flow import Protocol
 
 Until = Callable[[ReceiveLoop, "SendLoop | None", StopRule], StopRule]
-"""Makes the rule of a relay's end; it is given the protocol's own."""
+"""Makes the stop rule of a relay from the rule of the protocol."""
 
 
 class Relay:
-    """One connection between ``stdin`` (None: not read) and ``stdout``, both descriptors.
+    """A connection between the descriptors ``stdin`` (None: not read) and ``stdout``.
 
-    ``cancel_fd`` ends it when it polls readable. ``stdout`` may make another sink, and
-    ``until`` the rule that ends it in place of the protocol's. The connection stays
-    open: after run() the caller closes it.
+    It ends when ``cancel_fd`` is readable. ``stdout`` may make another sink, and ``until``
+    a stop rule in place of the protocol's. After run() the caller closes the connection.
     """
 
     def __init__(
@@ -94,33 +89,33 @@ class Relay:
 
     @property
     def sent(self) -> int:
-        """Bytes that the connection has taken from the input."""
+        """Bytes of the input that the connection accepted."""
         return self._sender.moved if self._sender is not None else 0
 
     @property
     def received(self) -> int:
-        """Bytes that came from the peer."""
+        """Bytes received from the peer."""
         return self._receiver.moved
 
     @property
     def pending(self) -> int:
-        """Bytes read from the input that the connection has not taken yet."""
+        """Bytes read from the input that the connection has not accepted yet."""
         return self._sender.pending if self._sender is not None else 0
 
     @property
-    def peer_closed_after_us(self) -> bool:
-        """True where the peer closed without a byte, and only after our own FIN."""
+    def peer_closed_after_fin(self) -> bool:
+        """True if the peer closed without sending data, and only after netkat's FIN."""
         if self._sender is None or self._options.send_only:
             return False
-        ours = self._sender.fin_at
-        theirs = self._receiver.ended_at
-        return ours is not None and theirs is not None and ours <= theirs and not self.received
+        sent = self._sender.fin_at
+        closed = self._receiver.ended_at
+        return sent is not None and closed is not None and sent <= closed and not self.received
 
     def run(self) -> StopReason:
-        """Relay until it is over. Errors: any NetworkError, LocalStreamFailed, Undelivered."""
+        """Copy data until the relay ends. Errors: NetworkError, LocalStreamFailed, Undelivered."""
         reason = self._run()
         truncated = self._receiver.truncated
-        # With --send-only nobody asked what the peer had to say.
+        # --send-only ignores what the peer sends, so a truncated stream is no error.
         if truncated is None or reason is StopReason.CANCELLED or self._options.send_only:
             return reason
         raise truncated
@@ -135,7 +130,7 @@ class Relay:
             if reason is not StopReason.CANCELLED and self._stream:
                 return self._wait_for_acks(reason)
             if self._sender is not None:
-                # It may be on its way back from a send: pending is right after that.
+                # It may be returning from a send: pending is valid after that.
                 self._sender.join(THREAD_END)
             if not self._stream and reason is not StopReason.CANCELLED:
                 return (
@@ -147,13 +142,13 @@ class Relay:
                 self._stop.set()
 
     def wake(self) -> None:
-        """Have the rules look again; from any thread, before close()."""
+        """Evaluate the stop rules again; from any thread, before close()."""
         os.eventfd_write(self._wakeup_fd, 1)
 
     def close(self) -> None:
-        """Give back what run() used; for after the connection is closed, which wakes its threads.
+        """Release what run() used. The connection is closed by now, which wakes its threads.
 
-        A thread that is stuck in a write that nobody takes keeps its descriptors.
+        A thread that is blocked in a write to stdout keeps its descriptors.
         """
         for direction in self._directions():
             if direction.ident is not None:
@@ -245,7 +240,7 @@ class Relay:
                     return decision
                 if decision is not None:
                     moments.append(decision)
-            # Rounded up, or the last millisecond would be spent spinning.
+            # Rounded up, so that the last millisecond does not spin.
             timeout = max(0, int((min(moments) - now) * 1000) + 1) if moments else None
             for descriptor, _ in poller.poll(timeout):
                 if descriptor == self._cancel_fd:
@@ -264,10 +259,10 @@ class Relay:
         return reason if done else StopReason.CANCELLED
 
     def _to_error(self, fault: Exception) -> Exception:
-        """A reset says how much it cost."""
+        """Add the number of lost bytes to a reset."""
         if not isinstance(fault, ConnectionReset):
             return fault
         count = unacked_bytes(self._conn) + self.pending
         if not count:
             return fault
-        return Undelivered(f"{fault.message}; {count} bytes were not delivered", count=count)
+        return Undelivered(f"{fault.message}; {count} bytes not acknowledged", count=count)

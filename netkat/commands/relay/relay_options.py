@@ -1,4 +1,4 @@
-"""What may be asked of a relay: how bytes are changed on their way, and when it is over."""
+"""Options of a relay: conversions of the data, and when it ends."""
 
 from __future__ import annotations
 
@@ -14,38 +14,37 @@ DATAGRAM_SIZE = 1400
 class RelayOptions(NamedTuple):
     """Times are in seconds.
 
-    ``linger`` is how long the relay goes on after the end of input: None is the
-    protocol's own way (TCP: until the peer's FIN), FOR_EVER waits for the peer alone.
-    ``idle`` ends it when nothing moved for that long; None never does.
+    ``linger``: time after EOF on stdin; None is the protocol's default (TCP: until the peer's
+    FIN), FOR_EVER waits for the peer. ``idle``: time without data until the relay ends.
     """
 
     shutdown: bool = True
-    """The end of input sends FIN."""
+    """Send FIN after EOF on stdin."""
     fin_requested: bool = False
-    """The end of input sends FIN also where the input is the null device."""
+    """Send FIN after EOF also if stdin is the null device."""
     linger: float | None = None
     idle: float | None = None
     receive_limit: int | None = None
-    """So many datagrams from the peer end it."""
+    """End after this number of datagrams from the peer."""
     send_only: bool = False
-    """What the peer sends is read and thrown away, and not waited for."""
+    """Discard received data and do not wait for more."""
     datagram_size: int = DATAGRAM_SIZE
     """Most bytes of input in one datagram."""
     interval: float = 0.0
-    """Between lines of input; above 0 each line is sent by itself."""
+    """Time between lines of input; above 0 each line is sent separately."""
     crlf: bool = False
-    """A bare LF of the input goes out as CRLF."""
+    """Send CRLF for a LF without a CR."""
     telnet: bool = False
-    """The peer's telnet negotiation (RFC 854) is refused option by option, and not shown."""
+    """Refuse each option of a Telnet negotiation (RFC 854) and do not output it."""
     output: str | None = None
-    """A file for what goes both ways, as it was on the wire."""
+    """File for the data of both directions."""
     hex_dump: str | None = None
     append: bool = False
-    """Both files keep what is in them."""
+    """Append to both files."""
     progress: bool = False
-    """A line on stderr that says how far it is, where stderr is a terminal."""
+    """Show a progress line on stderr, if it is a terminal."""
     json: bool = False
-    """A line of JSON on stderr at the end of each connection."""
+    """Print a line of JSON on stderr at the end of each connection."""
 
 
 PLAIN = RelayOptions()

@@ -1,7 +1,7 @@
-"""Standard input and output as they are: shared, blocking or not, a terminal, a file, gone.
+"""Standard input and output, whatever they are: shared, blocking or not, terminal or file.
 
-O_NONBLOCK belongs to the open file that other processes share, so it is never
-changed here; where somebody else has set it, that is coped with.
+O_NONBLOCK belongs to the open file, which other processes share. It is never changed here, and
+both settings work.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from netkat.errors import LocalStreamFailed
 _NULL_DEVICE = os.makedev(1, 3)
 """Documentation/admin-guide/devices.txt."""
 _BACKGROUND_RETRY = 1.0
-"""Seconds until a terminal in the background is asked again."""
+"""Seconds between reads of a terminal while netkat is in the background."""
 
 
 class StopEvent:
-    """Tells the threads of a relay to come back; a wait on it is a wait on its descriptor."""
+    """Stops the threads of a relay; they poll its descriptor."""
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.is_set = False
 
     def set(self) -> None:
-        """From now on; never taken back."""
+        """Stop; permanent."""
         self.is_set = True
         os.eventfd_write(self.fd, 1)
 
     def wait(self, seconds: float) -> None:
-        """Until it is asked, or the time is over."""
+        """Wait until it is set, or for this time."""
         poller = select.poll()
         poller.register(self.fd, select.POLLIN)
         poller.poll(int(seconds * 1000) + 1)
 
     def close(self) -> None:
-        """When no thread waits on it any more."""
+        """Close the descriptor; no thread may wait on it."""
         os.close(self.fd)
 
 
@@ -49,7 +49,7 @@ def is_null_device(fd: int) -> bool:
 
 
 class Input:
-    """Reads a descriptor, and can be told to stop while it waits."""
+    """Reads a descriptor; StopEvent ends a wait."""
 
     def __init__(self, fd: int, stop: StopEvent) -> None:
         self._fd, self._stop = fd, stop
@@ -59,7 +59,7 @@ class Input:
 
     @property
     def terminal(self) -> bool:
-        """True where a person sits at the other end."""
+        """True for a terminal."""
         return os.isatty(self._fd)
 
     @property
@@ -69,17 +69,17 @@ class Input:
 
     @property
     def whole(self) -> bool:
-        """True for a regular file or a pipe: they end once, and are read alike by anybody."""
+        """True for a regular file or a pipe: their EOF is final, and any reader can read them."""
         mode = os.fstat(self._fd).st_mode
         return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
     def wait(self) -> bool:
-        """Until a read would not wait; False when told to stop."""
+        """Wait until data can be read; False after a stop."""
         self._poll.poll()
         return not self._stop.is_set
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """What one read gives: its bytes, 0 at the end, None when told to stop.
+        """Read once: the number of bytes, 0 at EOF, None after a stop.
 
         Errors: LocalStreamFailed.
         """
@@ -93,11 +93,11 @@ class Input:
             except OSError as error:
                 if error.errno != errno.EIO or not self._in_background():
                     raise unreadable(error) from error
-            # Input waits for somebody else, so the descriptor polls readable all the time.
+            # The input is for another process group, so the descriptor stays readable.
             self._stop.wait(_BACKGROUND_RETRY)
 
     def _in_background(self) -> bool:
-        """True where the terminal's reader is another process group (SIGTTIN is blocked)."""
+        """True if the terminal's reader is another process group (SIGTTIN is blocked)."""
         try:
             return os.tcgetpgrp(self._fd) != os.getpgrp()
         except OSError:
@@ -105,18 +105,18 @@ class Input:
 
 
 def unreadable(error: OSError) -> LocalStreamFailed:
-    """What standard input's reader raises."""
+    """Return the error of a failed read of standard input."""
     return LocalStreamFailed(f"cannot read standard input: {error.strerror}")
 
 
 class Output:
-    """Writes a descriptor whole. A blocking one blocks the thread: let it be a daemon."""
+    """Writes all data to a descriptor. A blocking one blocks the thread: use a daemon thread."""
 
     def __init__(self, fd: int, stop: StopEvent) -> None:
         self._fd, self._stop = fd, stop
 
     def write(self, view: memoryview) -> None:
-        """All of it, unless told to stop. Errors: BrokenPipeError, LocalStreamFailed."""
+        """Write all data, or until a stop. Errors: BrokenPipeError, LocalStreamFailed."""
         while view:
             try:
                 view = view[os.write(self._fd, view) :]
@@ -136,7 +136,7 @@ class Output:
 
 
 class Discard:
-    """Where bytes go that nobody wants: read, so that the peer need not wait for us."""
+    """Discards received data, so that the receive window stays open."""
 
     def write(self, view: memoryview) -> None:
-        """Nothing."""
+        """Discard the data."""

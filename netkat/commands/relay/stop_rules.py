@@ -1,7 +1,7 @@
-"""When a relay is over: one rule each for streams, for datagrams and for idle time.
+"""When a relay ends: one rule each for streams, for datagrams and for idle time.
 
-A rule looks at the two directions and says how it ended, or the monotonic time at which
-to look again (None: not before something happens).
+A rule reads the state of the two directions. It returns why the relay ends, or the monotonic
+time of the next check (None: after the next event).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 QUIET_TIME = 2.0
 """Seconds without input (TCP, after the peer's FIN) or datagram (UDP) that end a relay."""
 FINAL_READ_TIME = 1.0
-"""Seconds that the peer's last bytes are waited for after sending has failed."""
+"""Seconds to wait for the peer's last data after sending has failed."""
 THREAD_END = 0.1
-"""Seconds that a thread has to notice that its connection is closed."""
+"""Seconds until a thread has noticed that its connection is closed."""
 _WRITING = 0.1
-"""Seconds between looks at what is on its way, where nobody tells that it has arrived."""
+"""Seconds between checks of data in flight: the stack does not report its arrival."""
 
 
 class StopReason(enum.Enum):
-    """How a relay ended, where nothing failed."""
+    """Why a relay ended without an error; the values are those of the JSON."""
 
-    CLOSED = "in order"
-    IDLE_TIMEOUT = "idle"
-    LINGER_TIMEOUT = "time after the end of input is over"
-    OUTPUT_CLOSED = "nobody reads the output"
+    CLOSED = "closed"
+    IDLE_TIMEOUT = "idle_timeout"
+    LINGER_TIMEOUT = "linger_timeout"
+    OUTPUT_CLOSED = "output_closed"
     CANCELLED = "cancelled"
 
 
@@ -43,14 +43,14 @@ Decision = StopReason | float | None
 
 
 class StopRule(Protocol):
-    """Looks at a relay, and says whether it is over."""
+    """Decides whether a relay is over."""
 
     def evaluate(self, now: float) -> Decision: ...
     def check_errors(self, now: float) -> float | None: ...
 
 
 class StreamRule:
-    """TCP, as relay.py has it. ``to_error`` turns a direction's fault into the one to raise."""
+    """TCP, as relay.py has it. ``to_error`` converts the error of a direction."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class StreamRule:
         return None
 
     def _check_failed_receiver(self, now: float) -> float:
-        """The stack tells each fault once: the one who comes second hears "not connected"."""
+        """Raise the first error: the stack reports it once, and ENOTCONN to the other direction."""
         fault, sender = self._receiver.fault, self._sender
         assert fault is not None
         if getattr(fault, "errno", None) == errno.ENOTCONN and sender is not None:
@@ -104,7 +104,7 @@ class StreamRule:
         raise self._to_error(fault)
 
     def _check_failed_sender(self, sender: SendLoop, now: float) -> float:
-        """A RST that met the sender first: what the peer said before it is still to be read."""
+        """Raise the sender's error after the data that the peer sent before its RST is read."""
         fault, receiver = sender.fault, self._receiver
         assert fault is not None
         if not isinstance(fault, NetworkError) or receiver.ended:
@@ -118,7 +118,7 @@ class StreamRule:
 
 
 class LingerTimer:
-    """-q: some time after the end of input, counted anew while bytes are on their way still."""
+    """-q: time after EOF on stdin; it restarts while data is in flight."""
 
     def __init__(self, conn: Conn, seconds: float) -> None:
         self._conn, self._seconds = conn, seconds
@@ -126,7 +126,7 @@ class LingerTimer:
         self._moved_at = -math.inf
 
     def evaluate(self, now: float, *, since: float, writing: bool) -> Decision:
-        """``since``: the end of input; ``writing``: the output has not taken all that came."""
+        """``since``: the time of EOF; ``writing``: received data is not written yet."""
         if self._seconds == FOR_EVER:
             return None
         over = max(since, self._moved_at) + self._seconds
@@ -141,7 +141,7 @@ class LingerTimer:
 
 
 class DatagramRule:
-    """UDP knows no end of its own: quiet after the end of input, or ``linger`` after it."""
+    """UDP has no FIN: the relay ends QUIET_TIME, or ``linger``, after EOF on stdin."""
 
     def __init__(
         self, receiver: ReceiveLoop, sender: SendLoop | None, *, linger: float | None, began: float
@@ -173,7 +173,7 @@ class DatagramRule:
 
 
 class IdleRule:
-    """-w: nothing moved. Bytes on their way to a slow peer or a slow reader are not idle."""
+    """-w: no data in either direction. Data in flight to a slow peer or reader counts as data."""
 
     def __init__(
         self,
@@ -201,11 +201,11 @@ class IdleRule:
         return StopReason.IDLE_TIMEOUT
 
     def check_errors(self, now: float) -> None:
-        """Not its business."""
+        """Do nothing."""
 
 
 def last_moved(began: float, *directions: Direction | None) -> float:
-    """When the last byte went either way."""
+    """Return the time of the last byte in either direction."""
     return max(
         [
             began,

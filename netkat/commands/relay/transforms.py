@@ -1,6 +1,6 @@
-"""What a relay may do to bytes on their way: CRLF, telnet, line by line.
+"""Conversions of relayed data: CRLF, Telnet, lines.
 
-Each keeps what it must remember from one chunk to the next; a plain relay uses none.
+Each keeps its state from one chunk to the next; a relay without options uses none.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 Transform = Callable[[memoryview], memoryview]
-"""Changes a chunk on its way."""
+"""Converts a chunk of data."""
 
 _LF, _CR = 0x0A, 0x0D
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
@@ -16,13 +16,13 @@ IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 
 
 class CrlfTransform:
-    """LF without a CR before it becomes CRLF, across chunks; all else stays."""
+    """Converts LF without a CR to CRLF, also across chunks."""
 
     def __init__(self) -> None:
         self._after_cr = False
 
     def __call__(self, view: memoryview) -> memoryview:
-        """The chunk as it goes out."""
+        """Return the converted chunk."""
         data = bytes(view)
         if not data:
             return view
@@ -34,17 +34,16 @@ class CrlfTransform:
 
 
 def escape_telnet(view: memoryview) -> memoryview:
-    """Data for a telnet peer: a byte 255 is sent twice (RFC 854)."""
+    """Return data for a Telnet peer: byte 255 is doubled (RFC 854)."""
     data = bytes(view)
     return memoryview(data.replace(b"\xff", b"\xff\xff")) if IAC in data else view
 
 
 class TelnetReader:
-    """Takes telnet commands out of what a peer sends, and refuses every option.
+    """Removes Telnet commands from received data and refuses every option.
 
-    ``answer`` is called with the bytes to send back. WILL is answered with DONT and
-    DO with WONT; WONT and DONT say what is so already, and answering them could go
-    on for ever (RFC 1143).
+    ``answer`` gets the bytes to send back: DONT for WILL, WONT for DO. A reply to WONT or DONT
+    could loop forever (RFC 1143).
     """
 
     def __init__(self, answer: Callable[[bytes], None]) -> None:
@@ -53,7 +52,7 @@ class TelnetReader:
         self._in_option = False  # a subnegotiation, which ends with IAC SE
 
     def __call__(self, view: memoryview) -> memoryview:
-        """The chunk without commands; it may be empty."""
+        """Return the chunk without commands; it may be empty."""
         data = self._held + bytes(view)
         self._held = b""
         if IAC not in data and not self._in_option:
@@ -97,7 +96,7 @@ class TelnetReader:
 
 
 def lines(view: memoryview) -> Iterator[memoryview]:
-    """The chunk cut after each LF."""
+    """Split the chunk after each LF."""
     data, begin = bytes(view), 0
     while begin < len(data):
         end = data.find(b"\n", begin) + 1 or len(data)

@@ -1,6 +1,6 @@
-"""What became of one connection: the last words of -v, and a line of JSON.
+"""The result of one connection: the summary of -v, and a line of JSON.
 
-docs/json/connection.schema.json says what the JSON holds.
+docs/json/connection.schema.json describes the JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 class ConnectionReport:
-    """Filled in as things happen; what never came to be known stays None."""
+    """Filled in during the connection; unknown values stay None."""
 
     local: dict[str, Any] | None = None
     remote: dict[str, Any] | None = None
@@ -37,31 +37,31 @@ class ConnectionReport:
     def __init__(self, command: str, protocol: str, host: str | None = None) -> None:
         self.command, self.protocol, self.host = command, protocol, host
         self.began = time.monotonic()
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def set_connection(self, conn: AnyConnection) -> None:
-        """There is a connection, from now on."""
+        """Record the addresses of the connection and its start time."""
         self.began = time.monotonic()
         self.local, self.remote = _end(conn.getsockname()), _end(conn.getpeername())
 
     def set_peer(self, address: tuple[Any, ...]) -> None:
-        """The peer of an endpoint that others can reach too."""
+        """Record the peer of a shared UDP socket."""
         self.began = time.monotonic()
         self.remote = _end(address)
 
     def set_failed_attempt(self, target: Target, error: NetkatError) -> None:
-        """No connection came about; the last attempt that counts went there."""
+        """Record the most relevant failed attempt."""
         peer = target.proxy or target
         self.remote = {"address": str(peer.address), "port": peer.port}
         self.set_error(error)
 
     def set_transfer(self, relay: Relay, reason: StopReason | None) -> None:
-        """What went each way, and how it ended; None for a fault."""
+        """Record the byte counts and why the relay ended; None for an error."""
         self.sent, self.received = relay.sent, relay.received
         self.end_reason = None if reason is None else reason.value
 
     def read_stats(self, conn: AnyConnection) -> None:
-        """The stack's facts. To be called before the connection is closed."""
+        """Record the statistics of the stack. Call it before the connection is closed."""
         try:
             info = conn.info()
         except (NetkatError, OSError):
@@ -72,15 +72,15 @@ class ConnectionReport:
             self.mss, self.retransmits = info.mss, info.retransmits
 
     def set_error(self, error: Exception) -> None:
-        """Why it did not come about, or ended before its time."""
+        """Record the error that prevented or ended the connection."""
         self.error = error_as_dict(error)
 
     def add_message(self, line: str) -> None:
-        """What would have been said on stderr beside the JSON."""
-        self.said.append(line)
+        """Record a line that --json keeps off stderr."""
+        self.messages.append(line)
 
     def to_json(self) -> str:
-        """All of it as one line."""
+        """Return the report as one line of JSON."""
         known = {
             "version": VERSION,
             "command": self.command,
@@ -96,20 +96,20 @@ class ConnectionReport:
             "mss": self.mss,
             "peer_ttl": self.peer_ttl,
             "retransmits": self.retransmits,
-            "ending": self.end_reason,
+            "end_reason": self.end_reason,
             "error": self.error,
-            "said": self.said,
+            "messages": self.messages,
         }
         import json
 
         return json.dumps(known)
 
     def summary_lines(self, verbosity: int) -> list[str]:
-        """The last lines of -v, and what -vv has besides."""
+        """Return the last lines of -v and -vv."""
         if not verbosity:
             return []
         lines = [f"netkat: {self.sent} bytes sent, {self.received} received"]
-        facts = [f"{time.monotonic() - self.began:.3g} s"]
+        facts = [f"{(time.monotonic() - self.began) * 1000:.3g} ms"]
         if self.handshake_us:
             facts.append(f"handshake {self.handshake_us / 1000:g} ms")
         if self.rtt_us:
@@ -117,14 +117,14 @@ class ConnectionReport:
         if self.mss:
             facts.append(f"mss {self.mss}")
         if self.peer_ttl:
-            facts.append(f"peer's ttl {self.peer_ttl}")
+            facts.append(f"peer ttl {self.peer_ttl}")
         if self.retransmits is not None:
-            facts.append(f"{self.retransmits} retransmits")
+            facts.append(f"retransmits {self.retransmits}")
         return lines + ([f"netkat: {', '.join(facts)}"] if verbosity > 1 else [])
 
 
 def error_as_dict(error: Exception) -> dict[str, Any]:
-    """A fault as the JSON of every command tells it."""
+    """Return an error as it is in the JSON of every command."""
     return {
         "kind": type(error).__name__,
         "message": str(error),
@@ -134,7 +134,7 @@ def error_as_dict(error: Exception) -> dict[str, Any]:
 
 
 def _details(error: Exception) -> dict[str, Any]:
-    """The fields of a fault: who sent the RST, with which TTL, how many bytes were lost."""
+    """Return the fields of an error: sender and TTL of the RST, number of lost bytes."""
     return {
         name: value if isinstance(value, int | float | str) else str(value)
         for name, value in vars(error).items()

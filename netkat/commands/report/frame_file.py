@@ -64,7 +64,7 @@ class FrameFile:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, and close the file; more than once is once."""
+        """Write queued packets and close the file; idempotent."""
         if self._thread.is_alive():
             self._waiting.put(None)
             self._thread.join(_LAST_FRAMES)
@@ -76,7 +76,7 @@ class FrameFile:
             self._fault(failed)
         lost, self._lost = self._lost, 0
         if lost:
-            self._say(f"netkat: {lost} frames are not in {self._writer.name}")
+            self._say(f"netkat: {lost} packets not written to {self._writer.name}")
 
     def _write(self) -> None:
         done = False

@@ -57,4 +57,4 @@ class FrameLog:
                 )
             )
         if self._lost:
-            self._say(f"netkat: {self._lost} frames are not shown: stderr was too slow")
+            self._say(f"netkat: {self._lost} packets not shown (stderr too slow)")

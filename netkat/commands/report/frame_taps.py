@@ -1,4 +1,4 @@
-"""What wants to see each frame of a command's own: lines by -d, a file by --pcap."""
+"""Copies of the frames of a connection: lines for -d, a file for --pcap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tap = Callable[[bytes, bool, str, bool, float], None]
 
 
 class Taps(Closeable):
-    """Opened at once, writing from start() on: threads come after capabilities are gone.
+    """Opened at once, writing after start(): threads start after capabilities are dropped.
 
     Errors of the constructor: BadArgument when the file cannot be made.
     """
@@ -33,7 +33,7 @@ class Taps(Closeable):
 
     @property
     def tap(self) -> Tap | None:
-        """For the stack; None where nobody looks on."""
+        """The callback for the stack; None without -d and --pcap."""
         if len(self._taps) < 2:
             return self._taps[0].tap if self._taps else None
         return self._each
@@ -44,7 +44,7 @@ class Taps(Closeable):
             tap.start()
 
     def close(self) -> None:
-        """Write what waits; more than once is once."""
+        """Write queued packets; idempotent."""
         for tap in self._taps:
             tap.close()
 

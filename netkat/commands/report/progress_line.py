@@ -1,7 +1,6 @@
-"""--progress: how far it is, on one line of the terminal that is written over and over.
+"""--progress: one line on the terminal that is updated in place.
 
-A few lines of our own: rich, which typer brings, takes longer to import than a
-connection to open, and what is shown is one line.
+rich, which typer depends on, takes longer to import than a connection to open.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class ProgressLine:
-    """The line, for all relays that are running. Where stderr is no terminal it is nothing.
+    """The progress line of all running relays; only shown if stderr is a terminal.
 
-    say() is for every other line on stderr meanwhile: it takes the progress away first.
+    Every other line on stderr goes through that method, which erases the progress line first.
     """
 
     def __init__(self, say: Say, *, wanted: bool) -> None:
@@ -67,7 +66,7 @@ class ProgressLine:
                 self._done = (self._done[0] + relay.sent, self._done[1] + relay.received)
 
     def close(self) -> None:
-        """The last line stays; more than once is once."""
+        """Print the final line; idempotent."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

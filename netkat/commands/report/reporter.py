@@ -1,4 +1,4 @@
-"""What a run tells besides its bytes: lines on stderr, progress, files, JSON."""
+"""What a run prints besides its data: lines on stderr, progress, files, JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Say = Callable[[str], None]
 
 
 class Reporter:
-    """Opened before privileges go, since the files may need them. Errors: BadArgument.
+    """Opened before privileges are dropped: the files may need them. Errors: BadArgument.
 
-    ``say`` takes a line for stderr. With --json, and nobody who asked for more
-    (``verbose``), the lines of ``alone`` go into the JSON: stderr is one line then.
+    Lines for stderr go to the callback. With --json, and without ``verbose``, the lines go into
+    ``quiet_report``, so that stderr is one line of JSON.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Reporter:
         self.dump = SessionDump(options, self.say)
 
     def emit(self, report: ConnectionReport, error: Exception | None = None) -> bool:
-        """The JSON of a connection that is over, where it was asked for: then True."""
+        """Print the JSON of a finished connection; True if --json is given."""
         if error is not None:
             report.set_error(error)
         if self._json:

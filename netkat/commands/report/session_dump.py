@@ -1,4 +1,4 @@
-"""-o and --hex-dump: a copy of what a connection sends and receives, in files."""
+"""-o and --hex-dump: files with the data that a connection sends and receives."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SHOWN = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 
 
 class SessionDump:
-    """The files of one run; every connection of a listener writes to the same.
+    """The files of one run; all connections of a listener write to the same files.
 
-    A file that fails, on a full disk say, is told of at once and given up: the
-    connection goes on without it, and raise_fault() says at the end what is not in it.
+    An error of a file (disk full) is reported at once. The connection continues without the
+    file, and raise_error() reports at the end how much is missing.
     Errors of the constructor: BadArgument.
     """
 
@@ -37,7 +37,7 @@ class SessionDump:
             undo.pop_all()
 
     def tee(self, conn: Conn, name: str = "") -> Conn:
-        """The same connection, with a copy. ``name`` tells one from others in the hex dump."""
+        """Return a connection that also writes to the files; ``name`` marks it in the hex dump."""
         if not self._files:
             return conn
         return TeeConnection(conn, self._writer(f"{name}> "), self._writer(f"{name}< "))
@@ -47,7 +47,7 @@ class SessionDump:
         return self._writer(f"{name}< ")
 
     def close(self) -> None:
-        """Close the files; more than once is once."""
+        """Close the files; idempotent."""
         for file in self._files:
             file.close()
 
@@ -56,8 +56,8 @@ class SessionDump:
         for file in self._files:
             if file.fault:
                 raise LocalStreamFailed(
-                    f"{file.title}: {file.fault}; {file.lost} bytes of the session are not in it",
-                    hint="stdout and the peer had all of it; df shows who has room",
+                    f"{file.title}: {file.fault}; {file.lost} bytes missing from it",
+                    hint="check free space (df); the data on stdout and to the peer is complete",
                 )
 
     def _open(self, path: str | None, option: str, append: bool, say: Say) -> _File | None:
@@ -111,7 +111,7 @@ class _File:
         os.set_blocking(self._fd, True)
 
     def write(self, view: memoryview, count: int | None = None) -> None:
-        """All of it; ``count`` bytes of the session, where it says them in another way."""
+        """Write all of it; ``count``: the session bytes that it represents, if different."""
         with self._lock:
             if self._fd < 0:
                 return
@@ -140,7 +140,7 @@ class _File:
 
 
 class TeeConnection:
-    """A connection whose bytes are told to ``sent`` and ``received``; all else is its own."""
+    """A connection that copies its data to ``sent`` and ``received``."""
 
     def __init__(
         self,
@@ -160,13 +160,13 @@ class TeeConnection:
         return self._conn.fileno()
 
     def recv_into(self, buffer: memoryview, nbytes: int = 0) -> int:
-        """The connection's; what came is told."""
+        """Receive, and copy the data."""
         count = self._conn.recv_into(buffer, nbytes)
         self._received(buffer[:count])
         return count
 
     def send(self, data: memoryview) -> int:
-        """The connection's; what was taken is told."""
+        """Send, and copy the accepted data."""
         count = self._conn.send(data)
         self._sent(data[:count])
         return count

@@ -1,4 +1,4 @@
-"""The words that netcat's users and their scripts know, with the cause in brackets."""
+"""Status lines in the format of OpenBSD nc, with the cause in brackets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from netkat.flow import IPAddress, Protocol
 
 
 class Target(NamedTuple):
-    """Where an attempt went: the host as it was written, and the address it stands for.
+    """The destination of an attempt: the host as given, and its address.
 
-    Behind a ``proxy`` the host is the proxy's to find, and ``address`` the proxy's own.
+    With a ``proxy`` the proxy resolves the host, and ``address`` is the proxy's.
     """
 
     host: str
@@ -20,7 +20,7 @@ class Target(NamedTuple):
     protocol: Protocol
     numeric: bool = False
     role: str = ""
-    """What the host is, where it is not the destination: ``the proxy``."""
+    """What the host is, if it is not the destination: ``the proxy``."""
     proxy: Target | None = None
 
     @property
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
     @property
     def service(self) -> str:
-        """The port's name by the system, ``*`` where it has none."""
+        """The service name of the port, ``*`` if it has none."""
         if self.numeric:
             return "*"
         try:
@@ -47,32 +47,32 @@ class Target(NamedTuple):
             return "*"
 
     def succeeded_line(self) -> str:
-        """As nc says it."""
+        """Return the line of a successful connection."""
         return (
             f"Connection to {self.where} {self.port} port"
             f" [{self.protocol}/{self.service}] succeeded!"
         )
 
     def ready_line(self) -> str:
-        """UDP has no handshake: nobody has answered yet."""
+        """Return the line of a UDP socket: UDP has no handshake."""
         return (
-            f"Datagrams go to {self.where} {self.port} port [{self.protocol}/{self.service}];"
-            " nobody has answered yet"
+            f"Sending UDP to {self.where} {self.port} port [{self.protocol}/{self.service}];"
+            " no reply yet"
         )
 
     def failed_line(self, message: str) -> str:
-        """As nc says it, with what netkat knows of the cause."""
+        """Return the line of a failed attempt, with its cause."""
         return f"connect to {self._place} ({self.protocol}) failed: {message}"
 
     def no_reply_line(self, sent: int) -> str:
-        """A UDP port that says nothing may be open as well."""
+        """Return the line of a UDP port without a reply: it may be open."""
         return (
             f"connect to {self.where} port {self.port} ({self.protocol}):"
             f" no answer (open or filtered) [no reply to {datagrams(sent)}]"
         )
 
     def ended_line(self, message: str) -> str:
-        """A connection that had been open."""
+        """Return the line for an error of an open connection."""
         return f"{self._place} ({self.protocol}): {message}"
 
 
@@ -82,5 +82,5 @@ def datagrams(count: int) -> str:
 
 
 def idle_line(seconds: float | None) -> str:
-    """-w has ended it."""
-    return f"netkat: nothing moved for {seconds:g} s, ending"
+    """Return the line for an idle timeout."""
+    return f"netkat: idle timeout: no data for {seconds:g} s, closing"
