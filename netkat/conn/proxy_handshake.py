@@ -36,6 +36,8 @@ _HEAD = 1 << 14
 """Bytes of an HTTP answer's head that are read on for its end."""
 _SHOWN = 24
 """Most bytes to show of what a peer sent in place of a proxy's reply."""
+_SUCCESS, _INTERIM = re.compile(rb"2\d\d"), re.compile(rb"1\d\d")
+_CHALLENGE = re.compile(rb"(?im)^proxy-authenticate:[ \t]*([a-z0-9-]+)")
 _NO_NAME = re.compile(r"[\s\x00-\x1f\x7f/?#@\\\[\]]")
 """What would end the name, or the line, in a request."""
 
@@ -132,6 +134,7 @@ class _Exchange:
         self._timeout, self._deadline = timeout, deadline_after(timeout)
         self.heard = b""
         self.last = b""
+        self.schemes: list[str] = []
 
     def connect(self, **_: Any) -> _Exchange:
         """The way to the proxy is there already."""
@@ -143,7 +146,20 @@ class _Exchange:
             self._conn.sendall(data)
 
     def read(self, max_bytes: int = _HEAD) -> bytes:
-        """The head of an HTTP answer, and nothing behind it: that is the destination's."""
+        """Return the head of the final HTTP response, and none of the destination's bytes.
+
+        Each 2xx to CONNECT is success, and 1xx is interim (RFC 9110, 9.3.6 and 15.2).
+        """
+        while True:
+            head = self._read_head(max_bytes)
+            code = (*head.split(maxsplit=2), b"", b"")[1]
+            if _SUCCESS.fullmatch(code):
+                return b"HTTP/1.1 200 OK\r\n\r\n"  # python-socks knows no other
+            if not _INTERIM.fullmatch(code):
+                self.schemes = [name.decode().title() for name in _CHALLENGE.findall(head)]
+                return head
+
+    def _read_head(self, max_bytes: int) -> bytes:
         head = b""
         while not head.endswith((b"\r\n\r\n", b"\n\n")):
             head += self.read_exactly(1)
@@ -217,6 +233,11 @@ def _fault(proxy: Proxy, error: ProxyError, exchange: _Exchange) -> ProxyFailed:
     if proxy.kind is ProxyKind.HTTP:
         if code is None:
             return exchange.nonsense()
+        if code == 407 and exchange.schemes and "Basic" not in exchange.schemes:
+            schemes = ", ".join(dict.fromkeys(exchange.schemes))
+            return ProxyAuthFailed(
+                f"the proxy requires {schemes} authentication, and netkat supports Basic only"
+            )
         return _unauthorized(proxy) if code == 407 else _refused(str(error), code)
     if proxy.kind is ProxyKind.SOCKS5:
         # The answers to methods and password have two bytes; no other has.
