@@ -64,7 +64,7 @@ a trailing stop; ``.hint`` is the next step for a person.
 ...     print(type(error).__name__, "by", error.by, "of", error.sender)
 ...     print(error.hint)
 Refused by RST of 10.111.111.129
-see what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall
+check what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Refused(NetworkError, ConnectionRefusedError):
     """
 
     number = errno.ECONNREFUSED
-    hint = "see what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall"
+    hint = "check what listens on the peer: ss -ltnu; a sender or ttl not its own is a firewall"
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Unreachable(NetworkError):
     """
 
     number = errno.EHOSTUNREACH
-    hint = "ask at the sender of the ICMP message: its routes, its firewall"
+    hint = "check routes and firewall rules on the host that sent the ICMP message"
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class NoAnswer(NetworkError, TimeoutError):
     """
 
     number = errno.ETIMEDOUT
-    hint = "something on the way there or back drops them in silence: look at the next hops"
+    hint = "check the next hops: packets are silently dropped on the forward or return path"
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class Hairpin(NoAnswer):
     ``sender_mac`` is who sent it back, ``ttl`` what was left of its TTL.
     """
 
-    hint = "the packet was sent to the very host that it came from: ask from another host, or --via"
+    hint = "test from another host, or use --via: the packet was sent back to this host"
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class NextHopSilent(NetworkError):
     """
 
     number = errno.EHOSTUNREACH
-    hint = "look at the address, the VLAN and the cable: ip neigh"
+    hint = "check the address, VLAN and cabling: ip neigh"
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ class EgressRefused(NetworkError):
     """
 
     number = errno.ENOBUFS
-    hint = "tc filter show dev IFACE egress; bpftool net; nft list hooks"
+    hint = "list hooks: tc filter show dev IFACE egress; bpftool net; nft list hooks"
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ class ConnectionReset(NetworkError, ConnectionResetError):
     """
 
     number = errno.ECONNRESET
-    hint = "look into the peer's log; where it knows nothing, something on the way sent the RST"
+    hint = "check the peer's log; if it has no entry, a firewall or load balancer sent the RST"
 
     def __init__(
         self, message: str, *, received: int = 0, sent: int = 0, hint: str | None = None
@@ -301,7 +301,7 @@ class Undelivered(NetworkError):
     The peer may have read less than was sent: send them again, or ask it.
     """
 
-    hint = "the peer may have read less than was sent: ask it, or send again"
+    hint = "check how much the peer received, or send again"
 
     def __init__(self, message: str, *, count: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -312,13 +312,13 @@ class ProxyFailed(NetworkError):
     """The proxy was reached, and gave no answer of use. The destination was not heard of."""
 
     number = errno.EPROTO
-    hint = "look into the proxy's log; -X names what it speaks: 4, 4a, 5 or connect"
+    hint = "check the proxy's log; set the proxy type with -X: 4, 4a, 5 or connect"
 
 
 class NotAProxy(ProxyFailed):
-    """The peer is no proxy of the requested kind: its data begins with ``said``."""
+    """The peer is no proxy of the requested kind; ``said`` is how its data begins."""
 
-    hint = "-X names what the proxy speaks: 4, 4a, 5 or connect; or ask another port"
+    hint = "set the proxy type with -X: 4, 4a, 5 or connect; or use another port"
 
     def __init__(self, message: str, *, said: bytes = b"", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -339,7 +339,7 @@ class ProxyRefused(ProxyFailed):
     """
 
     number = errno.ECONNREFUSED
-    hint = "try it from the proxy's host; its log and its rules say more"
+    hint = "try it from the proxy's host; check its log and rules"
 
     def __init__(self, message: str, *, code: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -350,13 +350,13 @@ class TlsFailed(NetworkError):
     """TLS with the peer could not be agreed on, or broke. The connection below it was open."""
 
     number = errno.EPROTO
-    hint = "openssl s_client -connect HOST:PORT shows the handshake"
+    hint = "check the handshake: openssl s_client -connect HOST:PORT"
 
 
 class NotTls(TlsFailed):
     """The peer does not use TLS: its data begins with ``said``. Omit --ssl."""
 
-    hint = "leave --ssl away, or ask the port that speaks TLS"
+    hint = "omit --ssl, or use the TLS port"
 
     def __init__(self, message: str, *, said: bytes = b"", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -366,7 +366,7 @@ class NotTls(TlsFailed):
 class TlsMismatch(TlsFailed):
     """The two sides have no ``what`` in common: "version", "cipher" or "ALPN"."""
 
-    hint = "--ssl-ciphers and --ssl-alpn say what this side offers; it speaks TLS 1.2 and 1.3"
+    hint = "set --ssl-ciphers or --ssl-alpn; TLS 1.2 and 1.3 are supported"
 
     def __init__(self, message: str, *, what: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -376,7 +376,7 @@ class TlsMismatch(TlsFailed):
 class TlsRefused(TlsFailed):
     """The peer refused with ``alert``, by its name in RFC 8446. Its log has the reason."""
 
-    hint = "look into the peer's log; certificate_required and the like: --ssl-cert, --ssl-key"
+    hint = "check the peer's log; for certificate_required use --ssl-cert and --ssl-key"
 
     def __init__(self, message: str, *, alert: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -389,9 +389,7 @@ class TlsTruncated(TlsFailed):
     Many servers never send close_notify; compare the length with the one they announced.
     """
 
-    hint = (
-        "what came may be cut short, or the peer never says close_notify: see whether it is whole"
-    )
+    hint = "check the length of the data: it may be truncated, or the peer never sends close_notify"
 
 
 class CertificateRejected(TlsFailed):
@@ -407,7 +405,7 @@ class CertificateRejected(TlsFailed):
 class CertificateExpired(CertificateRejected):
     """It has expired, or is not valid yet: renew it, or check this host's clock."""
 
-    hint = "have it renewed, or look at this host's clock: date"
+    hint = "renew the certificate, or check this host's clock: date"
 
 
 class CertificateMismatch(CertificateRejected):
@@ -419,13 +417,13 @@ class CertificateMismatch(CertificateRejected):
 class CertificateUntrusted(CertificateRejected):
     """Self-signed, or its issuer is not trusted here: --ssl-trustfile names the issuer."""
 
-    hint = "give its issuer's certificate, or its own where it is self-signed, with --ssl-trustfile"
+    hint = "pass the CA certificate, or the self-signed one, with --ssl-trustfile"
 
 
 class LocalStreamFailed(NetkatError, OSError):
     """This side's own input could not be read, or its output not be written (a full disk)."""
 
-    hint = "look at the file or device behind stdin and stdout: df, dmesg"
+    hint = "check the file or device used for stdin and stdout: df, dmesg"
 
 
 class LibraryPanicked(NetkatError, RuntimeError):
@@ -486,7 +484,7 @@ class SystemCallMissing(LocalSystemError):
 class SetupError(NetkatError):
     """netkat could not start; nothing was sent. The message or hint names what to change."""
 
-    hint = "netkat doctor looks at what netkat needs here"
+    hint = "run: netkat doctor"
 
     exit_code = 2
 
@@ -494,7 +492,7 @@ class SetupError(NetkatError):
 class BadArgument(SetupError, ValueError):
     """An argument that cannot mean anything. Nothing was tried. Change it."""
 
-    hint = "netkat --help says what each argument takes"
+    hint = "see: netkat --help"
 
 
 class NamespaceNotFound(BadArgument):
@@ -524,7 +522,7 @@ class NoRoute(SetupError, OSError):
     """The kernel has no route to the address. Check with ``ip route get ADDR``."""
 
     number = errno.ENETUNREACH
-    hint = "ip route get ADDR says the same; -i or --via can name a way"
+    hint = "check: ip route get ADDR; or set -i or --via"
 
 
 class OwnAddress(SetupError, OSError):
@@ -598,7 +596,7 @@ class AddressTaken(SetupError, OSError):
     """
 
     number = errno.EADDRINUSE
-    hint = "claim an address that nobody has; ip neigh shows who that is"
+    hint = "choose an unused address; ip neigh shows the current owner"
 
     def __init__(
         self,
