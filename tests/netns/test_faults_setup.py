@@ -161,7 +161,7 @@ def test_no_such_namespace(where: str | int) -> None:
     with pytest.raises(NamespaceNotFound, match=r"no (network namespace|such process)") as caught:
         run_in_netns(where, lambda: None)
     assert caught.value.namespace == str(where)
-    assert caught.value.hint and "ip netns list" in caught.value.hint
+    assert caught.value.hint and "ip netns" in caught.value.hint
     done = subprocess.run(
         [*NETKAT, "--netns", str(where), "10.99.0.2", "81"],
         capture_output=True, text=True, check=False, timeout=20, cwd=ROOT,
