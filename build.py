@@ -7,6 +7,7 @@ is hatchling's build hook, so `pip install .` builds the same library the same w
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -18,7 +19,7 @@ if sys.version_info < (3, 10):  # noqa: UP036  a message instead of a traceback
 # hatchling loads this file by its path, from anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from buildsteps import manual, native, toolchain
+from buildsteps import completions, manual, native, toolchain
 from buildsteps.toolchain import CannotBuild
 
 try:
@@ -42,14 +43,21 @@ else:
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             """Build, and tag the wheel: any Python 3 (ABI-mode cffi), this platform."""
+            portable = os.environ.get("NETKAT_WHEEL_PLATFORM")  # set by `build.py wheels`
             try:
-                native.build()
+                if portable:
+                    native.build_modules()
+                else:
+                    native.build()
                 manual.build()
             except CannotBuild as error:
                 sys.exit(f"netkat: {error}")
+            build_data["shared_data"] = completions.build()
             build_data["pure_python"] = False
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-            build_data["tag"] = f"py3-none-{platform}"
+            platform = portable or sysconfig.get_platform()
+            build_data["tag"] = f"py3-none-{platform.replace('-', '_').replace('.', '_')}"
+            if portable:
+                build_data["sbom_files"] = ["build/netkat.cdx.json"]
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from buildsteps import (
     manual,
     native,
     toolchain,
+    wheels,
 )
-from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, Need
+from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, ROOTS, Need
 from buildsteps.toolchain import ROOT, CannotBuild
 
 COMMANDS = {
@@ -32,6 +33,7 @@ COMMANDS = {
     "bpf": "compile netkat/bpf/*/*.c with the system's BCC",
     "build": "build the shared library, cffi modules and manual page, if stale",
     "api": "write docs/api.md from the docstrings",
+    "wheels": "build the wheels for x86-64 and arm64 into dist/ (glibc 2.17 or later)",
     "clean": "remove what was built (not .venv)",
     "commit-message": "check the commit message in a file (-- FILE)",
     "help": "print this text",
@@ -95,6 +97,8 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
         return _lint()
     if command == "build":
         return _build()
+    if command == "wheels":
+        return _wheels()
     if command == "bpf":
         debian.obtain(BPF, ask=ask)
         return subprocess.run(
@@ -130,6 +134,13 @@ def _build() -> int:
     return 0
 
 
+def _wheels() -> int:
+    environment.ensure(dev=False)
+    wheels.build()
+    print("kubectl-netkat is not part of this version: no wheel was built for it")
+    return 0
+
+
 def _demo(rest: list[str], *, ask: bool) -> int:
     if debian.obtain([*_foundation(), *DEMO], ask=ask):
         raise CannotBuild("the demo cannot run without them")
@@ -154,14 +165,15 @@ def _bench(rest: list[str], *, ask: bool) -> int:
 
 def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
     """Run what can run, and list what did not."""
-    lacking = debian.obtain([*_foundation(), *DEMO, *BPF, *PEERS], ask=ask)
+    roots = ROOTS if slow else []
+    lacking = debian.obtain([*_foundation(), *DEMO, *BPF, *PEERS, *roots], ask=ask)
     if PIP in lacking:
         raise CannotBuild("without pip there is no .venv, and without it no tests")
     environment.ensure(dev=True)
     go = toolchain.fitting_go()
     if go is None:
         raise CannotBuild("the Go toolchain was removed")  # ensure() put one there
-    folders, go_steps, left_out = ["tests/unit", "tests/repo"], [], list[str]()
+    folders, go_steps, left_out = ["tests/unit", "tests/repo", "tests/packaging"], [], list[str]()
     if any(need in lacking for need in BUILD):
         left_out.append("Go's tests, tests/stack, tests/cli, tests/netns: a C compiler is required")
     else:

@@ -6,6 +6,7 @@ compiler from another source counts.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import platform
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from buildsteps.toolchain import ROOT
 
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -38,6 +41,16 @@ def _need(package: str, *probes: str) -> Need:
     return Need(package, probes or (package,))
 
 
+def _demo_programs() -> dict[str, str]:
+    """Return the programs that netkat demo runs, each with its Debian package."""
+    # Read as a syntax tree: netkat's dependencies may not be installed yet.
+    source = ROOT / "netkat" / "commands" / "demo" / "tools.py"
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PACKAGES":
+            return dict(ast.literal_eval(node.value))
+    raise LookupError(f"{source.name} has no PACKAGES")
+
+
 _ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 PYTHON = [
@@ -49,12 +62,8 @@ BUILD = [
     _need("gcc", *os.environ.get("CC", "gcc").split()[:1], "gcc", "cc", "clang"),
     _need("libc6-dev", "/usr/include/stdio.h"),
 ]
-DEMO = [
-    _need("iproute2", "ip"),
-    _need("iptables", "iptables-nft-restore"),
-    _need("nftables", "nft"),
-    _need("procps", "sysctl"),
-]
+# The command itself names the programs that its demo runs; one list for both.
+DEMO = [_need(package, program) for program, package in _demo_programs().items()]
 BPF = [
     _need("python3-bpfcc", "/usr/lib/python3/dist-packages/bcc/__init__.py"),
     _need(
@@ -78,12 +87,20 @@ PEERS = [
     _need("microsocks"),
     _need("ncat"),
     _need("netcat-openbsd", "nc.openbsd"),
+    _need("procps", "sysctl"),
     _need("nginx-light", "nginx"),
     _need("openssl"),
     _need("socat"),
     _need("tcpdump"),
     _need("tshark"),
     _need("zsh"),
+]
+
+# Bare roots that the wheels are installed and run in, and their symbol versions.
+ROOTS = [
+    _need("binutils", "readelf"),
+    _need("mmdebstrap"),
+    _need("qemu-user-static", "qemu-aarch64-static"),
 ]
 
 

