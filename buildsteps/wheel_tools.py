@@ -24,7 +24,14 @@ def ensure() -> None:
     print("installing what builds wheels into .venv/netkat-wheel-tools", flush=True)
     base = VENV / "bin" / "python"
     _run([base if base.exists() else sys.executable, "-m", "venv", "--clear", FOLDER])
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    pip: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "install",
+    ]
     _run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", REQUIREMENTS])
     _STAMP.write_text(wanted)
 

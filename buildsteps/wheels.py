@@ -46,7 +46,7 @@ def name(target: Target) -> str:
 
 def audit(wheel: Path) -> tuple[int, int]:
     """Return the glibc version that auditwheel finds required. Errors: CannotBuild."""
-    command = [wheel_tools.PYTHON, "-m", "auditwheel", "show", wheel]
+    command: list[str | Path] = [wheel_tools.PYTHON, "-m", "auditwheel", "show", wheel]
     done = subprocess.run(command, capture_output=True, text=True)
     found = _POLICY.search(" ".join(done.stdout.split()))
     if found is None:
@@ -108,7 +108,7 @@ def _hatch(tree: Path, target: Target) -> None:
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": EPOCH,
     }
-    command = [wheel_tools.PYTHON, "-m", "hatchling", "build", "-t", "wheel"]
+    command: list[str | Path] = [wheel_tools.PYTHON, "-m", "hatchling", "build", "-t", "wheel"]
     environment = {**os.environ, **settings}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
