@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, NoReturn, Protocol, cast
 
 from netkat.errors import LibraryMismatch, LibraryMissing, SetupError
+from netkat.stack.c_library import require_glibc
 from netkat.system_calls import require_address_space, require_descriptors, require_threads
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ def load() -> Loaded:
     if loaded is None:
         with _lock:
             if _loaded is None:
+                require_glibc()
                 _refuse_subinterpreter()
                 _loaded = open_library(LIBRARY)
             loaded = _loaded
@@ -270,6 +272,7 @@ def last_panic() -> str:
 def require_process() -> None:
     """What load() asks of the process, without loading. Errors: SetupError."""
     if _loaded is None:
+        require_glibc()
         _refuse_subinterpreter()
     elif not _loaded.usable:
         refuse_forked()
