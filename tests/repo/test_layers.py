@@ -118,6 +118,7 @@ def test_build_needs_the_standard_library_only() -> None:
     }
     assert imported == {
         ("build.py", "hatchling"),
+        ("completions.py", "typer"),
         ("manual.py", "netkat"),
         ("manual.py", "typer"),
         ("native.py", "cffi"),
