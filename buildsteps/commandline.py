@@ -18,7 +18,9 @@ from buildsteps import (
     environment,
     manual,
     native,
+    release,
     toolchain,
+    vulnerabilities,
     wheels,
 )
 from buildsteps.debian import BPF, BUILD, DEMO, PEERS, PIP, PYTHON, ROOTS, Need
@@ -34,6 +36,7 @@ COMMANDS = {
     "build": "build the shared library, cffi modules and manual page, if stale",
     "api": "write docs/api.md from the docstrings",
     "wheels": "build the wheels for x86-64 and arm64 into dist/ (glibc 2.17 or later)",
+    "release": "build and check what RELEASING.md names (--dry-run; nothing is published)",
     "clean": "remove what was built (not .venv)",
     "commit-message": "check the commit message in a file (-- FILE)",
     "help": "print this text",
@@ -53,7 +56,8 @@ def main(arguments: list[str]) -> int:
             rest = ["--short", *rest]
         if options.against:
             rest = ["--against", options.against, *rest]
-        return _run(options.command, rest, ask=_may_ask(options.yes))
+        ask = _may_ask(options.yes)
+        return _run(options.command, rest, ask=ask, dry_run=options.dry_run)
     except CannotBuild as error:
         print(f"netkat: {error}", file=sys.stderr)
         return 2
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against", metavar="REVISION", help="bench: compare with another revision, interleaved"
     )
+    parser.add_argument("--dry-run", action="store_true", help="release: publish nothing")
     parser.add_argument(
         "--yes",
         action="store_true",
@@ -81,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(command: str, rest: list[str], *, ask: bool) -> int:
+def _run(command: str, rest: list[str], *, ask: bool, dry_run: bool = False) -> int:
     if command == "help":
         _parser().print_help()
         return 0
@@ -99,6 +104,11 @@ def _run(command: str, rest: list[str], *, ask: bool) -> int:
         return _build()
     if command == "wheels":
         return _wheels()
+    if command == "release":
+        if not dry_run:
+            raise CannotBuild("only release --dry-run is supported; RELEASING.md says the rest")
+        environment.ensure(dev=False)
+        return release.dry_run()
     if command == "bpf":
         debian.obtain(BPF, ask=ask)
         return subprocess.run(
@@ -180,6 +190,8 @@ def _test(rest: list[str], *, ask: bool, slow: bool) -> int:
         environment.install()
         folders += ["tests/stack", "tests/cli"]
         go_steps = checks.go_steps(go)
+        if slow:
+            go_steps += vulnerabilities.steps(go)
         if not checks.is_root():
             left_out.append("tests/netns: network namespaces require root")
         elif lacking:

@@ -14,6 +14,8 @@ _PASSED_ON = ("PIP_CERT", "HTTP", "HTTPS", "NO_PROXY", "GOPROXY", "GOSUMDB", "SS
 """Prefixes of variables that say how this machine reaches package indexes."""
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _MOUNTS = """\
+mount --bind "$0" "$0"  # `ip netns` requires that / is a mount point
+cd "$0"
 mount -t proc proc "$0/proc"
 mount --rbind /sys "$0/sys"
 mount --rbind /dev "$0/dev"
