@@ -106,7 +106,9 @@ def _run(command: str, rest: list[str], *, ask: bool, dry_run: bool = False) -> 
         return _wheels()
     if command == "release":
         if not dry_run:
-            raise CannotBuild("only release --dry-run is supported; RELEASING.md says the rest")
+            raise CannotBuild(
+                "only release --dry-run is supported; RELEASING.md has the other steps"
+            )
         environment.ensure(dev=False)
         return release.dry_run()
     if command == "bpf":
