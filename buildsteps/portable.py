@@ -16,6 +16,10 @@ from buildsteps.toolchain import ROOT, CannotBuild
 GLIBC = (2, 17)
 """The oldest glibc that Go 1.26's supported systems have (RHEL 7), and manylinux2014's."""
 
+_CFLAGS = "-O2 -g0"
+_LINK = f"{native.GO_LINK} -extldflags=-s"
+# Without debug sections, which have the path of zig's headers.
+
 
 @dataclass(frozen=True)
 class Target:
@@ -42,14 +46,14 @@ def build(target: Target) -> bool:
     """Build the library of one architecture. Return False if it is up to date."""
     go = native.require_go()
     triple = f"{target.machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
-    settings = [toolchain.version(go), wheel_tools.pinned("ziglang"), triple, native.GO_LINK]
+    settings = [toolchain.version(go), wheel_tools.pinned("ziglang"), triple, _LINK, _CFLAGS]
     now = native.fingerprint(native.library_sources(), *settings, *native.GO_BUILD)
     name = f"{native.LIBRARY.name} {target.machine}"
     if target.library.exists() and native.recorded(name) == now:
         return False
     print(f"building {native.LIBRARY.name} for {target.machine} (about a minute)", flush=True)
     target.library.parent.mkdir(parents=True, exist_ok=True)
-    command = [go, *native.GO_BUILD, native.GO_LINK, "-o", str(target.library), "./gostack"]
+    command = [go, *native.GO_BUILD, _LINK, "-o", str(target.library), "./gostack"]
     if subprocess.run(command, cwd=ROOT, env=_environment(target, triple)).returncode != 0:
         raise CannotBuild("go build failed; its output is above")
     target.library.with_suffix(".h").unlink(missing_ok=True)
@@ -60,6 +64,7 @@ def build(target: Target) -> bool:
 def _environment(target: Target, triple: str) -> dict[str, str]:
     cache = str(ROOT / "build" / "zig-cache")
     settings = {
+        "CGO_CFLAGS": _CFLAGS,
         "CC": f"{wheel_tools.zig()} cc -target {triple}",
         "GOOS": "linux",
         "GOARCH": target.goarch,
@@ -69,6 +74,6 @@ def _environment(target: Target, triple: str) -> dict[str, str]:
         "ZIG_LOCAL_CACHE_DIR": cache,
     }
     mine = toolchain.environment()
-    for name in ("CGO_CFLAGS", "CGO_LDFLAGS", "GOFLAGS", "GOEXPERIMENT"):
+    for name in ("CGO_LDFLAGS", "GOFLAGS", "GOEXPERIMENT"):
         mine.pop(name, None)
     return {**mine, **settings}
