@@ -88,6 +88,6 @@ def test_port_can_be_listened_on_again_while_its_connections_go_on(pair: Pair) -
             assert kept_client.recv(64) == b"still here"
             kept.close()
             kept_client.close()
-        with pytest.raises(OSError, match="taken"):
+        with pytest.raises(OSError, match="in use"):
             stack.create_server((pair.host.ipv4, port))
         listener.close()

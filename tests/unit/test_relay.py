@@ -9,6 +9,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +40,22 @@ def test_end_of_input_sends_fin_and_the_late_answer_is_read(runs: Callable[..., 
     assert os.read(run.output, 100) == b"answer\n"
 
 
-def test_input_at_its_end_ends_with_the_peers_fin_at_once(runs: Callable[..., Run]) -> None:
-    run = runs(stdin=os.open(os.devnull, os.O_RDONLY))
+def test_empty_input_sends_fin_and_ends_with_the_peers_fin(
+    runs: Callable[..., Run], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    run = runs(stdin=os.open(empty, os.O_RDONLY))
     assert receive_all(run.conn.peer) == b""
+    run.conn.peer.close()
+    assert run.result(SOON) is StopReason.CLOSED
+
+
+def test_null_device_sends_no_fin_and_ends_with_the_peers_fin(runs: Callable[..., Run]) -> None:
+    run = runs(stdin=os.open(os.devnull, os.O_RDONLY))
+    run.conn.peer.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        run.conn.peer.recv(1)
     run.conn.peer.close()
     assert run.result(SOON) is StopReason.CLOSED
 
