@@ -334,14 +334,14 @@ class Bypass(Closeable):
     def begin(self, attempt: Attempt) -> Session:
         """Send the SYN (TCP), or open (UDP). The caller asks is_established() until it is.
 
-        Errors: StackError.
+        Errors: StackError, NoRoute.
         """
         from netkat.engine.session import Session
 
         path, uplink, flow = attempt.path, attempt.uplink, attempt.flow
         try:
             endpoint = uplink.connect(flow, path)
-        except stack_error():
+        except NetkatError:
             self.abandon(attempt)
             raise
         self.used(attempt)

@@ -29,7 +29,7 @@ class SharedPort:
     def begin(self, port: int) -> Session:
         """Begin to connect to a port of the destination; flush() sends the first packet.
 
-        Errors: StackError.
+        Errors: StackError, NoRoute.
         """
         from netkat.stack import Option
 

@@ -25,7 +25,7 @@ from netkat.engine.option_numbers import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
-from netkat.errors import GuardFailed, NetkatError
+from netkat.errors import GuardFailed, NetkatError, NoRoute
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.links import Link
 from netkat.resources import close_concurrently
@@ -223,9 +223,22 @@ class Uplink:
             self.add_source(source)
 
     def connect(self, flow: Flow, path: Path) -> Endpoint:
-        """Return an endpoint that begins to connect by a path. Errors: StackError."""
+        """Return an endpoint that begins to connect by a path.
+
+        Errors: StackError; NoRoute where the source address was removed since the path was planned.
+        """
         self.add_source(flow.local)
-        return self.stack.connect(flow, path.for_stack())
+        try:
+            return self.stack.connect(flow, path.for_stack())
+        except NetkatError as error:
+            from netkat.stack import Code, StackError
+
+            if not isinstance(error, StackError) or error.code is not Code.UNREACHABLE:
+                raise
+            raise NoRoute(
+                f"{flow.local} is no longer assigned to {self.link.name}",
+                hint="list addresses: ip -br address",
+            ) from None
 
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
