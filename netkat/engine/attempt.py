@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from netkat.errors import NetkatError, NoRoute
+
 if TYPE_CHECKING:
     from netkat.engine.path import Path
     from netkat.engine.path_cache import Paths
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from netkat.flow import Flow, IPAddress, Protocol
     from netkat.host.port_reservation import PortReservation
     from netkat.options import PathOptions
+    from netkat.stack import Endpoint, Stack
 
 
 class FlowPlan(NamedTuple):
@@ -67,3 +70,21 @@ class Attempt(NamedTuple):
     def give_back(self) -> None:
         """Release the port, where the uplink is closed already; idempotent."""
         self.reservation.close()
+
+
+def open_endpoint(stack: Stack, flow: Flow, path: Path, interface: str) -> Endpoint:
+    """Return an endpoint that begins to connect by a path.
+
+    Errors: StackError; NoRoute where the source address was removed since the path was planned.
+    """
+    try:
+        return stack.connect(flow, path.for_stack())
+    except NetkatError as error:
+        from netkat.stack import Code, StackError
+
+        if not isinstance(error, StackError) or error.code is not Code.UNREACHABLE:
+            raise
+        raise NoRoute(
+            f"{flow.local} is no longer assigned to {interface}",
+            hint="list addresses: ip -br address",
+        ) from None

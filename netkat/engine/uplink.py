@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from netkat.bpf.egress import EgressHooks, egress_hooks
 from netkat.bpf.guard.guard_netns import NetnsHandle
 from netkat.bpf.guard.select_mode import Guard, GuardLink, attach
+from netkat.engine.attempt import open_endpoint
 from netkat.engine.flow_filter import Admission
 from netkat.engine.import_thread import import_in_thread
 from netkat.engine.option_numbers import by_number
 from netkat.engine.process import Process
 from netkat.engine.sessions import Sessions
 from netkat.engine.wait import wait_readable
-from netkat.errors import GuardFailed, NetkatError, NoRoute
+from netkat.errors import GuardFailed, NetkatError
 from netkat.flow import Flow, IPAddress, Protocol
 from netkat.host.links import Link
 from netkat.resources import close_concurrently
@@ -223,22 +224,9 @@ class Uplink:
             self.add_source(source)
 
     def connect(self, flow: Flow, path: Path) -> Endpoint:
-        """Return an endpoint that begins to connect by a path.
-
-        Errors: StackError; NoRoute where the source address was removed since the path was planned.
-        """
+        """Return an endpoint that begins to connect by a path. Errors: StackError, NoRoute."""
         self.add_source(flow.local)
-        try:
-            return self.stack.connect(flow, path.for_stack())
-        except NetkatError as error:
-            from netkat.stack import Code, StackError
-
-            if not isinstance(error, StackError) or error.code is not Code.UNREACHABLE:
-                raise
-            raise NoRoute(
-                f"{flow.local} is no longer assigned to {self.link.name}",
-                hint="list addresses: ip -br address",
-            ) from None
+        return open_endpoint(self.stack, flow, path, self.link.name)
 
     def prove(self, flow: Flow) -> None:
         """The first answer was seen here: the guard must have kept it from the kernel.
