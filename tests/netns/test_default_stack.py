@@ -58,4 +58,4 @@ def test_reset_ends_the_stack_and_the_next_call_makes_another(pair: Pair) -> Non
         )
     assert isinstance(done, subprocess.CompletedProcess)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["OSError", "OSError"]
+    assert done.stdout.split() == ["AlreadyClosed", "AlreadyClosed"]
