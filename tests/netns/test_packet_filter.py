@@ -160,7 +160,7 @@ def test_a_filter_too_large_for_the_socket_leaves_the_old_one(pair: Pair) -> Non
         try:
             with pytest.raises(NetkatError, match="optmem_max") as fault:
                 ours.set_filter(large)
-            assert fault.value.hint == "sysctl -w net.core.optmem_max=131072"
+            assert fault.value.hint == "raise the limit: sysctl -w net.core.optmem_max=131072"
             half = filter_of(
                 *(flow_of(pair, 4, Protocol.UDP, port, 5000) for port in range(3500, 4300))
             )
