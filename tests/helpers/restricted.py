@@ -98,6 +98,9 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (asked.nproc,) * 2)
     for name in asked.ignore:
         signal.signal(signal.Signals[name], signal.SIG_IGN)
+    for name in asked.block:
+        # The test run may itself be a shell's background job, which ignores SIGINT and SIGQUIT.
+        signal.signal(signal.Signals[name], signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in asked.block])
     for descriptor in asked.close:
         os.close(descriptor)
