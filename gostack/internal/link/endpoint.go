@@ -75,17 +75,15 @@ func (e *Endpoint) Queued() int { return e.queue.length() }
 // HandOver wakes who polls WakeFD and has found nothing to drain, though the caller attends.
 func (e *Endpoint) HandOver() { e.queue.hand() }
 
-// HoldQuietly is Hold where the frames may stay queued: with quietly they wake nobody.
-func (e *Endpoint) HoldQuietly() (release func(quietly bool)) {
-	e.queue.attend()
-	return func(quietly bool) {
-		if quietly {
-			e.queue.leaveQuietly()
-		} else {
-			e.queue.leave()
-		}
-	}
-}
+// Attend keeps the poller of WakeFD asleep: the calling thread sends what it queues, and then calls
+// Leave, or LeaveQueued where a timer sends it.
+func (e *Endpoint) Attend() { e.queue.attend() }
+
+// Leave ends Attend, and wakes the poller where frames are still queued.
+func (e *Endpoint) Leave() { e.queue.leave() }
+
+// LeaveQueued ends Attend, and leaves the frames queued.
+func (e *Endpoint) LeaveQueued() { e.queue.leaveQuietly() }
 
 // Rouse wakes who polls WakeFD.
 func (e *Endpoint) Rouse() { e.queue.rouse() }

@@ -77,14 +77,14 @@ func (p *pump) sendDatagram(queue func()) {
 		queue()
 		return
 	}
-	leave := p.edge.HoldQuietly()
+	p.edge.Attend()
 	queue()
 	if b.gather(time.Now(), p.edge.Queued()) {
-		leave(true)
+		p.edge.LeaveQueued()
 		return
 	}
 	_ = p.wire.Flush() // an error of the packet socket is reported to the threads that wait
-	leave(false)
+	p.edge.Leave()
 }
 
 // flushBurst sends the datagrams that wait for more.
