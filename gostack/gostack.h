@@ -281,7 +281,7 @@ int32_t gs_bridged(uint64_t endpoint);
 int32_t gs_bridges_fd(uint64_t stack);
 /* how: 1 read side, 2 write side (FIN after what is queued), 3 both. */
 int32_t gs_shutdown(uint64_t endpoint, uint32_t how);
-/* Of an endpoint that nobody uses any more: as gs_shutdown of both sides, and its descriptors are
+/* For an endpoint that its owner has closed: as gs_shutdown of both sides, and its descriptors are
  * closed. It goes on to deliver what is queued until gs_close. */
 int32_t gs_retire(uint64_t endpoint);
 /* Closes in order in the background (FIN, retransmits as long as the stack lives). */

@@ -74,7 +74,7 @@ def _hint(error: OSError) -> str | None:
 
 
 def describe(error: OSError) -> str:
-    """The operation of an error that nobody has named: its file, if it has one."""
+    """The operation of an error without one: its file, if it has one."""
     if not isinstance(error.filename, str):
         return "system call"
     if error.filename.endswith((".py", ".pyc", ".so")):

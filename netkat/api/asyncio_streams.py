@@ -261,7 +261,7 @@ async def _transport(sock: BridgedSocket, made: Awaitable[Any]) -> asyncio.Trans
     except BaseException:
         sock.close()
         raise
-    return transport  # type: ignore[no-any-return]
+    return transport  # type: ignore[no-any-return]  # the awaitable is of Any
 
 
 class _Loop:

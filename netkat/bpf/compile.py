@@ -79,7 +79,7 @@ def compile_function(source: str, function: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="netkat-headers-") as tree:
         join_headers(header_folders(), Path(tree))
         os.environ["BCC_KERNEL_SOURCE"] = tree
-        from bcc import BPF  # type: ignore[import-not-found]
+        from bcc import BPF  # type: ignore[import-not-found]  # Debian package, not in .venv
 
         program = BPF(text=with_lookup(source), cflags=["-Wno-macro-redefined"])
         code = bytearray(program.dump_func(function))

@@ -26,7 +26,7 @@ def check(address: IPAddress, link: Link) -> None:
         raise BadArgument(f"--claim {address}: not one host's address")
     if is_own(address):
         raise BadArgument(
-            f"--claim {address}: an address of this very host", hint=f"-s {address} uses it"
+            f"--claim {address}: an address of this host", hint=f"-s {address} uses it"
         )
     way = route_to(address, interface=link.name if address.is_link_local else None)
     if way.index != link.index:

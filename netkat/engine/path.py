@@ -122,7 +122,7 @@ def _number(table: int | str | None) -> int | None:
 def _route_by(hop: IPAddress, source: IPAddress | None, interface: str | None) -> Route:
     route = route_to(hop, source=source, interface=interface)
     if route.local:
-        raise BadArgument(f"--via {hop}: an address of this very host")
+        raise BadArgument(f"--via {hop}: an address of this host")
     if route.gateway is not None:
         raise NoRoute(
             f"--via {hop}: not on a link of this host (the route to it goes by {route.gateway})",
@@ -139,7 +139,7 @@ def _past_local(destination: IPAddress, flow: _Flow) -> Route:
     interface that leads there belongs to this host: no other host answers for it.
     """
     own = OwnAddress(
-        f"{destination} is an address of this very host: no packet for it reaches a wire",
+        f"{destination} is an address of this host: no packet for it reaches a wire",
         hint=f"{OWN_ADDRESS_HINT}; --via sends it to a next hop all the same",
     )
     try:

@@ -38,7 +38,7 @@ def name(told: Told, flow: Flow, *, connecting: bool, received: int, sent: int) 
     if told.icmp is not None:
         fault = icmp_fault(flow.version, *told.icmp)
         if told.icmp[2].packed == flow.local.packed:
-            fault.message += "; that is this very host: a rule that rejects, or no answer to ARP"
+            fault.message += "; that is this host: a rule that rejects, or no answer to ARP"
         return fault
     match told.errno:
         case errno.ECONNREFUSED:

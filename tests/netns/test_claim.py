@@ -129,7 +129,7 @@ def test_addresses_that_cannot_be_claimed(pair: Pair) -> None:
     host, server = pair.host, pair.peer.ipv4
     host.ip("link add br0 type bridge", "link set br0 up", "addr add 10.44.0.1/24 dev br0")
     for address, words in {
-        host.ipv4: "an address of this very host",
+        host.ipv4: "an address of this host",
         "10.44.0.9": "is on br0, not on eth0",
         "0.0.0.0": "is not a usable source address",
         "224.0.0.9": "not one host's address",

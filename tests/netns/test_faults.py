@@ -179,7 +179,7 @@ FAULTS = [
     Fault(
         "own-address",
         OwnAddress,
-        r"(connect to HOST port 81 \(tcp\) failed: )?HOST is an address of this very host.*",
+        r"(connect to HOST port 81 \(tcp\) failed: )?HOST is an address of this host.*",
         "nc",
         code=2,
         target=lambda lab: lab.host.address(lab.version),

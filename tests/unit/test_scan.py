@@ -153,7 +153,7 @@ def test_udp_in_three_states(undo: ExitStack) -> None:
         f"netkat: connect to {HERE} port {silent} (udp): no answer (open or filtered)"
         " [no reply to 3 datagrams]",
         f"netkat: connect to {HERE} port {shut} (udp) failed:"
-        f" Connection refused [ICMP port unreachable from {HERE}]; that is this very host:"
+        f" Connection refused [ICMP port unreachable from {HERE}]; that is this host:"
         " a rule that rejects, or no answer to ARP",
     ]
     assert "hosts limit ICMP errors" in said[3] and len(said) == 4

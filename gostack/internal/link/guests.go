@@ -185,7 +185,7 @@ func (e *Endpoint) receiveVisitor(one visitor) {
 	pkt.DecRef()
 }
 
-// withLinkHeader returns a frame of a packet from nobody to this stack.
+// withLinkHeader returns a frame of a packet to this stack, without a source MAC.
 func (e *Endpoint) withLinkHeader(packet []byte, protocol tcpip.NetworkProtocolNumber) []byte {
 	if !e.ethernet {
 		return packet

@@ -102,7 +102,7 @@ func TestANextHopThatDoesNotAnswerFailsWhatWaits(t *testing.T) {
 	answers := 0
 	h.Await(netip.Addr{}, func(found bool) {
 		if answers++; found {
-			t.Error("nobody answered")
+			t.Error("no answer")
 		}
 	})
 	hops.Changed(router, "", stack.Unreachable)

@@ -285,7 +285,7 @@ func (e *Endpoint) Shutdown(how uint32) tcpip.Error {
 	return err
 }
 
-// Retire shuts down an endpoint that nobody uses any more, and closes its descriptors: programs may
+// Retire shuts down an endpoint that its owner has closed, and closes its descriptors: programs may
 // have hundreds of these while peers are slow to close.
 func (e *Endpoint) Retire() tcpip.Error {
 	e.closeSignals()

@@ -12,7 +12,7 @@ import (
 // Why: gVisor hands each segment to a processor goroutine. To wake one costs more than the work, and the
 // answer is queued only after: ping-pong takes 2.4 times as long.
 //
-// A new gVisor breaks this if UnlockUser processes segments itself or wakes nobody, if the processor does
+// A new gVisor breaks this if UnlockUser processes segments itself or wakes no processor, if the processor does
 // more for a segment than Process (tcp/dispatcher.go, processor.start), or if innerTCP lacks a method that
 // gVisor asks TCP for: then the stack has no TCP, which every test notices.
 

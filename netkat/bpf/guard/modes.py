@@ -81,7 +81,7 @@ class Guard(ABC):
         A GRO packet counts as one.
         """
 
-    def keep_sight(self) -> None:  # noqa: B027
+    def keep_sight(self) -> None:  # noqa: B027  optional to override
         """Prepare explain_miss() to work after the capabilities are dropped.
 
         Most modes need no preparation.

@@ -19,7 +19,7 @@ _TTL = 62
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who sends, from which port, to what; ``mac`` is the receiving interface's."""
+    """Sender, source port and destination; ``mac`` is the receiving interface's."""
 
     mac: bytes
     source: IPAddress
