@@ -44,7 +44,7 @@ def _dpkt() -> Any:
     except ImportError:
         raise LibraryMissing(
             "decoding layers requires dpkt, which is not installed",
-            hint="pip install 'netkat[sniff]'",
+            hint="install it: pip install dpkt",
         ) from None
     return dpkt
 

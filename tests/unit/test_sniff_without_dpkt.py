@@ -42,4 +42,4 @@ def test_layers_without_dpkt_name_the_package() -> None:
     packet = Packet(0, len(question()), question())
     with pytest.raises(LibraryMissing, match="dpkt") as missing:
         layers.layers(packet)
-    assert missing.value.hint == "pip install 'netkat[sniff]'"
+    assert missing.value.hint == "install it: pip install dpkt"
