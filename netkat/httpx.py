@@ -15,7 +15,7 @@ try:
     import httpcore
     import httpx
 except ImportError as error:
-    raise ImportError(f"netkat.httpx needs {error.name}: pip install 'netkat[httpx]'") from None
+    raise ImportError(f"netkat.httpx needs {error.name}: pip install httpx anyio") from None
 
 from netkat.integrations.transport import AwaitedTransport, SyncTransport
 

@@ -15,7 +15,7 @@ try:
     import httpcore2
     import httpx2
 except ImportError as error:
-    raise ImportError(f"netkat.httpx2 needs {error.name}: pip install 'netkat[httpx2]'") from None
+    raise ImportError(f"netkat.httpx2 needs {error.name}: pip install httpx2 anyio") from None
 
 from netkat.integrations.transport import AwaitedTransport, SyncTransport
 

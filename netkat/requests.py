@@ -16,9 +16,7 @@ try:
     import requests
     import requests.adapters
 except ImportError as error:
-    raise ImportError(
-        f"netkat.requests needs {error.name}: pip install 'netkat[requests]'"
-    ) from None
+    raise ImportError(f"netkat.requests needs {error.name}: pip install requests") from None
 
 from netkat.integrations.network import Network, fault_behind
 from netkat.integrations.urllib3_pool import pool_classes
